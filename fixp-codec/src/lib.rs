@@ -61,7 +61,7 @@ mod deflated;
 pub mod dialect;
 mod encoder;
 mod error;
-//pub mod explain;
+pub mod explain;
 mod head;
 mod limits;
 mod message;
