@@ -76,8 +76,8 @@ mod value;
 pub mod arbitrary;
 #[cfg(feature = "serde")]
 mod json;
-//nom
-//pub mod parse;
+#[cfg(feature = "nom")]
+pub mod parse;
 #[cfg(feature = "properties")]
 #[doc(hidden)]
 pub mod properties;

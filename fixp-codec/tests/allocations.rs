@@ -1,0 +1,208 @@
+//! No allocation on decode, nor on encode into a reused buffer; and what a stream decoder costs.
+//!
+//! The counter is of the thread, so that tests beside each other do not disturb it.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+use fixp_codec::{
+    Decoder, Draft, Encoder, Event, LAXCUS6, LEXST1, Packet, Policy, ValueRef, explain::explain, laxcus6::notify,
+};
+
+struct Counting;
+
+thread_local! {
+    /// Calls and bytes of this thread.
+    static COUNT: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+}
+
+fn count(size: usize) {
+    COUNT.with(|count| count.set((count.get().0 + 1, count.get().1 + size)));
+}
+
+#[allow(unsafe_code)]
+// SAFETY: everything is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Calls and bytes that `work` allocates.
+fn allocated(work: impl FnOnce()) -> (usize, usize) {
+    let before = COUNT.get();
+    work();
+    let after = COUNT.get();
+    (after.0 - before.0, after.1 - before.1)
+}
+
+const NONE: (usize, usize) = (0, 0);
+
+fn sample() -> Packet {
+    let mut packet = Packet::new(notify::TEST).with_entity(vec![7; 480]);
+    for i in 0..40 {
+        packet = packet.with(1000 + i * 3, "text").with(5000 + i, i32::from(i) * 1000).with(7000, &[1, 2, 3]);
+    }
+    packet.with(8000, true).with(8001, 1.5_f32).with(8002, -1_i64).with(8003, 2.5_f64).with(8004, 7_i16)
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocated(|| drop(black_box(vec![0_u8; 100]))), (1, 100));
+}
+
+#[test]
+fn decoding_allocates_nothing() {
+    let wire = sample().to_bytes(&LAXCUS6).unwrap();
+    for policy in [Policy::Strict, Policy::Compatible] {
+        let decoder = Decoder::new(&LAXCUS6).with_policy(policy);
+        let cost = allocated(|| {
+            let packet = decoder.packet(black_box(&wire)).unwrap();
+            for message in packet.messages() {
+                black_box(message.value()).unwrap();
+                black_box((message.as_str(), message.as_i32(), message.as_raw(), message.as_i64()));
+            }
+            black_box((packet.first(8003), packet.all(7000).count(), packet.entity().len()));
+            black_box(decoder.head(&wire)).unwrap();
+            let _ = black_box(decoder.command(&wire));
+            let _ = black_box(decoder.message(&wire[7..]));
+            let _ = black_box(fixp_codec::Dialect::detect(&wire));
+            // Errors cost nothing either.
+            for cut in 0..wire.len() {
+                assert!(decoder.packet(&wire[..cut]).is_err());
+            }
+        });
+        assert_eq!(cost, NONE, "{policy:?}");
+    }
+}
+
+#[test]
+fn encoding_into_a_reused_buffer_allocates_nothing() {
+    let packet = sample();
+    let messages = [(1000, ValueRef::String("helo")), (1001, ValueRef::Int64(20_000))];
+    let draft = Draft::new(notify::HELO).with_messages(&messages).with_entity(b"abc");
+    let encoder = Encoder::new(&LAXCUS6);
+    let mut wire = Vec::with_capacity(encoder.packet_len(&packet).unwrap());
+    let mut slice = [0; 256];
+    let cost = allocated(|| {
+        for _ in 0..10 {
+            wire.clear();
+            encoder.packet(black_box(&packet), &mut wire).unwrap();
+            wire.clear();
+            encoder.head(black_box(&packet), &mut wire).unwrap();
+            wire.clear();
+            encoder.packet(black_box(&draft), &mut wire).unwrap();
+            encoder.packet_to_slice(black_box(&draft), &mut slice).unwrap();
+            // An encoder of another dialect refuses the code.
+            assert!(Encoder::new(&LEXST1).packet(&Packet::request(9, 9), &mut wire).is_err());
+        }
+    });
+    assert_eq!(cost, NONE);
+}
+
+#[test]
+fn a_large_entity_is_not_copied() {
+    let packet = Packet::new(notify::TEST).with_entity(vec![7; 1 << 20]);
+    let mut head = Vec::with_capacity(64);
+    let cost = allocated(|| {
+        let entity = packet.to_parts(&LAXCUS6, &mut head).unwrap();
+        assert_eq!(entity.as_ptr(), packet.entity.as_ptr());
+    });
+    // The first clone of a `Bytes` makes its reference count.
+    assert!(cost.1 <= 64, "{cost:?}");
+
+    let wire = packet.to_bytes(&LAXCUS6).unwrap();
+    let decoder = Decoder::new(&LAXCUS6);
+    let cost = allocated(|| {
+        let shared = decoder.shared(&wire).unwrap();
+        assert_eq!(shared.entity.as_ptr(), wire[wire.len() - (1 << 20)..].as_ptr());
+    });
+    assert!(cost.1 < 1024, "{cost:?}");
+}
+
+#[test]
+fn a_stream_of_whole_heads_allocates_nothing() {
+    let wire = [sample().to_bytes(&LAXCUS6).unwrap(), sample().to_bytes(&LAXCUS6).unwrap()].concat();
+    let decoder = Decoder::new(&LAXCUS6);
+    let mut ends = 0;
+    let cost = allocated(|| {
+        let mut stream = decoder.stream();
+        let mut input = &wire[..];
+        while let Some(event) = stream.next(&mut input).unwrap() {
+            ends += usize::from(matches!(event, Event::End));
+        }
+    });
+    assert_eq!((cost, ends), (NONE, 2));
+}
+
+#[test]
+fn a_stream_in_pieces_costs_its_head_and_no_entity() {
+    let wire = sample().with_entity(vec![7; 100_000]).to_bytes(&LAXCUS6).unwrap();
+    let head = Decoder::new(&LAXCUS6).head(&wire).unwrap().bytes().len();
+    let cost = allocated(|| {
+        let mut stream = Decoder::new(&LAXCUS6).stream();
+        let mut taken = 0;
+        for mut piece in wire.chunks(1) {
+            while let Some(event) = stream.next(&mut piece).unwrap() {
+                if let Event::Entity(bytes) = event {
+                    taken += bytes.len();
+                }
+            }
+        }
+        assert_eq!(taken, 100_000);
+    });
+    // A growing vector: in all at most four times what it ends with.
+    assert!(cost.1 <= 4 * head, "{cost:?} for a head of {head}");
+}
+
+#[test]
+fn an_announced_length_allocates_nothing() {
+    // 65535 messages announced, none there; a value of 4095 bytes, 1 there; an entity of 2^31-1.
+    let count = [0x87, 0, 1, 5, 1, 0xff, 0xff];
+    let value = [0x87, 0, 1, 5, 1, 1, 0, 0xe8, 3, 0xff, 0x1f, 7];
+    let entity = [0x87, 0, 1, 5, 1, 1, 0, 0xfc, 3, 4, 0x50, 0xff, 0xff, 0xff, 0x7f, 7];
+    let limits = fixp_codec::Limits { entity: usize::MAX, ..fixp_codec::Limits::default() };
+    for bomb in [&count[..], &value, &entity] {
+        let decoder = Decoder::new(&LAXCUS6).with_limits(limits);
+        let cost = allocated(|| {
+            assert!(decoder.packet(bomb).is_err());
+            let mut stream = decoder.stream();
+            for mut piece in bomb.chunks(1) {
+                while stream.next(&mut piece).unwrap().is_some() {}
+            }
+            assert!(stream.finish().is_err());
+        });
+        assert!(cost.1 <= 256, "{cost:?}");
+    }
+}
+
+#[test]
+fn explaining_allocates_nothing() {
+    struct Nowhere;
+    impl std::fmt::Write for Nowhere {
+        fn write_str(&mut self, _: &str) -> std::fmt::Result {
+            Ok(())
+        }
+    }
+    let wire = sample().to_bytes(&LAXCUS6).unwrap();
+    let decoder = Decoder::new(&LAXCUS6);
+    let cost = allocated(|| {
+        use std::fmt::Write;
+        write!(Nowhere, "{}", explain(&decoder, &wire)).unwrap();
+    });
+    assert_eq!(cost, NONE);
+}
