@@ -128,8 +128,9 @@ fn bad_tag(tag: u8) -> Error {
 #[cold]
 pub(crate) fn illegal(code: Code) -> Error {
     match code {
-        Code::Request { major, minor } => Error::new(Cause::IllegalRequest, 3)
-            .number_read(u16::from_be_bytes([major, minor]).into()),
+        Code::Request { major, minor } => {
+            Error::new(Cause::IllegalRequest, 3).number_read(u16::from_be_bytes([major, minor]).into())
+        }
         Code::Answer(code) => Error::new(Cause::IllegalAnswer, 3).number_read(code.into()),
     }
 }

@@ -106,7 +106,9 @@ impl<'d> Decoder<'d> {
         let head = self.head(input)?;
         let (_, behind) = input.split_at_checked(head.bytes().len()).unwrap_or((input, &[]));
         let Some((entity, rest)) = behind.split_at_checked(head.entity_len()) else {
-            return Err(Error::new(Cause::EntityCut, head.bytes().len()).sizes(head.entity_len(), behind.len()));
+            return Err(
+                Error::new(Cause::EntityCut, head.bytes().len()).sizes(head.entity_len(), behind.len())
+            );
         };
         if self.policy.is_strict() {
             self.nothing_behind(input, rest)?;

@@ -105,7 +105,8 @@ mod zlib {
             let (mut read, mut written) = (0, 0);
             loop {
                 let input = self.0.get(read..).unwrap_or_default();
-                let (status, consumed, produced) = decompress(&mut state, input, &mut content, written, flags);
+                let (status, consumed, produced) =
+                    decompress(&mut state, input, &mut content, written, flags);
                 read += consumed;
                 written += produced;
                 match status {
@@ -120,7 +121,9 @@ mod zlib {
                         content.resize(limit.min(content.len().saturating_mul(2).max(64)), 0);
                     }
                     TINFLStatus::HasMoreOutput => {
-                        return Err(Error::new(Cause::InflateLimit, read).sizes(limit.saturating_add(1), limit));
+                        return Err(
+                            Error::new(Cause::InflateLimit, read).sizes(limit.saturating_add(1), limit)
+                        );
                     }
                     _ => return Err(Error::new(Cause::Inflate, read)),
                 }

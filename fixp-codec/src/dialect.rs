@@ -260,9 +260,9 @@ impl Dialect {
     #[must_use]
     pub fn detect(input: &[u8]) -> Option<&'static Self> {
         let (key, code) = last_message(input)?;
-        [&LEXST1, &LAXCUS6].into_iter().find(|dialect| {
-            dialect.content_length_key == key && dialect.code_of(Type::Int32) == Some(code)
-        })
+        [&LEXST1, &LAXCUS6]
+            .into_iter()
+            .find(|dialect| dialect.content_length_key == key && dialect.code_of(Type::Int32) == Some(code))
     }
 
     /// A dialect of another name that is otherwise this one, to be changed by the `with_` functions.

@@ -268,8 +268,12 @@ impl<'d> Encoder<'d> {
     fn put(&self, key: u16, value: ValueRef<'_>, index: usize, sink: &mut impl Sink) -> Result<(), Error> {
         match value {
             ValueRef::Boolean(value) => self.number(key, Type::Boolean, value.into(), index, sink),
-            ValueRef::Int16(value) => self.number(key, Type::Int16, value.cast_unsigned().into(), index, sink),
-            ValueRef::Int32(value) => self.number(key, Type::Int32, value.cast_unsigned().into(), index, sink),
+            ValueRef::Int16(value) => {
+                self.number(key, Type::Int16, value.cast_unsigned().into(), index, sink)
+            }
+            ValueRef::Int32(value) => {
+                self.number(key, Type::Int32, value.cast_unsigned().into(), index, sink)
+            }
             ValueRef::Int64(value) => self.number(key, Type::Int64, value.cast_unsigned(), index, sink),
             ValueRef::Float32(value) => self.number(key, Type::Float32, value.to_bits().into(), index, sink),
             ValueRef::Float64(value) => self.number(key, Type::Float64, value.to_bits(), index, sink),
@@ -279,11 +283,12 @@ impl<'d> Encoder<'d> {
             ValueRef::ZString(stream) => self.bytes(key, Type::ZString, stream.bytes(), index, sink),
             ValueRef::Unknown { code, bytes } => {
                 let refuse = |cause| Error::new(cause, index).number_read(code.into()).in_message(key, None);
+                if code > 15 || !(self.dialect.keeps_unknown_types() || self.dialect.type_of(code).is_some())
+                {
+                    return Err(refuse(Cause::UnknownTypeCode));
+                }
                 if self.dialect.type_of(code).is_some() {
                     return Err(refuse(Cause::TypeCodeHasName));
-                }
-                if code > 15 || !self.dialect.keeps_unknown_types() {
-                    return Err(refuse(Cause::UnknownTypeCode));
                 }
                 self.coded(key, code, None, bytes, index, sink)
             }
@@ -299,7 +304,14 @@ impl<'d> Encoder<'d> {
     }
 
     #[inline(always)]
-    fn bytes(&self, key: u16, ty: Type, bytes: &[u8], index: usize, sink: &mut impl Sink) -> Result<(), Error> {
+    fn bytes(
+        &self,
+        key: u16,
+        ty: Type,
+        bytes: &[u8],
+        index: usize,
+        sink: &mut impl Sink,
+    ) -> Result<(), Error> {
         self.coded(key, self.code(key, ty, index)?, Some(ty), bytes, index, sink)
     }
 

@@ -260,12 +260,16 @@ impl Cause {
     #[must_use]
     pub const fn kind(self) -> ErrorKind {
         match self {
-            Self::CommandCut | Self::MessageHeadCut | Self::ValueCut | Self::EntityCut => ErrorKind::Truncated,
+            Self::CommandCut | Self::MessageHeadCut | Self::ValueCut | Self::EntityCut => {
+                ErrorKind::Truncated
+            }
             Self::Tag => ErrorKind::BadTag,
             Self::Version => ErrorKind::BadVersion,
             Self::IllegalRequest | Self::IllegalAnswer => ErrorKind::IllegalCommand,
             Self::UnknownTypeCode | Self::TypeNotInDialect | Self::TypeCodeHasName => ErrorKind::UnknownType,
-            Self::EmptyValue | Self::DigitsBeyondWidth | Self::LongBoolean | Self::ValueTooLong => ErrorKind::BadValue,
+            Self::EmptyValue | Self::DigitsBeyondWidth | Self::LongBoolean | Self::ValueTooLong => {
+                ErrorKind::BadValue
+            }
             Self::NotShortest
             | Self::BooleanByte
             | Self::NanBits
@@ -338,7 +342,9 @@ impl fmt::Display for Error {
                 write!(f, "the {ty} of key {key} is written in {had} bytes where {needed} suffice")
             }
             Cause::BooleanByte => write!(f, "the boolean of key {key} is {number:02x}, not 00 or 01"),
-            Cause::NanBits => write!(f, "the {ty} of key {key} is a NaN other than the one the programs write"),
+            Cause::NanBits => {
+                write!(f, "the {ty} of key {key} is a NaN other than the one the programs write")
+            }
             Cause::CountOverSigned => {
                 write!(f, "{needed} messages are more than the {had} the programs can read")
             }

@@ -390,7 +390,9 @@ impl fmt::Display for Explanation<'_> {
                     write!(f, "  {before}{:<21}{behind}  {field}", path.text())?;
                 }
                 f.write_char('\n')?;
-                if let Some(error) = self.error.filter(|error| !marked && error.offset() < offset + line.len()) {
+                if let Some(error) =
+                    self.error.filter(|error| !marked && error.offset() < offset + line.len())
+                {
                     marked = true;
                     self.mark(f, error, error.offset().saturating_sub(offset))?;
                 }

@@ -159,7 +159,13 @@ impl Check {
 
     /// Checks what only the whole head tells, and gives the length of the entity (SPEC 4.8, 5.3).
     #[inline(always)]
-    pub(crate) fn finish(&self, dialect: &Dialect, strict: bool, limits: &Limits, end: usize) -> Result<usize, Error> {
+    pub(crate) fn finish(
+        &self,
+        dialect: &Dialect,
+        strict: bool,
+        limits: &Limits,
+        end: usize,
+    ) -> Result<usize, Error> {
         if strict && !self.has_length {
             return Err(Error::new(Cause::ContentLengthMissing, end));
         }
@@ -184,7 +190,8 @@ pub(crate) fn read<'a>(
     limits: &Limits,
     input: &'a [u8],
 ) -> Result<HeadRef<'a>, Error> {
-    let (command, len, entity_len) = dispatch!(dialect, policy, |table, strict| read_by(table, strict, limits, input))?;
+    let (command, len, entity_len) =
+        dispatch!(dialect, policy, |table, strict| read_by(table, strict, limits, input))?;
     let bytes = input.get(..len).unwrap_or(input);
     Ok(HeadRef { dialect, command, bytes, entity_len })
 }
@@ -298,7 +305,13 @@ pub(crate) fn value_cut(
 }
 
 /// Refuses a type code without a name, unless this reader keeps it (SPEC 3.3).
-pub(crate) fn known(dialect: &Dialect, strict: bool, key: u16, code: u8, at: usize) -> Result<Option<Type>, Error> {
+pub(crate) fn known(
+    dialect: &Dialect,
+    strict: bool,
+    key: u16,
+    code: u8,
+    at: usize,
+) -> Result<Option<Type>, Error> {
     let ty = dialect.type_of(code);
     if ty.is_some() || (dialect.keeps_unknown_types() && !strict) {
         return Ok(ty);
@@ -307,7 +320,14 @@ pub(crate) fn known(dialect: &Dialect, strict: bool, key: u16, code: u8, at: usi
 }
 
 /// The second look at a value: one whose length is not plain, or any under the strict policy.
-fn unusual(dialect: &Dialect, strict: bool, key: u16, code: u8, value: &[u8], at: usize) -> Result<(), Error> {
+fn unusual(
+    dialect: &Dialect,
+    strict: bool,
+    key: u16,
+    code: u8,
+    value: &[u8],
+    at: usize,
+) -> Result<(), Error> {
     let ty = known(dialect, strict, key, code, at)?;
     let refuse = |cause, within| Err(Error::new(cause, at + within).in_message(key, ty));
     let start = HEAD;
@@ -325,14 +345,16 @@ fn unusual(dialect: &Dialect, strict: bool, key: u16, code: u8, value: &[u8], at
         Some(Type::String) if strict => {
             if let Err(error) = core::str::from_utf8(value) {
                 let good = error.valid_up_to();
-                return refuse(Cause::InvalidUtf8, start + good).map_err(|error| error.sizes(good, value.len()));
+                return refuse(Cause::InvalidUtf8, start + good)
+                    .map_err(|error| error.sizes(good, value.len()));
             }
         }
         _ => {}
     }
     let Some(width) = ty.and_then(Type::number_width) else { return Ok(()) };
     if !number::fits(value, width) {
-        return refuse(Cause::DigitsBeyondWidth, start + width).map_err(|error| error.sizes(width, value.len()));
+        return refuse(Cause::DigitsBeyondWidth, start + width)
+            .map_err(|error| error.sizes(width, value.len()));
     }
     if !strict {
         return Ok(());
@@ -340,7 +362,8 @@ fn unusual(dialect: &Dialect, strict: bool, key: u16, code: u8, value: &[u8], at
     let bits = number::read(value);
     let shortest = number::shortest(bits);
     if value.len() != shortest {
-        return refuse(Cause::NotShortest, start + shortest).map_err(|error| error.sizes(shortest, value.len()));
+        return refuse(Cause::NotShortest, start + shortest)
+            .map_err(|error| error.sizes(shortest, value.len()));
     }
     let nan = match ty {
         Some(Type::Float32) => f32::from_bits(bits as u32).is_nan() && bits as u32 != CANONICAL_NAN_32,

@@ -177,7 +177,9 @@ impl<'de> Deserialize<'de> for Message {
             (Some(Type::Int16), Scalar::Integer(value)) => Value::Int16(fitting(value)?),
             (Some(Type::Int32), Scalar::Integer(value)) => Value::Int32(fitting(value)?),
             (Some(Type::Int64), Scalar::Text(text)) => Value::Int64(decimal(&text)?),
-            (Some(Type::Float32), Scalar::Text(text)) => Value::Float32(f32::from_bits(bits(&text, 8)? as u32)),
+            (Some(Type::Float32), Scalar::Text(text)) => {
+                Value::Float32(f32::from_bits(bits(&text, 8)? as u32))
+            }
             (Some(Type::Float64), Scalar::Text(text)) => Value::Float64(f64::from_bits(bits(&text, 16)?)),
             (Some(Type::String), Scalar::Text(text)) => Value::String(text),
             (Some(Type::Raw), Scalar::Text(text)) => Value::Raw(bytes(&text)?),
@@ -194,7 +196,8 @@ impl<'de> Deserialize<'de> for Message {
 }
 
 fn fitting<T: TryFrom<i64>, E: de::Error>(value: i64) -> Result<T, E> {
-    T::try_from(value).map_err(|_| E::invalid_value(Unexpected::Signed(value), &"an integer of the type's range"))
+    T::try_from(value)
+        .map_err(|_| E::invalid_value(Unexpected::Signed(value), &"an integer of the type's range"))
 }
 
 /// A decimal number as Rust and Java write it: no sign but `-`, no leading zeros.
@@ -221,9 +224,12 @@ fn bytes<E: de::Error>(text: &str) -> Result<Bytes, E> {
 
 /// `unknown9` is type code 9.
 fn unknown<E: de::Error>(kind: &str) -> Result<u8, E> {
-    let code = kind.strip_prefix("unknown").and_then(|code| code.parse().ok().filter(|n: &u8| n.to_string() == code));
-    code.filter(|code| *code < 16)
-        .ok_or_else(|| E::invalid_value(Unexpected::Str(kind), &"one of the ten types, or unknown0 to unknown15"))
+    let code = kind
+        .strip_prefix("unknown")
+        .and_then(|code| code.parse().ok().filter(|n: &u8| n.to_string() == code));
+    code.filter(|code| *code < 16).ok_or_else(|| {
+        E::invalid_value(Unexpected::Str(kind), &"one of the ten types, or unknown0 to unknown15")
+    })
 }
 
 /// The value of a message before its type is known.

@@ -68,7 +68,8 @@ mod tests {
     fn every_length_is_read_naively_alike() {
         let bytes = [0x91, 0x82, 0x73, 0x64, 0x55, 0x46, 0x37, 0x28, 0, 0];
         for n in 0..=bytes.len() {
-            let naive = bytes[..n].iter().take(8).rev().fold(0_u64, |bits, &byte| bits << 8 | u64::from(byte));
+            let naive =
+                bytes[..n].iter().take(8).rev().fold(0_u64, |bits, &byte| bits << 8 | u64::from(byte));
             assert_eq!(read(&bytes[..n]), naive, "{n} bytes");
         }
     }

@@ -126,9 +126,8 @@ pub fn command<'a>(
         if input.is_empty() {
             return Err(cut());
         }
-        let (rest, tag) = verify(le_u8::<_, Failure>, is_tag)
-            .parse(input)
-            .map_err(|_| broken(input, Cause::Tag, 0, 0))?;
+        let (rest, tag) =
+            verify(le_u8::<_, Failure>, is_tag).parse(input).map_err(|_| broken(input, Cause::Tag, 0, 0))?;
         let fields = (le_u16::<_, Failure>, le_u8, le_u8, le_u16).parse(rest);
         let (rest, (version, third, fourth, message_count)) = fields.map_err(|_| cut())?;
         let code = match (tag, dialect.request_order()) {
@@ -137,15 +136,26 @@ pub fn command<'a>(
             (_, RequestOrder::MinorFirst) => Code::Request { major: fourth, minor: third },
         };
         let strict = policy == Policy::Strict;
-        let refuse = |at: usize, cause, needed, had| Err(broken(input.get(at..).unwrap_or(&[]), cause, needed, had));
+        let refuse =
+            |at: usize, cause, needed, had| Err(broken(input.get(at..).unwrap_or(&[]), cause, needed, had));
         if !(if strict { dialect.writes(code) } else { dialect.reads(code) }) {
-            return refuse(3, if code.is_request() { Cause::IllegalRequest } else { Cause::IllegalAnswer }, 0, 0);
+            return refuse(
+                3,
+                if code.is_request() { Cause::IllegalRequest } else { Cause::IllegalAnswer },
+                0,
+                0,
+            );
         }
         if strict && version != VERSION {
             return refuse(1, Cause::Version, 0, 0);
         }
         if strict && message_count > Command::MAX_CANONICAL_COUNT {
-            return refuse(5, Cause::CountOverSigned, message_count.into(), Command::MAX_CANONICAL_COUNT.into());
+            return refuse(
+                5,
+                Cause::CountOverSigned,
+                message_count.into(),
+                Command::MAX_CANONICAL_COUNT.into(),
+            );
         }
         Ok((rest, Command { code, version, message_count }))
     }
@@ -166,12 +176,11 @@ pub fn message<'a>(
         }
         let cut = |_| broken(rest, Cause::ValueCut, length, rest.len());
         let (rest, value) = take::<_, _, Failure>(length)(rest).map_err(cut)?;
-        check(dialect, policy, ty, value)
-            .map_err(|(cause, at, needed, had)| {
-                // A value without bytes is refused at its length.
-                let at = if value.is_empty() { 2 } else { 4 + at };
-                broken(input.get(at..).unwrap_or(&[]), cause, needed, had)
-            })?;
+        check(dialect, policy, ty, value).map_err(|(cause, at, needed, had)| {
+            // A value without bytes is refused at its length.
+            let at = if value.is_empty() { 2 } else { 4 + at };
+            broken(input.get(at..).unwrap_or(&[]), cause, needed, had)
+        })?;
         Ok((rest, MessageRef::new(dialect, key, code, value)))
     }
 }
@@ -192,7 +201,8 @@ pub fn head<'a>(
             rest = behind;
             let is_length = message.key() == dialect.content_length_key();
             if strict && entity_len.is_some() {
-                let cause = if is_length { Cause::ContentLengthRepeated } else { Cause::ContentLengthNotLast };
+                let cause =
+                    if is_length { Cause::ContentLengthRepeated } else { Cause::ContentLengthNotLast };
                 return Err(broken(start, cause, 0, 0));
             }
             if is_length && entity_len.is_none() {
@@ -208,7 +218,12 @@ pub fn head<'a>(
         let entity_len = entity_len.unwrap_or(0);
         let ends_empty = messages.last().is_some_and(|last| last.ty().is_none() && last.bytes().is_empty());
         if ends_empty && entity_len == 0 {
-            return Err(broken(input.get(input.len() - rest.len() - 2..).unwrap_or(&[]), Cause::EmptyValue, 0, 0));
+            return Err(broken(
+                input.get(input.len() - rest.len() - 2..).unwrap_or(&[]),
+                Cause::EmptyValue,
+                0,
+                0,
+            ));
         }
         Ok((rest, Head { command, messages, entity_len }))
     }

@@ -10,9 +10,22 @@ use crate::dialect::BUILT_IN;
 use crate::explain::{explain, explain_command, explain_message};
 use crate::parse;
 use crate::{
-    Cause, Decoder, Dialect, Encoder, Error, ErrorKind, Event, HeadRef, LEXST1, Limits, Packet, PacketRef, Policy,
-    StreamDecoder, Type, Value,
+    Cause, Decoder, Dialect, Encoder, Error, ErrorKind, Event, HeadRef, LEXST1, Limits, Packet, PacketRef,
+    Policy, StreamDecoder, Type, Value,
 };
+
+/// A property of any bytes.
+pub type Property = fn(&[u8]);
+
+/// The fuzz targets, by their names in `fuzz/`, and what each checks.
+pub const TARGETS: [(&str, Property); 6] = [
+    ("decode", decode),
+    ("stream", stream),
+    ("round_trip", round_trip_of_bytes),
+    ("reader_and_nom", reader_and_nom),
+    ("explanation", explanation),
+    ("json", json),
+];
 
 /// Both policies.
 pub const POLICIES: [Policy; 2] = [Policy::Strict, Policy::Compatible];
@@ -38,7 +51,9 @@ pub fn decode(input: &[u8]) {
         let _ = decoder.message(input).map(|message| assert!(message.wire_len() <= input.len()));
         if let Ok(packet) = strict.packet(input) {
             let same = decoder.packet(input);
-            assert!(same.is_ok_and(|same| same.bytes() == packet.bytes() && same.entity() == packet.entity()));
+            assert!(
+                same.is_ok_and(|same| same.bytes() == packet.bytes() && same.entity() == packet.entity())
+            );
             written_back(&packet, input);
         }
         if let Ok(message) = strict.message(input) {
@@ -90,9 +105,9 @@ fn read_all(packet: Result<PacketRef<'_>, Error>, input: &[u8]) {
     let wire = match owned.to_bytes(packet.dialect()) {
         Ok(wire) => wire,
         Err(error) => {
-            let boolean_length = owned.first(packet.dialect().content_length_key()).is_some_and(|value| {
-                matches!(value, Value::Boolean(_))
-            });
+            let boolean_length = owned
+                .first(packet.dialect().content_length_key())
+                .is_some_and(|value| matches!(value, Value::Boolean(_)));
             assert!(
                 matches!(error.cause(), Cause::EmptyValue | Cause::IllegalRequest | Cause::TooManyMessages)
                     || (error.cause() == Cause::ContentLengthLies && boolean_length),
@@ -247,6 +262,15 @@ pub fn round_trip(dialect: &'static Dialect, packet: &Packet) {
     assert_eq!(&read, packet);
     let (packets, end) = events(strict.stream(), wire.chunks(1));
     assert_eq!((packets.len(), end), (1, Ok(())));
+}
+
+/// A valid packet made from fuzzer bytes, of the dialect that the first byte chooses.
+pub fn round_trip_of_bytes(input: &[u8]) {
+    let Some((&choice, bytes)) = input.split_first() else { return };
+    let Some(&dialect) = dialects().get(usize::from(choice & 3)) else { return };
+    if let Ok(packet) = crate::arbitrary::packet(&mut ::arbitrary::Unstructured::new(bytes), dialect) {
+        round_trip(dialect, &packet);
+    }
 }
 
 /// The reader and the nom parsers take the same packets, and refuse the others for the same cause at

@@ -25,9 +25,8 @@ use crate::{Code, Deflated, Dialect, MAX_VALUE, Message, Packet, Type, Value};
 /// Packets that the dialect can write and a strict reader takes, without CONTENT_LENGTH: up to 24
 /// messages, entities of up to 2 KiB.
 pub fn packet(dialect: &'static Dialect) -> impl Strategy<Value = Packet> + Clone {
-    (code(dialect), vec(message(dialect), 0..24), vec(any::<u8>(), 0..2048)).prop_map(
-        |(code, messages, entity)| Packet { messages, ..Packet::new(code).with_entity(entity) },
-    )
+    (code(dialect), vec(message(dialect), 0..24), vec(any::<u8>(), 0..2048))
+        .prop_map(|(code, messages, entity)| Packet { messages, ..Packet::new(code).with_entity(entity) })
 }
 
 /// The bytes of valid packets.
@@ -49,7 +48,7 @@ pub fn damaged(dialect: &'static Dialect) -> impl Strategy<Value = Vec<u8>> + Cl
                 1 => wire.insert(at.min(wire.len()), byte),
                 // The head is where damage tells: hit it more often than the entity.
                 2 => {
-                    let head = wire.len().min(40).max(1);
+                    let head = wire.len().clamp(1, 40);
                     if let Some(hit) = wire.get_mut(at % head) {
                         *hit = byte;
                     }
@@ -70,7 +69,9 @@ pub fn code(dialect: &'static Dialect) -> impl Strategy<Value = Code> + Clone {
     let (first, last) = dialect.answers();
     let answers = (first..=last).prop_map(Code::Answer);
     let requests = match dialect.requests() {
-        Requests::Any(_) => any::<(u8, u8)>().prop_map(|(major, minor)| Code::Request { major, minor }).boxed(),
+        Requests::Any(_) => {
+            any::<(u8, u8)>().prop_map(|(major, minor)| Code::Request { major, minor }).boxed()
+        }
         Requests::Listed(majors) => {
             let legal: Vec<Code> = majors
                 .iter()

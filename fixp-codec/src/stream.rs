@@ -145,7 +145,9 @@ impl<'d> StreamDecoder<'d> {
                 Err(Error::new(Cause::EntityCut, head).sizes(entity, entity - missing))
             }
             // The head is not whole, or it would have left these states.
-            State::Command | State::MessageHead | State::Value(_) => self.decoder.head(&self.head).map(|_| ()),
+            State::Command | State::MessageHead | State::Value(_) => {
+                self.decoder.head(&self.head).map(|_| ())
+            }
         }
     }
 
@@ -173,7 +175,12 @@ impl<'d> StreamDecoder<'d> {
                     _ => 0,
                 };
                 let dialect = self.decoder.dialect();
-                Ok(Some(Event::Head(HeadRef { dialect, command: self.command, bytes: &self.head, entity_len })))
+                Ok(Some(Event::Head(HeadRef {
+                    dialect,
+                    command: self.command,
+                    bytes: &self.head,
+                    entity_len,
+                })))
             }
         }
     }

@@ -2,12 +2,15 @@
 //!
 //! The counter is of the thread, so that tests beside each other do not disturb it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
 use fixp_codec::{
-    Decoder, Draft, Encoder, Event, LAXCUS6, LEXST1, Packet, Policy, ValueRef, explain::explain, laxcus6::notify,
+    Decoder, Draft, Encoder, Event, LAXCUS6, LEXST1, Packet, Policy, ValueRef, explain::explain,
+    laxcus6::notify,
 };
 
 struct Counting;

@@ -1,5 +1,7 @@
 //! The JSON forms, from the words of the conformance protocol.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use fixp_codec::{Code, Command, Deflated, Message, Packet, Value};
 use serde_json::json;
 
@@ -97,7 +99,8 @@ fn what_is_not_of_the_form_is_refused() {
     ] {
         assert!(serde_json::from_value::<Packet>(form.clone()).is_err(), "{form}");
     }
-    for form in [json!({"type":"answer","code":1,"messages":[]}), json!({"type":"answer","code":1,"data":""})] {
+    for form in [json!({"type":"answer","code":1,"messages":[]}), json!({"type":"answer","code":1,"data":""})]
+    {
         assert!(serde_json::from_value::<Command>(form.clone()).is_err(), "{form}");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The seed is fixed; `FIXP_SEED=N` sets another, `FIXP_CASES=N` the number of cases.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::cell::Cell;
 
 use fixp_codec::properties::{self, dialects};
@@ -92,6 +94,23 @@ fn round_trips_of_fuzzer_bytes() {
     }
 }
 
+/// The corpora of the fuzzers, `fuzz/corpus/TARGET`, each file through its target's property.
+#[test]
+fn corpora_of_the_fuzzers() {
+    for (target, property) in properties::TARGETS {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+        let files = std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
+        let mut count = 0;
+        for file in files {
+            let file = file.unwrap().path();
+            eprintln!("{}", file.display());
+            property(&std::fs::read(file).unwrap());
+            count += 1;
+        }
+        assert!(count > 20, "the corpus of {target} has {count} files");
+    }
+}
+
 #[test]
 fn reader_and_nom_agree() {
     for_all_inputs(400, properties::reader_and_nom);
@@ -107,14 +126,16 @@ fn json_survives() {
     for_all_inputs(200, properties::json);
     // Text that is nearly the JSON of a packet.
     for dialect in dialects() {
-        let text = strategy::packet(dialect).prop_map(|packet: Packet| serde_json::to_vec(&packet).expect("to JSON"));
-        let edited = (text, vec((any::<prop::sample::Index>(), any::<u8>()), 0..3)).prop_map(|(mut text, edits)| {
-            for (index, byte) in edits {
-                let at = index.index(text.len());
-                text[at] = byte;
-            }
-            text
-        });
+        let text = strategy::packet(dialect)
+            .prop_map(|packet: Packet| serde_json::to_vec(&packet).expect("to JSON"));
+        let edited =
+            (text, vec((any::<prop::sample::Index>(), any::<u8>()), 0..3)).prop_map(|(mut text, edits)| {
+                for (index, byte) in edits {
+                    let at = index.index(text.len());
+                    text[at] = byte;
+                }
+                text
+            });
         for_all(100, edited, |text| properties::json(&text));
     }
 }

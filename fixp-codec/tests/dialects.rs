@@ -1,0 +1,166 @@
+//! The tables of the dialects, and a dialect of a user's own.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use fixp_codec::dialect::{
+    AnswerName, BUILT_IN, KeyName, Major, MinorName, MinorSet, RequestOrder, Requests,
+};
+use fixp_codec::{
+    Cause, Code, Decoder, Dialect, ErrorKind, LAXCUS2, LAXCUS6, LEXST1, Packet, Policy, Type, Value, laxcus6,
+    lexst1,
+};
+
+#[test]
+fn type_codes_are_those_of_spec_3_2() {
+    let rows = [
+        (Type::Raw, Some(0), Some(1), 1),
+        (Type::Boolean, Some(2), Some(2), 2),
+        (Type::String, Some(1), Some(3), 3),
+        (Type::Int16, Some(5), Some(4), 4),
+        (Type::Int32, Some(6), Some(5), 5),
+        (Type::Int64, Some(7), Some(6), 6),
+        (Type::Float32, Some(3), Some(7), 7),
+        (Type::Float64, Some(4), Some(8), 8),
+        (Type::ZRaw, None, None, 9),
+        (Type::ZString, None, None, 10),
+    ];
+    for (ty, lexst1, laxcus6, laxcus2) in rows {
+        assert_eq!(LEXST1.code_of(ty), lexst1);
+        assert_eq!(LAXCUS6.code_of(ty), laxcus6);
+        assert_eq!(LAXCUS2.code_of(ty), Some(laxcus2));
+    }
+    for dialect in BUILT_IN {
+        for code in 0..16 {
+            if let Some(ty) = dialect.type_of(code) {
+                assert_eq!(dialect.code_of(ty), Some(code));
+            }
+        }
+    }
+}
+
+#[test]
+fn names_and_numbers_are_unique() {
+    fn unique<T: Ord + Copy + std::fmt::Debug>(what: &str, items: impl Iterator<Item = T>) {
+        let mut items: Vec<T> = items.collect();
+        items.sort_unstable();
+        for pair in items.windows(2) {
+            assert_ne!(pair[0], pair[1], "{what}");
+        }
+    }
+    unique("dialects", BUILT_IN.iter().map(|dialect| dialect.name()));
+    for dialect in BUILT_IN {
+        unique("keys", dialect.keys().iter().map(|row| row.number));
+        unique("key names", dialect.keys().iter().map(|row| row.name));
+        unique("answers", dialect.answer_names().iter().map(|row| row.number));
+        unique("answer names", dialect.answer_names().iter().map(|row| row.name));
+        unique("majors", dialect.requests().majors().iter().map(|row| row.number));
+        for major in dialect.requests().majors() {
+            unique("minors", major.minors.iter().map(|row| row.number));
+            unique("minor names", major.minors.iter().map(|row| row.name));
+        }
+        // Whatever has a name is legal.
+        for row in dialect.answer_names() {
+            assert!(dialect.writes(Code::Answer(row.number)), "{}", row.name);
+        }
+        for major in dialect.requests().majors() {
+            for row in major.minors {
+                assert!(
+                    dialect.writes(Code::Request { major: major.number, minor: row.number }),
+                    "{}",
+                    row.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn legal_commands_are_those_of_spec_2_6_and_2_7() {
+    let laxcus6: [&[u8]; 2] =
+        [&[1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 21, 22, 23, 25, 26, 27, 31, 32, 33, 34, 51, 52, 53, 55], &[1]];
+    for major in 0..=u8::MAX {
+        for minor in 0..=u8::MAX {
+            let code = Code::Request { major, minor };
+            let listed =
+                laxcus6.get(usize::from(major).wrapping_sub(1)).is_some_and(|minors| minors.contains(&minor));
+            assert_eq!((LAXCUS6.reads(code), LAXCUS6.writes(code)), (listed, listed), "{code:?}");
+            let read = match major {
+                1 | 2 => (1..=8).contains(&minor),
+                3..=7 => true,
+                _ => false,
+            };
+            assert_eq!((LEXST1.reads(code), LEXST1.writes(code)), (read, read && minor != 0), "{code:?}");
+            assert!(LAXCUS2.reads(code) && LAXCUS2.writes(code));
+        }
+    }
+    for code in 0..=u16::MAX {
+        assert_eq!(LEXST1.reads(Code::Answer(code)), (1000..=4999).contains(&code));
+        assert_eq!(LAXCUS6.reads(Code::Answer(code)), (1000..=2999).contains(&code));
+        assert!(LAXCUS2.reads(Code::Answer(code)));
+    }
+}
+
+#[test]
+fn dialects_are_told_apart_by_the_last_message() {
+    let lexst1 = Packet::new(lexst1::notify::HELO).to_bytes(&LEXST1).unwrap();
+    let laxcus6 = Packet::new(laxcus6::notify::HELO).to_bytes(&LAXCUS6).unwrap();
+    assert_eq!(Dialect::detect(&lexst1), Some(&LEXST1));
+    assert_eq!(Dialect::detect(&laxcus6), Some(&LAXCUS6));
+    // laxcus2 looks like laxcus6 and is never guessed.
+    let laxcus2 = Packet::request(1, 1).to_bytes(&LAXCUS2).unwrap();
+    assert_eq!(Dialect::detect(&laxcus2), Some(&LAXCUS6));
+    // A bare command, a head cut short, another last message, another tag.
+    for undecided in [&laxcus6[..7], &laxcus6[..11], &[], b"\x87\x00\x01\x01\x01\x01\x00\xfc\x03\x01\x40\x00"]
+    {
+        assert_eq!(Dialect::detect(undecided), None);
+    }
+    let mut other = laxcus6.to_vec();
+    other[0] = 0x47;
+    assert_eq!(Dialect::detect(&other), None);
+}
+
+const PING: Code = Code::Request { major: 9, minor: 1 };
+
+/// Everything of its own.
+const MINE: Dialect = LAXCUS2
+    .derive("mine")
+    .with_request_order(RequestOrder::MinorFirst)
+    .with_type(15, Type::Int32)
+    .without_type(5)
+    .with_unknown_types_kept(true)
+    .with_content_length_key(1)
+    .with_requests(
+        Requests::Listed(&[Major {
+            number: 9,
+            name: "OWN",
+            legal: MinorSet::of(&[MinorName { number: 1, name: "PING" }]),
+            minors: &[MinorName { number: 1, name: "PING" }],
+        }]),
+        true,
+    )
+    .with_answers(7, 8, &[AnswerName { number: 7, name: "PONG" }])
+    .with_keys(&[KeyName { number: 2, name: "TEXT", ty: Some(Type::String) }])
+    .with_first_serial(5);
+
+#[test]
+fn a_dialect_of_ones_own_is_the_same_code() {
+    assert_eq!((MINE.name(), MINE.first_serial()), ("mine", 5));
+    assert_eq!((MINE.code_name(PING), MINE.major_name(9)), (Some("PING"), Some("OWN")));
+    assert_eq!((MINE.code_name(Code::Answer(7)), MINE.key_name(2)), (Some("PONG"), Some("TEXT")));
+
+    let packet =
+        Packet::new(PING).with(2, "a").with(3, 5).with(4, Value::Unknown { code: 5, bytes: vec![9].into() });
+    let wire = packet.to_bytes(&MINE).unwrap();
+    let expected = b"\x87\x00\x01\x01\x09\x04\x00\x02\x00\x01\x30a\x03\x00\x01\xf0\x05\x04\x00\x01\x50\x09\x01\x00\x01\xf0\x00";
+    assert_eq!(&wire[..], expected);
+    let read = Decoder::new(&MINE).packet(&wire).unwrap();
+    assert_eq!((read.code(), read.dialect().name()), (PING, "mine"));
+    assert_eq!(read.first(3).unwrap().as_i32(), Some(5));
+    // An unknown type is not canonical.
+    let strict = Decoder::new(&MINE).with_policy(Policy::Strict).packet(&wire);
+    assert_eq!(strict.unwrap_err().kind(), ErrorKind::UnknownType);
+    // Codes outside the table are refused.
+    let other = Packet::request(9, 2).to_bytes(&MINE).unwrap_err();
+    assert_eq!((other.cause(), other.number()), (Cause::IllegalRequest, 0x0902));
+    assert!(Packet::answer(9).to_bytes(&MINE).is_err());
+}
