@@ -97,3 +97,8 @@ pub use packet::{Packet, PacketRef};
 pub use stream::{Event, StreamDecoder};
 pub use types::Type;
 pub use value::{Value, ValueRef};
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

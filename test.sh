@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Installs whatever the tests need and runs them all. On a new machine some minutes, mostly compiling.
+#
+#   FUZZ_SECONDS=N  how long each fuzz target runs (default 10); fuzz/run is for longer runs
+#   FIXP_SEED=N     the seed of the property tests (default: a fixed one, printed)
+set -euo pipefail
+cd "$(dirname "$0")"
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "what the tests need"
+need() { # program, Debian package
+    command -v "$1" >/dev/null && return
+    echo "installing $2"
+    local sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    $sudo apt-get install -qq -y --no-install-recommends "$2" >/dev/null
+}
+need cc gcc
+need python3 python3
+need valgrind valgrind
+rustc --version
+rustc +nightly --version # for libFuzzer
+cargo fuzz --version 2>/dev/null || cargo install --quiet --locked cargo-fuzz
+
+step "form, lints, documentation"
+cargo fmt --all --check
+cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --all-features --no-deps
+
+step "the oldest compiler that is promised"
+msrv=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+if rustup run "$msrv" rustc --version 2>/dev/null; then
+    cargo="rustup run $msrv cargo"
+elif rustc --version | grep -q "^rustc $msrv\."; then
+    cargo=cargo
+else
+    echo "Rust $msrv is not installed, and the default is another: cannot check rust-version" >&2
+    exit 1
+fi
+CARGO_TARGET_DIR=target/msrv $cargo check --quiet --workspace --all-features --locked
+
+step "the codec with each feature alone"
+for feature in "" nom serde zlib arbitrary proptest; do
+    cargo clippy --quiet -p fixp-codec --no-default-features --features "$feature" -- -D warnings
+done
+
+step "tests"
+cargo test --workspace --all-features --locked
+
+step "the conformance suite, by our codec and by the Python testee"
+cargo build --quiet --release --locked -p fixp-cli
+target/release/fixp conformance
+target/release/fixp conformance --policy strict
+target/release/fixp conformance --testee "target/release/fixp testee"
+target/release/fixp conformance --testee "python3 conformance-vectors/testees/python/testee.py"
+
+step "an entity is never touched: instructions counted by callgrind"
+./fixp-codec/tests/instructions.sh
+
+step "fuzzing, ${FUZZ_SECONDS:-10} s a target"
+fuzz/run "${FUZZ_SECONDS:-10}"
+
+step "all passed"
