@@ -118,7 +118,10 @@ mod zlib {
                         return Ok(content);
                     }
                     TINFLStatus::HasMoreOutput if content.len() < limit => {
-                        content.resize(limit.min(content.len().saturating_mul(2).max(64)), 0);
+                        let longer = limit.min(content.len().saturating_mul(2).max(64));
+                        // Exactly: a vector that grows by itself would pass the limit.
+                        content.reserve_exact(longer - content.len());
+                        content.resize(longer, 0);
                     }
                     TINFLStatus::HasMoreOutput => {
                         return Err(

@@ -69,7 +69,7 @@ impl<'a> Explanation<'a> {
     #[must_use]
     pub const fn fields(&self) -> Fields<'a> {
         let next = match self.unit {
-            Unit::Message => Place::Key(0),
+            Unit::Message => Place::Key(None),
             Unit::Packet | Unit::Command => Place::Tag,
         };
         let known =
@@ -116,7 +116,7 @@ impl Styles {
     pub const PLAIN: Self = Self { offset: [""; 2], bytes: [""; 2], path: [""; 2], error: [""; 2] };
 }
 
-/// Where a field stands in a packet. Displays as a path: `messages[0].key`.
+/// Where a field stands in a packet. Displays as a path: `messages[0].key`, or `key` of a lone message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Place {
@@ -132,12 +132,12 @@ pub enum Place {
     Code,
     /// The number of messages.
     MessageCount,
-    /// The key of a message.
-    Key(usize),
+    /// The key of the message of this index, or of a lone message.
+    Key(Option<usize>),
     /// Type code and length of a message.
-    TypeLength(usize),
+    TypeLength(Option<usize>),
     /// The value of a message.
-    Value(usize),
+    Value(Option<usize>),
     /// The entity.
     Entity,
     /// What stands behind a whole packet.
@@ -155,9 +155,12 @@ impl fmt::Display for Place {
             Self::Minor => f.write_str("command.minor"),
             Self::Code => f.write_str("command.code"),
             Self::MessageCount => f.write_str("command.message_count"),
-            Self::Key(i) => write!(f, "messages[{i}].key"),
-            Self::TypeLength(i) => write!(f, "messages[{i}].type_length"),
-            Self::Value(i) => write!(f, "messages[{i}].value"),
+            Self::Key(Some(i)) => write!(f, "messages[{i}].key"),
+            Self::TypeLength(Some(i)) => write!(f, "messages[{i}].type_length"),
+            Self::Value(Some(i)) => write!(f, "messages[{i}].value"),
+            Self::Key(None) => f.write_str("key"),
+            Self::TypeLength(None) => f.write_str("type_length"),
+            Self::Value(None) => f.write_str("value"),
             Self::Entity => f.write_str("entity"),
             Self::Trailing => f.write_str("trailing"),
             Self::Rest => f.write_str("rest"),
@@ -255,7 +258,7 @@ impl Fields<'_> {
                     let signed = (number::read(bytes) as u32).cast_signed();
                     self.known.entity_len = Some(usize::try_from(signed).unwrap_or(0));
                 }
-                self.behind(i + 1)
+                self.behind(i.map_or(0, |i| i + 1))
             }
             Place::Entity | Place::Trailing => Place::Trailing,
             Place::Rest => Place::Rest,
@@ -265,7 +268,7 @@ impl Fields<'_> {
     /// What comes behind so many messages.
     fn behind(&self, messages: usize) -> Place {
         match self.unit {
-            _ if messages < self.known.messages => Place::Key(messages),
+            _ if messages < self.known.messages => Place::Key(Some(messages)),
             Unit::Packet => Place::Entity,
             Unit::Command | Unit::Message => Place::Trailing,
         }

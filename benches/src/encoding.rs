@@ -1,0 +1,117 @@
+//! Encoding: into a buffer that is reused and never grows while measured, whoever writes.
+
+use std::hint::black_box;
+
+use fixp_codec::{Command, Encoder, LAXCUS6, ValueRef};
+use prost::Message as _;
+
+use crate::cases::Case;
+use crate::contest::{Contest, Entry, Side};
+use crate::{cbor, messagepack, post, proto, proto_flat};
+
+/// All that encode a case. The draft's messages are borrowed from the outside.
+#[must_use]
+pub fn contest<'a>(case: &'a Case, messages: &'a [(u16, ValueRef<'a>)]) -> Contest<'a> {
+    let mut entries = ours(case, messages);
+    entries.extend(proto(case));
+    entries.extend(others(case));
+    entries.push(memcpy(case));
+    Contest { case: case.name, what: "encode", entries }
+}
+
+/// Room for a case in any of the forms.
+fn buffer(case: &Case) -> Vec<u8> {
+    Vec::with_capacity(case.wire.len() * 4 + 1024)
+}
+
+fn ours<'a>(case: &'a Case, messages: &'a [(u16, ValueRef<'a>)]) -> Vec<Entry<'a>> {
+    // Behind a black box, so that the dialect is not known when compiling.
+    let encoder = Encoder::new(black_box(&LAXCUS6));
+    let (mut owned, mut drafted, mut head) = (buffer(case), buffer(case), buffer(case));
+    let (packet, draft) = (&case.packet, case.draft(messages));
+    if case.is_command() {
+        let command = Command { code: packet.code, version: packet.version, message_count: 0 };
+        return vec![Entry::new(Side::Ours, "fixp, the command alone", move || {
+            owned.clear();
+            let written = encoder.command(black_box(&command), &mut owned);
+            black_box(&owned);
+            written
+        })];
+    }
+    vec![
+        Entry::new(Side::Ours, "fixp", move || {
+            owned.clear();
+            let written = encoder.packet(black_box(packet), &mut owned);
+            black_box(&owned);
+            written
+        }),
+        Entry::new(Side::AlsoOurs, "fixp, from a draft", move || {
+            drafted.clear();
+            let written = encoder.packet(black_box(&draft), &mut drafted);
+            black_box(&drafted);
+            written
+        }),
+        Entry::new(Side::AlsoOurs, "fixp, all but the entity", move || {
+            head.clear();
+            let written = encoder.head(black_box(packet), &mut head);
+            black_box(&head);
+            written
+        }),
+    ]
+}
+
+fn proto(case: &Case) -> Vec<Entry<'_>> {
+    let packet = proto::of(&case.packet);
+    let (mut wire, mut flat_wire) = (buffer(case), buffer(case));
+    let mut entries = vec![Entry::new(Side::Prost, "prost", move || {
+        wire.clear();
+        let written = black_box(&packet).encode(&mut wire);
+        black_box(&wire);
+        written
+    })];
+    if let Some(flat) = proto_flat::of(&case.packet) {
+        entries.push(Entry::new(Side::ProstFlat, "prost flat", move || {
+            flat_wire.clear();
+            let written = black_box(&flat).encode(&mut flat_wire);
+            black_box(&flat_wire);
+            written
+        }));
+    }
+    entries
+}
+
+fn others(case: &Case) -> Vec<Entry<'_>> {
+    let (post, rmp, cbor) = (post::of(&case.packet), messagepack::of(&case.packet), cbor::of(&case.packet));
+    let (mut post_wire, mut rmp_wire, mut cbor_wire) = (buffer(case), buffer(case), buffer(case));
+    // postcard writes fastest to a slice.
+    post_wire.resize(post_wire.capacity(), 0);
+    vec![
+        Entry::new(Side::Other, "postcard", move || {
+            let written = postcard::to_slice(black_box(&post), &mut post_wire).map(|wire| wire.len());
+            black_box(&post_wire);
+            written.is_ok()
+        }),
+        Entry::new(Side::Borrowed, "rmp-serde", move || {
+            rmp_wire.clear();
+            let written = rmp_serde::encode::write(&mut rmp_wire, black_box(&rmp));
+            black_box(&rmp_wire);
+            written.is_ok()
+        }),
+        Entry::new(Side::Borrowed, "minicbor", move || {
+            cbor_wire.clear();
+            let written = minicbor::encode(black_box(&cbor), &mut cbor_wire);
+            black_box(&cbor_wire);
+            written.is_ok()
+        }),
+    ]
+}
+
+fn memcpy(case: &Case) -> Entry<'_> {
+    let wire = &case.wire[..];
+    let mut copy = buffer(case);
+    Entry::new(Side::Limit, "memcpy", move || {
+        copy.clear();
+        copy.extend_from_slice(black_box(wire));
+        black_box(&copy);
+    })
+}

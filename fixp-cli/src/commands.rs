@@ -1,0 +1,9 @@
+//! The commands, one a file: its arguments, and `run`.
+
+pub(crate) mod completions;
+pub(crate) mod conformance;
+pub(crate) mod decode;
+pub(crate) mod dialects;
+pub(crate) mod encode;
+pub(crate) mod explain;
+pub(crate) mod testee;

@@ -1,0 +1,89 @@
+//! Why a command ends early, in one sentence.
+
+use std::{fmt, io};
+
+use conformance_vectors::LoadError;
+use conformance_vectors::exit::Exit;
+use conformance_vectors::runner::RunError;
+
+use crate::hex_text::BadHex;
+use crate::json_text::BadJson;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The bytes are not what they should be. The offset is that of the whole input.
+    Broken(fixp_codec::Error),
+    /// What the JSON describes cannot be written. `offset`: where the JSON of the packet begins.
+    Unwritable { error: fixp_codec::Error, offset: usize },
+    /// A text that should be hex is not.
+    Hex(BadHex),
+    /// An argument is neither hex nor a file.
+    Argument(BadHex),
+    /// A text that should be JSON is not, or not that of a packet.
+    Json(BadJson),
+    /// The input cannot be read.
+    Input { name: String, error: io::Error },
+    /// The input is longer than `--max-bytes`.
+    TooLong { name: String, limit: u64 },
+    /// The output cannot be written.
+    Output(io::Error),
+    /// The arguments do not go together.
+    Usage(String),
+    /// A file named by an option cannot be used.
+    File { name: String, error: io::Error },
+    /// The vectors inside this program cannot be read.
+    Vectors(LoadError),
+    /// There was no run.
+    Run(RunError),
+}
+
+impl Failure {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::File { .. } => Exit::Usage,
+            Self::Run(error) => error.exit(),
+            // Whoever reads our output has seen enough.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Passed,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(error) => write!(f, "{error}"),
+            Self::Unwritable { error, offset } => {
+                // An encoder's error has no offset of bytes, so only what it says is shown, at the place in the JSON.
+                let sentence = error.to_string();
+                let what = sentence.split_once(": ").map_or(&*sentence, |(_, what)| what);
+                write!(f, "{} at byte {offset} of the JSON: {what}", error.kind())
+            }
+            Self::Hex(bad) => write!(f, "{bad}"),
+            Self::Argument(bad) => write!(f, "{bad}, and there is no file of this name"),
+            Self::Json(bad) => write!(f, "{bad}"),
+            Self::Input { name, error } => write!(f, "cannot read {name}: {error}"),
+            Self::TooLong { name, limit } => {
+                write!(f, "limit at byte {limit}: {name} is longer (--max-bytes)")
+            }
+            Self::Output(error) => write!(f, "cannot write: {error}"),
+            Self::Usage(what) => f.write_str(what),
+            Self::File { name, error } => write!(f, "cannot use {name}: {error}"),
+            Self::Vectors(error) => write!(f, "the vectors inside this program: {error}"),
+            Self::Run(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<fixp_codec::Error> for Failure {
+    fn from(error: fixp_codec::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}

@@ -1,0 +1,32 @@
+//! `fixp`: packets of FIXP, the *Free Information eXchange Protocol* of the Laxcus big-data system, on the command line.
+//!
+//! A face on the crates, with no logic of its own: `fixp-codec` reads and writes, `conformance-vectors` judges.
+//! What is here reads arguments and files, and prints.
+
+mod cli;
+mod commands;
+mod dialects;
+mod failure;
+mod hex_text;
+mod input;
+mod json_text;
+mod kind;
+mod output;
+mod policy;
+mod style;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::complain(&failure);
+            failure.exit().into()
+        }
+    }
+}
