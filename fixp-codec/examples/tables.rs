@@ -29,7 +29,8 @@ fn write_page(out: &mut String) -> Result {
     writeln!(out, "| first serial |{}", row(|dialect| format!(" {} |", dialect.first_serial())))?;
     let answers = |dialect: &Dialect| format!(" {}..{} |", dialect.answers().0, dialect.answers().1);
     writeln!(out, "| legal answers |{}", row(answers))?;
-    let unknown = |dialect: &Dialect| format!(" {} |", if dialect.keeps_unknown_types() { "kept" } else { "refused" });
+    let unknown =
+        |dialect: &Dialect| format!(" {} |", if dialect.keeps_unknown_types() { "kept" } else { "refused" });
     writeln!(out, "| unknown types |{}", row(unknown))?;
     for ty in Type::ALL {
         let code = |dialect: &Dialect| dialect.code_of(ty).map_or(" - |".into(), |code| format!(" {code} |"));

@@ -10,7 +10,7 @@
 //!
 //! let strict = Decoder::new(&LEXST1).with_policy(Policy::Strict);
 //! let error = strict.packet(&wire).unwrap_err();
-//! assert_eq!(error.to_string(), "trailing-bytes at byte 12: 1 bytes behind the packet");
+//! assert_eq!(error.to_string(), "trailing-bytes at byte 12: 1 byte behind the packet");
 //! ```
 
 use bytes::Bytes;

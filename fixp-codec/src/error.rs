@@ -296,6 +296,19 @@ impl Cause {
     }
 }
 
+/// A number of bytes or messages for a sentence.
+struct Count(usize, &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", self.0, self.1, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+const fn bytes(n: usize) -> Count {
+    Count(n, "byte")
+}
+
 /// The name of a type for a sentence, where the type may be unknown.
 struct TypeName(Option<Type>);
 
@@ -310,13 +323,13 @@ impl fmt::Display for Error {
         let Self { cause, ty, key, number, offset, needed, had } = *self;
         write!(f, "{} at byte {offset}: ", cause.kind())?;
         let ty = TypeName(ty);
+        let there = if had == 1 { "is" } else { "are" };
+        let (needs, has) = (bytes(needed), bytes(had));
         match cause {
-            Cause::CommandCut => write!(f, "a command needs {needed} bytes, {had} are there"),
-            Cause::MessageHeadCut => write!(f, "a message head needs {needed} bytes, {had} are there"),
-            Cause::ValueCut => {
-                write!(f, "the value of key {key} ({ty}) needs {needed} bytes, {had} are there")
-            }
-            Cause::EntityCut => write!(f, "the entity needs {needed} bytes, {had} are there"),
+            Cause::CommandCut => write!(f, "a command needs {needs}, {had} {there} there"),
+            Cause::MessageHeadCut => write!(f, "a message head needs {needs}, {had} {there} there"),
+            Cause::ValueCut => write!(f, "the value of key {key} ({ty}) needs {needs}, {had} {there} there"),
+            Cause::EntityCut => write!(f, "the entity needs {needs}, {had} {there} there"),
             Cause::Tag => write!(f, "the tag is {number:02x}, not 87 (request) or c7 (answer)"),
             Cause::Version => write!(f, "the version is {number:#06x}, not 0x0100"),
             Cause::IllegalRequest => {
@@ -332,14 +345,14 @@ impl fmt::Display for Error {
             }
             Cause::EmptyValue => write!(f, "the value of key {key} ({ty}) has no bytes"),
             Cause::DigitsBeyondWidth => {
-                write!(f, "the {ty} of key {key} has digits beyond its {needed} bytes ({had} bytes long)")
+                write!(f, "the {ty} of key {key} has digits beyond its {needs} ({has} long)")
             }
-            Cause::LongBoolean => write!(f, "the boolean of key {key} has {had} bytes, not 1"),
+            Cause::LongBoolean => write!(f, "the boolean of key {key} has {has}, not 1"),
             Cause::ValueTooLong => {
-                write!(f, "the value of key {key} ({ty}) has {needed} bytes, a message carries at most {had}")
+                write!(f, "the value of key {key} ({ty}) has {needs}, a message carries at most {had}")
             }
             Cause::NotShortest => {
-                write!(f, "the {ty} of key {key} is written in {had} bytes where {needed} suffice")
+                write!(f, "the {ty} of key {key} is written in {has}, its shortest form is {needed}")
             }
             Cause::BooleanByte => write!(f, "the boolean of key {key} is {number:02x}, not 00 or 01"),
             Cause::NanBits => {
@@ -354,29 +367,26 @@ impl fmt::Display for Error {
             Cause::ContentLengthType => write!(f, "CONTENT_LENGTH is of type {ty}, not int32"),
             Cause::ContentLengthEmpty => f.write_str("CONTENT_LENGTH has no bytes"),
             Cause::ContentLengthTooWide => {
-                write!(f, "CONTENT_LENGTH has digits beyond its 4 bytes ({had} bytes long)")
+                write!(f, "CONTENT_LENGTH has digits beyond its {needs} ({has} long)")
             }
             Cause::ContentLengthNegative => write!(f, "CONTENT_LENGTH is {}", number.cast_signed()),
-            Cause::ContentLengthLies => write!(
-                f,
-                "CONTENT_LENGTH says {had} bytes ({}), the entity has {needed}",
-                number.cast_signed()
-            ),
+            Cause::ContentLengthLies => {
+                write!(f, "CONTENT_LENGTH says {}, the entity has {needs}", number.cast_signed())
+            }
+            Cause::InvalidUtf8 if self.ty.is_none() => {
+                write!(f, "the content is not UTF-8 from its byte {needed} on")
+            }
             Cause::InvalidUtf8 => write!(f, "the {ty} of key {key} is not UTF-8 from its byte {needed} on"),
-            Cause::Inflate => write!(f, "the {ty} of key {key} is not a whole zlib stream"),
-            Cause::InflateLeftOver => {
-                write!(f, "the {ty} of key {key} has {had} bytes behind its zlib stream")
-            }
-            Cause::TrailingBytes => write!(f, "{had} bytes behind the packet"),
+            Cause::Inflate => f.write_str("the zlib stream is cut short or broken"),
+            Cause::InflateLeftOver => write!(f, "{has} behind the zlib stream"),
+            Cause::TrailingBytes => write!(f, "{has} behind the packet"),
             Cause::MessageLimit => write!(f, "{needed} messages are more than the limit of {had}"),
-            Cause::HeadLimit => write!(f, "a head of {needed} bytes is more than the limit of {had}"),
-            Cause::EntityLimit => write!(f, "an entity of {needed} bytes is more than the limit of {had}"),
-            Cause::InflateLimit => {
-                write!(f, "the {ty} of key {key} inflates past the limit of {had} bytes")
-            }
+            Cause::HeadLimit => write!(f, "a head of {needs} is more than the limit of {had}"),
+            Cause::EntityLimit => write!(f, "an entity of {needs} is more than the limit of {had}"),
+            Cause::InflateLimit => write!(f, "the zlib stream inflates past the limit of {has}"),
             Cause::TooManyMessages => write!(f, "{needed} messages, a packet carries at most {had}"),
-            Cause::EntityTooLong => write!(f, "an entity of {needed} bytes, a packet carries at most {had}"),
-            Cause::NoRoom => write!(f, "writing needs {needed} bytes, the slice has {had}"),
+            Cause::EntityTooLong => write!(f, "an entity of {needs}, a packet carries at most {had}"),
+            Cause::NoRoom => write!(f, "writing needs {needs}, the slice has {had}"),
         }
     }
 }

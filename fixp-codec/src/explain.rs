@@ -6,8 +6,8 @@
 //! let decoder = Decoder::new(&LAXCUS6);
 //! let wire = [0x87, 0x00, 0x01, 0x05, 0x01, 0x01, 0x00, 0xfc, 0x03, 0x02, 0x50, 0xe0, 0x01];
 //! let text = explain(&decoder, &wire).to_string();
-//! assert!(text.contains("command.minor          5 TEST"), "{text}");
-//! assert!(text.contains("messages[0].value      480"), "{text}");
+//! assert!(text.contains("command.minor            5 TEST"), "{text}");
+//! assert!(text.contains("messages[0].value        480"), "{text}");
 //! assert!(text.ends_with("truncated at byte 13: the entity needs 480 bytes, 0 are there\n"));
 //! ```
 
@@ -38,7 +38,7 @@ pub fn explain_message<'a>(decoder: &Decoder<'a>, input: &'a [u8]) -> Explanatio
 /// The most bytes of a field that are shown unless told otherwise.
 const MOST: usize = 64;
 /// The bytes on a line.
-const LINE: usize = 16;
+const LINE: usize = 8;
 
 /// What the bytes are, field by field, and what is wrong with them. Allocates nothing.
 ///
@@ -390,7 +390,8 @@ impl fmt::Display for Explanation<'_> {
                 self.line(f, offset, line)?;
                 if i == 0 {
                     let [before, behind] = self.styles.path;
-                    write!(f, "  {before}{:<21}{behind}  {field}", path.text())?;
+                    let pad = 3 * (LINE - line.len()) + 2;
+                    write!(f, "{:pad$}{before}{:<23}{behind}  {field}", "", path.text())?;
                 }
                 f.write_char('\n')?;
                 if let Some(error) =
@@ -421,11 +422,8 @@ impl Explanation<'_> {
         write!(f, "{before}{offset:8}{behind}  ")?;
         let [before, behind] = self.styles.bytes;
         f.write_str(before)?;
-        for i in 0..LINE {
-            match bytes.get(i) {
-                Some(byte) => write!(f, "{byte:02x} ")?,
-                None => f.write_str("   ")?,
-            }
+        for (i, byte) in bytes.iter().enumerate() {
+            write!(f, "{}{byte:02x}", if i == 0 { "" } else { " " })?;
         }
         f.write_str(behind)
     }

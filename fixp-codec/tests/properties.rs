@@ -99,7 +99,8 @@ fn round_trips_of_fuzzer_bytes() {
 fn corpora_of_the_fuzzers() {
     for (target, property) in properties::TARGETS {
         let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-        let files = std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
+        let files =
+            std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
         let mut count = 0;
         for file in files {
             let file = file.unwrap().path();
