@@ -21,7 +21,7 @@ Exit codes:
 
 /// Packets of FIXP, the Free Information eXchange Protocol of the Laxcus big-data system.
 #[derive(Debug, Parser)]
-#[command(name = "fixp", version, about, max_term_width = 100, after_help = AFTER)]
+#[command(name = "fixp", version, max_term_width = 100, after_help = AFTER)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

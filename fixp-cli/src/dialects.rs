@@ -73,5 +73,6 @@ fn choice() -> impl TypedValueParser<Value = Choice> {
 
 /// The name of a built-in dialect.
 pub(crate) fn named() -> impl TypedValueParser<Value = &'static Dialect> {
-    PossibleValuesParser::new(BUILT_IN.map(Dialect::name)).map(|name| Dialect::by_name(&name).unwrap_or(&LAXCUS6))
+    PossibleValuesParser::new(BUILT_IN.map(Dialect::name))
+        .map(|name| Dialect::by_name(&name).unwrap_or(&LAXCUS6))
 }

@@ -20,7 +20,11 @@ pub(crate) fn parse(text: &[u8]) -> Result<Vec<u8>, BadHex> {
     while let Some(&byte) = text.get(at) {
         if is_separator(byte) {
             group_begins = true;
-        } else if byte == b'0' && matches!(text.get(at + 1), Some(b'x' | b'X')) && group_begins && high.is_none() {
+        } else if byte == b'0'
+            && matches!(text.get(at + 1), Some(b'x' | b'X'))
+            && group_begins
+            && high.is_none()
+        {
             at += 1;
             group_begins = false;
         } else {
@@ -63,7 +67,9 @@ impl fmt::Display for BadHex {
             Self::NotADigit { offset, byte } if byte.is_ascii() => {
                 write!(f, "bad-hex at byte {offset}: {:?} is no hex digit", char::from(byte))
             }
-            Self::NotADigit { offset, byte } => write!(f, "bad-hex at byte {offset}: {byte:#04x} is no hex digit"),
+            Self::NotADigit { offset, byte } => {
+                write!(f, "bad-hex at byte {offset}: {byte:#04x} is no hex digit")
+            }
             Self::HalfAByte { offset, digits } => {
                 write!(f, "bad-hex at byte {offset}: the last of {digits} digits is half a byte")
             }
@@ -77,7 +83,15 @@ mod tests {
 
     #[test]
     fn what_people_paste_is_read() {
-        for text in ["8700fC", "87 00 fc", "87:00:fc", "0x8700fc", "0x87 0x00\n0XFC\n", " 8700\r\n\tfc ", "8 7 0 0 f c"] {
+        for text in [
+            "8700fC",
+            "87 00 fc",
+            "87:00:fc",
+            "0x8700fc",
+            "0x87 0x00\n0XFC\n",
+            " 8700\r\n\tfc ",
+            "8 7 0 0 f c",
+        ] {
             assert_eq!(parse(text.as_bytes()), Ok(vec![0x87, 0x00, 0xfc]), "{text:?}");
         }
         assert_eq!(parse(b""), Ok(Vec::new()));

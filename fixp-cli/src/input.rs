@@ -15,10 +15,10 @@ use crate::hex_text;
 pub(crate) struct Input {
     /// What to read: the thing itself, a file, @FILE, or - for standard input
     #[arg(value_name = "INPUT")]
-    argument: Option<String>,
+    words: Vec<String>,
 
     /// Read this file
-    #[arg(long, value_name = "FILE", conflicts_with = "argument")]
+    #[arg(long, value_name = "FILE", conflicts_with = "words")]
     file: Option<PathBuf>,
 
     /// Read no more than this many bytes; 64K, 256M and 1G are understood
@@ -54,7 +54,9 @@ impl BytesInput {
     pub(crate) fn read(&self) -> Result<Vec<u8>, Failure> {
         match self.input.content()? {
             Content::Argument(text) => hex_text::parse(text.as_bytes()).map_err(Failure::Argument),
-            Content::Read(content) if self.is_hex(&content) => hex_text::parse(&content).map_err(Failure::Hex),
+            Content::Read(content) if self.is_hex(&content) => {
+                hex_text::parse(&content).map_err(Failure::Hex)
+            }
             Content::Read(content) => Ok(content),
         }
     }
@@ -83,18 +85,20 @@ impl Input {
     }
 
     fn content(&self) -> Result<Content, Failure> {
-        match (&self.argument, &self.file) {
+        match (self.words.as_slice(), &self.file) {
             (_, Some(file)) => self.file(file),
-            (Some(argument), None) => match argument.strip_prefix('@') {
-                _ if argument == "-" => self.standard_input(),
+            ([word], None) => match word.strip_prefix('@') {
+                _ if word == "-" => self.standard_input(),
                 Some(file) => self.file(Path::new(file)),
-                None if is_file(Path::new(argument)) => self.file(Path::new(argument)),
-                None => Ok(Content::Argument(argument.clone())),
+                None if is_file(Path::new(word)) => self.file(Path::new(word)),
+                None => Ok(Content::Argument(word.clone())),
             },
-            (None, None) if io::stdin().is_terminal() => Err(Failure::Usage(
+            ([], None) if io::stdin().is_terminal() => Err(Failure::Usage(
                 "nothing to read: give INPUT, a file, or - for standard input (see --help)".to_owned(),
             )),
-            (None, None) => self.standard_input(),
+            ([], None) => self.standard_input(),
+            // Hex in groups, without quotes.
+            (words, None) => Ok(Content::Argument(words.join(" "))),
         }
     }
 
@@ -115,7 +119,9 @@ impl Input {
         // One byte more tells a longer input from one that is just as long as it may be.
         let read = from.take(self.max_bytes.saturating_add(1)).read_to_end(&mut content);
         match read {
-            Ok(length) if length as u64 > self.max_bytes => Err(Failure::TooLong { name, limit: self.max_bytes }),
+            Ok(length) if length as u64 > self.max_bytes => {
+                Err(Failure::TooLong { name, limit: self.max_bytes })
+            }
             Ok(_) => Ok(Content::Read(content)),
             Err(error) => Err(Failure::Input { name, error }),
         }
@@ -135,7 +141,8 @@ fn byte_count(text: &str) -> Result<u64, String> {
         [.., b'g' | b'G'] => (&text[..text.len() - 1], 1 << 30),
         _ => (text, 1_u64),
     };
-    let number: u64 = number.parse().map_err(|_| "not a number of bytes, such as 1000, 64K, 256M or 1G".to_owned())?;
+    let number: u64 =
+        number.parse().map_err(|_| "not a number of bytes, such as 1000, 64K, 256M or 1G".to_owned())?;
     number.checked_mul(unit).ok_or_else(|| "more bytes than can be counted".to_owned())
 }
 

@@ -25,7 +25,9 @@ pub(crate) fn values<T: DeserializeOwned>(text: &[u8]) -> impl Iterator<Item = R
         let behind = values.byte_offset();
         let rest = text.get(behind..).unwrap_or_default();
         let begin = behind + (rest.len() - rest.trim_ascii_start().len());
-        values.next().map(|value| value.map(|value| (begin, value)).map_err(|error| BadJson::new(text, begin, &error)))
+        values
+            .next()
+            .map(|value| value.map(|value| (begin, value)).map_err(|error| BadJson::new(text, begin, &error)))
     })
 }
 
@@ -44,7 +46,8 @@ impl BadJson {
         }
         let place = format!(" at line {line} column {column}");
         let what = sentence.strip_suffix(&place).unwrap_or(&sentence).to_owned();
-        let before: usize = text.split_inclusive(|&byte| byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+        let before: usize =
+            text.split_inclusive(|&byte| byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
         // The column counts the byte that is wrong, if there is one.
         let wrong = usize::from(error.classify() != Category::Eof);
         Self { offset: before + column.saturating_sub(wrong), place: Some((line, column.max(1))), what }
@@ -185,7 +188,10 @@ mod tests {
         let value = json!({"a": 1, "b": [{"c": [1, 2], "d": {}}, {}], "e": [], "f": {}});
         let readable = "{\n  \"a\": 1,\n  \"b\": [\n    {\"c\": [1, 2], \"d\": {}},\n    {}\n  ],\n  \"e\": [],\n  \"f\": {}\n}\n";
         assert_eq!(text(&value, Layout::Readable), readable);
-        assert_eq!(text(&value, Layout::Line), "{\"a\":1,\"b\":[{\"c\":[1,2],\"d\":{}},{}],\"e\":[],\"f\":{}}\n");
+        assert_eq!(
+            text(&value, Layout::Line),
+            "{\"a\":1,\"b\":[{\"c\":[1,2],\"d\":{}},{}],\"e\":[],\"f\":{}}\n"
+        );
     }
 
     #[test]
@@ -204,7 +210,10 @@ mod tests {
         };
         assert_eq!(read(" {}\n[1]{} "), Ok(vec![(1, json!({})), (4, json!([1])), (7, json!({}))]));
         assert_eq!(read(""), Ok(Vec::new()));
-        assert_eq!(read("{}\n{\"a\":x}"), Err("bad-json at byte 8 (line 2, column 6): expected value".to_owned()));
+        assert_eq!(
+            read("{}\n{\"a\":x}"),
+            Err("bad-json at byte 8 (line 2, column 6): expected value".to_owned())
+        );
         let cut = "bad-json at byte 4 (line 1, column 4): EOF while parsing an object".to_owned();
         assert_eq!(read("{\"a\""), Err(cut));
     }

@@ -185,5 +185,6 @@ fn find<'a>(vectors: &'a [Vector], id: &str) -> Result<&'a Vector, Failure> {
 }
 
 fn class(name: &str) -> Result<Class, String> {
-    Class::by_name(name).ok_or_else(|| "not one of valid, lenient, invalid, refuse-encode, decode-only, note".to_owned())
+    Class::by_name(name)
+        .ok_or_else(|| "not one of valid, lenient, invalid, refuse-encode, decode-only, note".to_owned())
 }

@@ -39,7 +39,9 @@ impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         match self.dialect {
             _ if self.json => {
-                let chosen = BUILT_IN.into_iter().filter(|dialect| self.dialect.is_none_or(|chosen| chosen == *dialect));
+                let chosen = BUILT_IN
+                    .into_iter()
+                    .filter(|dialect| self.dialect.is_none_or(|chosen| chosen == *dialect));
                 print_json(chosen)?;
             }
             Some(dialect) => output::print(text::tables(dialect))?,

@@ -51,7 +51,9 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         if self.raw && output::is_terminal() {
-            return Err(Failure::Usage("--raw: standard output is a terminal, send it to a file or a pipe".to_owned()));
+            return Err(Failure::Usage(
+                "--raw: standard output is a terminal, send it to a file or a pipe".to_owned(),
+            ));
         }
         let text = self.input.read()?;
         let mut out = output::stdout();

@@ -63,8 +63,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let input = self.input.read()?;
         let dialect = self.dialect.teller().dialect(self.kind, &input);
-        let decoder =
-            Decoder::new(dialect).with_policy(self.policy.into()).with_limits(self.input.limits());
+        let decoder = Decoder::new(dialect).with_policy(self.policy.into()).with_limits(self.input.limits());
         let explanation = self.kind.explain(&decoder, &input);
         if self.json {
             print_json(dialect.name(), &explanation)?;

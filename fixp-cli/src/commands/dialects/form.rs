@@ -70,8 +70,16 @@ impl From<&Dialect> for DialectForm {
             majors: dialect.requests().majors().iter().map(MajorForm::from).collect(),
             first_answer,
             last_answer,
-            answers: dialect.answer_names().iter().map(|row| AnswerForm { code: row.number, name: row.name }).collect(),
-            keys: dialect.keys().iter().map(|row| KeyForm { key: row.number, name: row.name, ty: row.ty.map(|ty| ty.name()) }).collect(),
+            answers: dialect
+                .answer_names()
+                .iter()
+                .map(|row| AnswerForm { code: row.number, name: row.name })
+                .collect(),
+            keys: dialect
+                .keys()
+                .iter()
+                .map(|row| KeyForm { key: row.number, name: row.name, ty: row.ty.map(|ty| ty.name()) })
+                .collect(),
         }
     }
 }

@@ -13,7 +13,8 @@ pub(super) fn overview() -> String {
     let mut out = String::new();
     let names = BUILT_IN.map(|dialect| dialect.name().to_owned());
     row(&mut out, &format!("{BOLD}"), "", &names, &format!("{BOLD:#}"));
-    let mut line = |title: &str, cell: &dyn Fn(&Dialect) -> String| row(&mut out, "", title, &BUILT_IN.map(cell), "");
+    let mut line =
+        |title: &str, cell: &dyn Fn(&Dialect) -> String| row(&mut out, "", title, &BUILT_IN.map(cell), "");
     line("request bytes", &|dialect| request_bytes(dialect).join(", "));
     line("requests", &requests);
     line("answers", &answers);
@@ -40,13 +41,20 @@ pub(super) fn tables(dialect: &Dialect) -> String {
     ] {
         let _ = writeln!(out, "{title:<18}{cell}");
     }
-    section(&mut out, "types", "", types(dialect).map(|(code, ty)| [code.to_string(), ty.to_owned(), String::new()]));
+    section(
+        &mut out,
+        "types",
+        "",
+        types(dialect).map(|(code, ty)| [code.to_string(), ty.to_owned(), String::new()]),
+    );
     section(&mut out, "requests", &requests(dialect), request_rows(dialect));
-    let answer_rows = dialect.answer_names().iter().map(|row| [row.number.to_string(), row.name.to_owned(), String::new()]);
+    let answer_rows =
+        dialect.answer_names().iter().map(|row| [row.number.to_string(), row.name.to_owned(), String::new()]);
     section(&mut out, "answers", &answers(dialect), answer_rows);
-    let key_rows = dialect.keys().iter().map(|row| {
-        [row.number.to_string(), row.name.to_owned(), row.ty.map_or("", Type::name).to_owned()]
-    });
+    let key_rows = dialect
+        .keys()
+        .iter()
+        .map(|row| [row.number.to_string(), row.name.to_owned(), row.ty.map_or("", Type::name).to_owned()]);
     section(&mut out, "keys", "any is legal", key_rows);
     out
 }
