@@ -54,3 +54,9 @@ pub mod verdict;
 pub use fixp_codec::Policy;
 pub use load::{LoadError, all, files, parse};
 pub use vector::{Class, Kind, Vector};
+
+/// The examples of the READMEs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[doc = include_str!("../../README.md")]
+struct Readme;
