@@ -55,6 +55,44 @@ fn rules() {
     none("rules without a vector", uncovered_rules(&vectors(), &rules));
 }
 
+/// The rules that the sources name: `SPEC 4.1`, `SPEC 4.1, 4.2 and 5.3`.
+fn cited(source: &str) -> BTreeSet<String> {
+    let mut rules = BTreeSet::new();
+    for list in source.split("SPEC ").skip(1) {
+        for word in list.split([' ', ')', ';', '`', '\n', ':']) {
+            let number = word.trim_end_matches([',', '.']);
+            let is_rule = number
+                .split_once('.')
+                .is_some_and(|(section, rule)| section.parse::<u8>().is_ok() && rule.parse::<u8>().is_ok());
+            if is_rule {
+                rules.insert(number.to_owned());
+            } else if word != "and" {
+                break;
+            }
+        }
+    }
+    rules
+}
+
+#[test]
+fn every_rule_is_cited_by_the_code() {
+    let mut folders = vec![here("../fixp-codec/src"), here("src")];
+    let mut rules = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                rules.extend(cited(&fs::read_to_string(&path).expect("a source")));
+            }
+        }
+    }
+    let spec = numbers_of_rules();
+    none("rules that the code does not cite", spec.difference(&rules).cloned());
+    none("cited rules that are not there", rules.difference(&spec).cloned());
+}
+
 #[test]
 fn the_built_in_codec_does_exactly_what_its_policy_says() {
     let vectors = vectors();

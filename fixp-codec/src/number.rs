@@ -1,4 +1,4 @@
-//! Numbers on the wire: little-endian, high-order zero bytes left out (SPEC 4.1, 4.2).
+//! Numbers on the wire: little-endian (SPEC 1.2), high-order zero bytes left out (SPEC 4.1, 4.2).
 //!
 //! ```
 //! use fixp_codec::number;

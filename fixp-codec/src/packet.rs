@@ -1,4 +1,4 @@
-//! Packets, borrowed and owned (SPEC 1).
+//! Packets, borrowed and owned: command, messages, entity, and nothing between them (SPEC 1.1).
 //!
 //! ```
 //! use fixp_codec::{Decoder, LAXCUS6, Packet, laxcus6::{answer, key}};

@@ -41,8 +41,10 @@ pub enum Event<'a> {
 
 /// Reads packets from a stream in any pieces: an accumulator over the same check that [`Decoder`] uses.
 ///
+/// Packets follow each other (SPEC 8.1), and how they are cut has no meaning (SPEC 8.2).
+///
 /// Keeps the bytes of an unfinished head, at most [`Limits::head`](crate::Limits::head) and only those
-/// that have come; never an entity. Costs the same per byte however the stream is cut.
+/// that have come; never an entity (SPEC 5.4). Costs the same per byte however the stream is cut.
 #[derive(Debug)]
 pub struct StreamDecoder<'d> {
     decoder: Decoder<'d>,
