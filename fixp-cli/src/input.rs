@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
+use clap::{ValueEnum, ValueHint};
 use fixp_codec::Limits;
 
 use crate::failure::Failure;
@@ -14,7 +14,7 @@ use crate::hex_text;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Input {
     /// What to read: the thing itself, a file, @FILE, or - for standard input
-    #[arg(value_name = "INPUT")]
+    #[arg(value_name = "INPUT", value_hint = ValueHint::AnyPath)]
     words: Vec<String>,
 
     /// Read this file

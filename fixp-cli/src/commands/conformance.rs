@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io::Write};
 
+use clap::ValueHint;
 use conformance_vectors::exit::Exit;
 use conformance_vectors::known::KnownFailures;
 use conformance_vectors::runner::{Program, Runner, TIME_LIMIT, Target};
@@ -46,7 +47,7 @@ Exit codes:
 #[command(after_help = AFTER)]
 pub(crate) struct Args {
     /// The program to judge and its arguments, split as a shell does
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     testee: Option<String>,
 
     /// The policy of the built-in codec [default: compatible]
@@ -109,7 +110,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let vectors = conformance_vectors::all().map_err(Failure::Vectors)?;
         match &self.show {
-            Some(id) => show::show(find(&vectors, id)?, self.json),
+            Some(id) => show::show(find(&vectors, id)?, self.policy(), self.json),
             None if self.list => self.list(&vectors),
             None => self.judge(&vectors),
         }
@@ -141,8 +142,12 @@ impl Args {
         Ok(report.exit())
     }
 
+    fn policy(&self) -> fixp_codec::Policy {
+        self.policy.map(fixp_codec::Policy::from).unwrap_or_default()
+    }
+
     fn runner(&self) -> Result<Runner, Failure> {
-        let policy = self.policy.unwrap_or(Policy::Compatible).into();
+        let policy = self.policy();
         let runner = match &self.testee {
             Some(command) => Runner::new(Target::Command(program(command)?)),
             // Of ourselves we know what is to be done with lenient vectors.

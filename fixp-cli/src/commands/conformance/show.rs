@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use conformance_vectors::exit::Exit;
 use conformance_vectors::{Vector, vector};
 use fixp_codec::explain::Styles;
-use fixp_codec::{Decoder, Dialect};
+use fixp_codec::{Decoder, Dialect, Policy};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -14,16 +14,16 @@ use crate::kind::Kind;
 use crate::output;
 use crate::style::{BOLD, DIM, DUMP, NAME};
 
-pub(super) fn show(vector: &Vector, json: bool) -> Result<Exit, Failure> {
+pub(super) fn show(vector: &Vector, policy: Policy, json: bool) -> Result<Exit, Failure> {
     if json {
         output::quietly(json_text::write(output::stdout(), vector, Layout::Line))?;
     } else {
-        output::print(text(vector))?;
+        output::print(text(vector, policy))?;
     }
     Ok(Exit::Passed)
 }
 
-fn text(vector: &Vector) -> String {
+fn text(vector: &Vector, policy: Policy) -> String {
     let mut out = format!("{BOLD}{}{BOLD:#}\n{}\n\n", vector.id, vector.comment);
     let rules = vector.rules.join(", ");
     let pending = vector.pending.map(|bytes| bytes.to_string());
@@ -46,7 +46,7 @@ fn text(vector: &Vector) -> String {
     }
     json(&mut out, "value", vector.value.as_ref());
     json(&mut out, "packets", vector.packets.as_ref());
-    bytes(&mut out, vector);
+    bytes(&mut out, vector, policy);
     out
 }
 
@@ -58,7 +58,7 @@ fn json(out: &mut String, title: &str, value: Option<&impl Serialize>) {
     let _ = write!(out, "\n{DIM}{title}{DIM:#}\n{}", String::from_utf8_lossy(&text));
 }
 
-fn bytes(out: &mut String, vector: &Vector) {
+fn bytes(out: &mut String, vector: &Vector, policy: Policy) {
     let kind = match vector.kind {
         vector::Kind::Packet => Some(Kind::Packet),
         vector::Kind::Command => Some(Kind::Command),
@@ -72,7 +72,8 @@ fn bytes(out: &mut String, vector: &Vector) {
         match (kind, Dialect::by_name(&vector.dialect)) {
             (Some(kind), Some(dialect)) => {
                 let styles = if output::is_colored() { DUMP } else { Styles::PLAIN };
-                let _ = write!(out, "{}", kind.explain(&Decoder::new(dialect), &bytes).with_styles(styles));
+                let decoder = Decoder::new(dialect).with_policy(policy);
+                let _ = write!(out, "{}", kind.explain(&decoder, &bytes).with_styles(styles));
             }
             _ => map(out, vector, vector.hex.is_none().then_some(index), &bytes),
         }
@@ -92,14 +93,14 @@ fn map(out: &mut String, vector: &Vector, part: Option<usize>, bytes: &[u8]) {
         for (line, bytes) in shown.chunks(LINE).enumerate() {
             let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             let (offset, digits) = (span.offset + line * LINE, digits.join(" "));
-            let _ = write!(out, "{DIM}{offset:>6}{DIM:#}  ");
+            let _ = write!(out, "{DIM}{offset:>8}{DIM:#}  ");
             let _ = match line {
                 0 => writeln!(out, "{digits:<23}  {NAME}{:<23}{NAME:#}  {}", span.path, span.meaning),
                 _ => writeln!(out, "{digits}"),
             };
         }
         if shown.len() < field.len() {
-            let _ = writeln!(out, "{:8}... {} more bytes", "", field.len() - shown.len());
+            let _ = writeln!(out, "{:8}  ... {} more bytes", "", field.len() - shown.len());
         }
     }
 }

@@ -1,0 +1,12 @@
+//! The command as its users see it: arguments in, output and exit code out.
+
+mod common;
+mod conformance;
+mod decode;
+mod dialects;
+mod encode;
+mod explain;
+mod face;
+mod input;
+mod round_trip;
+mod testee;
