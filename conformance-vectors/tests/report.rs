@@ -29,8 +29,8 @@ fn the_text_says_what_failed_and_where() {
     let text = report().text(false);
     let expected = [
         "speaks lexst1, laxcus6, laxcus2  can decode, encode, stream\n",
-        "FAILED laxcus6/wrong (valid): <wrong> & \"quoted\"\n    decode: value: expected 33, got 32 (byte 4)\n    e903015020\n",
-        "known laxcus6/known (valid): known\n    decode: type: expected nothing, got \"request\"\n",
+        "FAILED laxcus6/wrong (valid)\n    <wrong> & \"quoted\"\n    decode: value: expected 33, got 32 (byte 4)\n    e903015020\n",
+        "known laxcus6/known (valid)\n    known\n    decode: type: expected nothing, got \"request\"\n",
         "skipped\n      1  a note, nothing to run\n",
         "noted\n      1  refused as truncated, the vector says limit\n",
         concat!(
@@ -46,6 +46,14 @@ fn the_text_says_what_failed_and_where() {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
     }
     assert!(!text.contains('\x1b'));
+}
+
+#[test]
+fn a_testee_cannot_drive_the_terminal() {
+    let mut report = report();
+    report.testee.implementation = "\x1b[2Jevil".into();
+    let text = report.text(false);
+    assert!(!text.contains('\x1b') && text.contains("\\u{1b}[2Jevil"), "{text}");
 }
 
 #[test]

@@ -54,12 +54,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(error) => write!(f, "{error}"),
-            Self::Unwritable { error, offset } => {
-                // An encoder's error has no offset of bytes, so only what it says is shown, at the place in the JSON.
-                let sentence = error.to_string();
-                let what = sentence.split_once(": ").map_or(&*sentence, |(_, what)| what);
-                write!(f, "{} at byte {offset} of the JSON: {what}", error.kind())
-            }
+            Self::Unwritable { error, offset } => write!(f, "{error} (of the JSON at byte {offset})"),
             Self::Hex(bad) => write!(f, "{bad}"),
             Self::Argument(bad) => write!(f, "{bad}, and there is no file of this name"),
             Self::Json(bad) => write!(f, "{bad}"),

@@ -107,7 +107,11 @@ impl Command {
     #[inline]
     pub(crate) fn write(&self, dialect: &Dialect) -> Result<[u8; 7], Error> {
         if !dialect.writes(self.code) {
-            return Err(illegal(self.code));
+            return Err(match self.code {
+                Code::Request { major, minor } => Error::new(Cause::UnwritableRequest, 0)
+                    .number_read(u16::from_be_bytes([major, minor]).into()),
+                Code::Answer(code) => Error::new(Cause::UnwritableAnswer, 0).number_read(code.into()),
+            });
         }
         let (tag, [b3, b4]) = match (self.code, dialect.request_order()) {
             (Code::Request { major, minor }, RequestOrder::MajorFirst) => (Code::REQUEST_TAG, [major, minor]),
@@ -126,7 +130,7 @@ fn bad_tag(tag: u8) -> Error {
 }
 
 #[cold]
-pub(crate) fn illegal(code: Code) -> Error {
+fn illegal(code: Code) -> Error {
     match code {
         Code::Request { major, minor } => {
             Error::new(Cause::IllegalRequest, 3).number_read(u16::from_be_bytes([major, minor]).into())

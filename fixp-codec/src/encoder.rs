@@ -251,7 +251,7 @@ impl<'d> Encoder<'d> {
             count += 1;
         }
         let Ok(message_count) = u16::try_from(count) else {
-            return Err(Error::new(Cause::TooManyMessages, MAX_MESSAGES).sizes(count, MAX_MESSAGES));
+            return Err(Error::new(Cause::TooManyMessages, 0).sizes(count, MAX_MESSAGES));
         };
         let command = Command { code: packet.code(), version: packet.version(), message_count };
         Ok(Measured {
@@ -285,7 +285,7 @@ impl<'d> Encoder<'d> {
                 let refuse = |cause| Error::new(cause, index).number_read(code.into()).in_message(key, None);
                 if code > 15 || !(self.dialect.keeps_unknown_types() || self.dialect.type_of(code).is_some())
                 {
-                    return Err(refuse(Cause::UnknownTypeCode));
+                    return Err(refuse(Cause::UnwritableTypeCode));
                 }
                 if self.dialect.type_of(code).is_some() {
                     return Err(refuse(Cause::TypeCodeHasName));
@@ -358,7 +358,7 @@ const fn head(key: u16, code: u8, length: usize) -> u32 {
 
 #[cold]
 fn bad_length(key: u16, ty: Option<Type>, length: usize, index: usize) -> Error {
-    let cause = if length == 0 { Cause::EmptyValue } else { Cause::ValueTooLong };
+    let cause = if length == 0 { Cause::UnwritableEmpty } else { Cause::ValueTooLong };
     Error::new(cause, index).sizes(length, MAX_VALUE).in_message(key, ty)
 }
 
@@ -376,7 +376,7 @@ fn says(value: ValueRef<'_>, entity_len: usize) -> Result<(), Error> {
         ValueRef::ZRaw(stream) | ValueRef::ZString(stream) => wide(stream.bytes())?,
     };
     let Ok(low) = u32::try_from(bits) else {
-        return Err(Error::new(Cause::ContentLengthTooWide, 0).sizes(4, number::shortest(bits)));
+        return Err(Error::new(Cause::UnwritableContentLength, 0).sizes(4, number::shortest(bits)));
     };
     let said = usize::try_from(low.cast_signed()).unwrap_or(0);
     if said == entity_len {
@@ -390,7 +390,7 @@ fn wide(bytes: &[u8]) -> Result<u64, Error> {
     if number::fits(bytes, 4) {
         return Ok(number::read(bytes));
     }
-    Err(Error::new(Cause::ContentLengthTooWide, 0).sizes(4, bytes.len()))
+    Err(Error::new(Cause::UnwritableContentLength, 0).sizes(4, bytes.len()))
 }
 
 /// Where bytes go: counted, or written.

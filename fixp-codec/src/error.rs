@@ -79,7 +79,7 @@ impl Error {
     }
 
     /// The first byte of the field that was refused, from the start of the input.
-    /// When encoding: of the index of the message, or 0.
+    /// When encoding: the index of the message that cannot be written, or 0.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.offset
@@ -199,6 +199,15 @@ pub enum Cause {
     TypeNotInDialect,
     /// An unknown value whose code has a name in the dialect, encoding. `number`: the code.
     TypeCodeHasName,
+    /// An unknown value in a dialect that keeps none, or of a code over 15 (SPEC 3.3), encoding.
+    /// `number`: the code.
+    UnwritableTypeCode,
+    /// A request that the dialect does not write (SPEC 2.6), encoding. `number`: major * 256 + minor.
+    UnwritableRequest,
+    /// An answer code that the dialect does not write (SPEC 2.7), encoding. `number`: the code.
+    UnwritableAnswer,
+    /// A value of zero bytes (SPEC 4.8), encoding.
+    UnwritableEmpty,
     /// A value of zero bytes where there can be none (SPEC 4.8).
     EmptyValue,
     /// Non-zero bytes beyond the type's width (SPEC 4.3). `needed`: the width, `had`: the length.
@@ -247,6 +256,8 @@ pub enum Cause {
     EntityLimit,
     /// A compressed value inflates past the limit. `had`: the limit.
     InflateLimit,
+    /// CONTENT_LENGTH with digits beyond four bytes (SPEC 5.2), encoding. `had`: its length.
+    UnwritableContentLength,
     /// More than 65535 messages (SPEC 2.5), encoding. `needed`: how many, `had`: 65535.
     TooManyMessages,
     /// An entity of more than 2^31 - 1 bytes (SPEC 5.1), encoding. `needed`, `had`.
@@ -265,11 +276,18 @@ impl Cause {
             }
             Self::Tag => ErrorKind::BadTag,
             Self::Version => ErrorKind::BadVersion,
-            Self::IllegalRequest | Self::IllegalAnswer => ErrorKind::IllegalCommand,
-            Self::UnknownTypeCode | Self::TypeNotInDialect | Self::TypeCodeHasName => ErrorKind::UnknownType,
-            Self::EmptyValue | Self::DigitsBeyondWidth | Self::LongBoolean | Self::ValueTooLong => {
-                ErrorKind::BadValue
+            Self::IllegalRequest | Self::IllegalAnswer | Self::UnwritableRequest | Self::UnwritableAnswer => {
+                ErrorKind::IllegalCommand
             }
+            Self::UnknownTypeCode
+            | Self::TypeNotInDialect
+            | Self::TypeCodeHasName
+            | Self::UnwritableTypeCode => ErrorKind::UnknownType,
+            Self::EmptyValue
+            | Self::UnwritableEmpty
+            | Self::DigitsBeyondWidth
+            | Self::LongBoolean
+            | Self::ValueTooLong => ErrorKind::BadValue,
             Self::NotShortest
             | Self::BooleanByte
             | Self::NanBits
@@ -283,7 +301,8 @@ impl Cause {
             Self::ContentLengthEmpty
             | Self::ContentLengthTooWide
             | Self::ContentLengthNegative
-            | Self::ContentLengthLies => ErrorKind::BadEntity,
+            | Self::ContentLengthLies
+            | Self::UnwritableContentLength => ErrorKind::BadEntity,
             Self::TrailingBytes => ErrorKind::TrailingBytes,
             Self::MessageLimit
             | Self::HeadLimit
@@ -318,10 +337,44 @@ impl fmt::Display for TypeName {
     }
 }
 
+/// What an error's offset counts.
+enum Place {
+    /// Bytes of the input.
+    Byte,
+    /// Messages of the packet that was to be written.
+    Message,
+    /// Nothing: it is about the packet that was to be written.
+    Packet,
+}
+
+impl Cause {
+    const fn place(self) -> Place {
+        match self {
+            Self::TypeNotInDialect
+            | Self::TypeCodeHasName
+            | Self::UnwritableTypeCode
+            | Self::UnwritableEmpty
+            | Self::ValueTooLong
+            | Self::ContentLengthLies
+            | Self::UnwritableContentLength => Place::Message,
+            Self::UnwritableRequest
+            | Self::UnwritableAnswer
+            | Self::TooManyMessages
+            | Self::EntityTooLong
+            | Self::NoRoom => Place::Packet,
+            _ => Place::Byte,
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cause, ty, key, number, offset, needed, had } = *self;
-        write!(f, "{} at byte {offset}: ", cause.kind())?;
+        match cause.place() {
+            Place::Byte => write!(f, "{} at byte {offset}: ", cause.kind())?,
+            Place::Message => write!(f, "{} in message {offset}: ", cause.kind())?,
+            Place::Packet => write!(f, "{}: ", cause.kind())?,
+        }
         let ty = TypeName(ty);
         let there = if had == 1 { "is" } else { "are" };
         let (needs, has) = (bytes(needed), bytes(had));
@@ -332,18 +385,22 @@ impl fmt::Display for Error {
             Cause::EntityCut => write!(f, "the entity needs {needs}, {had} {there} there"),
             Cause::Tag => write!(f, "the tag is {number:02x}, not 87 (request) or c7 (answer)"),
             Cause::Version => write!(f, "the version is {number:#06x}, not 0x0100"),
-            Cause::IllegalRequest => {
+            Cause::IllegalRequest | Cause::UnwritableRequest => {
                 write!(f, "request {}/{} is not legal in this dialect", number >> 8, number & 0xff)
             }
-            Cause::IllegalAnswer => write!(f, "answer {number} is not legal in this dialect"),
-            Cause::UnknownTypeCode => {
+            Cause::IllegalAnswer | Cause::UnwritableAnswer => {
+                write!(f, "answer {number} is not legal in this dialect")
+            }
+            Cause::UnknownTypeCode | Cause::UnwritableTypeCode => {
                 write!(f, "type code {number} of key {key} is not known in this dialect")
             }
             Cause::TypeNotInDialect => write!(f, "this dialect has no {ty} (key {key})"),
             Cause::TypeCodeHasName => {
                 write!(f, "type code {number} of key {key} has a name in this dialect, so it is not unknown")
             }
-            Cause::EmptyValue => write!(f, "the value of key {key} ({ty}) has no bytes"),
+            Cause::EmptyValue | Cause::UnwritableEmpty => {
+                write!(f, "the value of key {key} ({ty}) has no bytes")
+            }
             Cause::DigitsBeyondWidth => {
                 write!(f, "the {ty} of key {key} has digits beyond its {needs} ({has} long)")
             }
@@ -366,7 +423,7 @@ impl fmt::Display for Error {
             Cause::ContentLengthNotLast => f.write_str("CONTENT_LENGTH is not the last message"),
             Cause::ContentLengthType => write!(f, "CONTENT_LENGTH is of type {ty}, not int32"),
             Cause::ContentLengthEmpty => f.write_str("CONTENT_LENGTH has no bytes"),
-            Cause::ContentLengthTooWide => {
+            Cause::ContentLengthTooWide | Cause::UnwritableContentLength => {
                 write!(f, "CONTENT_LENGTH has digits beyond its {needs} ({has} long)")
             }
             Cause::ContentLengthNegative => write!(f, "CONTENT_LENGTH is {}", number.cast_signed()),

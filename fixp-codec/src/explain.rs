@@ -74,7 +74,11 @@ impl<'a> Explanation<'a> {
         };
         let known =
             Known { is_request: false, major: 0, messages: 0, key: 0, code: 0, length: 0, entity_len: None };
-        Fields { dialect: self.dialect, unit: self.unit, rest: self.input, offset: 0, next, known }
+        let broken_at = match self.error {
+            Some(error) => error.offset(),
+            None => usize::MAX,
+        };
+        Fields { dialect: self.dialect, unit: self.unit, rest: self.input, offset: 0, next, known, broken_at }
     }
 
     /// Why the decoder refuses the input, if it does.
@@ -202,6 +206,8 @@ pub struct Fields<'a> {
     offset: usize,
     next: Place,
     known: Known,
+    /// Where the decoder refuses the input: what ends behind it has no entity and nothing trailing.
+    broken_at: usize,
 }
 
 impl Fields<'_> {
@@ -280,6 +286,9 @@ impl<'a> Iterator for Fields<'a> {
 
     fn next(&mut self) -> Option<Field<'a>> {
         while !self.rest.is_empty() {
+            if self.broken_at < self.offset && matches!(self.next, Place::Entity | Place::Trailing) {
+                self.next = Place::Rest;
+            }
             let Some((bytes, rest)) = self.rest.split_at_checked(self.length()) else {
                 self.next = Place::Rest;
                 continue;
@@ -379,7 +388,7 @@ const fn plural(n: usize) -> &'static str {
 
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut marked = false;
+        let (mut marked, mut last) = (false, 0);
         for field in self.fields() {
             let end = field.offset + field.bytes.len();
             let mut path = Fixed::default();
@@ -387,6 +396,7 @@ impl fmt::Display for Explanation<'_> {
             let shown = field.bytes.get(..self.most).unwrap_or(field.bytes);
             for (i, line) in shown.chunks(LINE).enumerate() {
                 let offset = field.offset + i * LINE;
+                last = offset;
                 self.line(f, offset, line)?;
                 if i == 0 {
                     let [before, behind] = self.styles.path;
@@ -410,7 +420,8 @@ impl fmt::Display for Explanation<'_> {
             }
         }
         match self.error {
-            Some(error) if !marked => self.mark(f, error, 0),
+            // Something is missing behind the last byte.
+            Some(error) if !marked => self.mark(f, error, error.offset().saturating_sub(last).min(LINE)),
             _ => Ok(()),
         }
     }

@@ -109,14 +109,25 @@ fn deflate<E: de::Error>(_: &[u8]) -> Result<Deflated, E> {
 struct Form<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
+    #[serde(default, deserialize_with = "there")]
     major: Option<u8>,
+    #[serde(default, deserialize_with = "there")]
     minor: Option<u8>,
+    #[serde(default, deserialize_with = "there")]
     code: Option<u16>,
+    #[serde(default, deserialize_with = "there")]
     version: Option<u16>,
+    #[serde(default, deserialize_with = "there")]
     message_count: Option<u16>,
+    #[serde(default, deserialize_with = "there")]
     messages: Option<Vec<Message>>,
-    #[serde(borrow)]
-    data: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "there")]
+    data: Option<String>,
+}
+
+/// A field that may be left out, but is not `null`.
+fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl Form<'_> {

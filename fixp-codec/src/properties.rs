@@ -109,8 +109,10 @@ fn read_all(packet: Result<PacketRef<'_>, Error>, input: &[u8]) {
                 .first(packet.dialect().content_length_key())
                 .is_some_and(|value| matches!(value, Value::Boolean(_)));
             assert!(
-                matches!(error.cause(), Cause::EmptyValue | Cause::IllegalRequest | Cause::TooManyMessages)
-                    || (error.cause() == Cause::ContentLengthLies && boolean_length),
+                matches!(
+                    error.cause(),
+                    Cause::UnwritableEmpty | Cause::UnwritableRequest | Cause::TooManyMessages
+                ) || (error.cause() == Cause::ContentLengthLies && boolean_length),
                 "{error}"
             );
             return;

@@ -161,6 +161,6 @@ fn a_dialect_of_ones_own_is_the_same_code() {
     assert_eq!(strict.unwrap_err().kind(), ErrorKind::UnknownType);
     // Codes outside the table are refused.
     let other = Packet::request(9, 2).to_bytes(&MINE).unwrap_err();
-    assert_eq!((other.cause(), other.number()), (Cause::IllegalRequest, 0x0902));
+    assert_eq!((other.cause(), other.number()), (Cause::UnwritableRequest, 0x0902));
     assert!(Packet::answer(9).to_bytes(&MINE).is_err());
 }

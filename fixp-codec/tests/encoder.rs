@@ -30,9 +30,11 @@ fn values_that_are_too_long_or_empty() {
     let error = refused(&LAXCUS6, &test().with(1, 1).with(1000, "x".repeat(4096)));
     assert_eq!((error.cause(), error.needed(), error.had()), (Cause::ValueTooLong, 4096, 4095));
     assert_eq!((error.offset(), error.key()), (1, 1000), "the index of the message");
+    let sentence = "bad-value in message 1: the value of key 1000 (string) has 4096 bytes, a message carries at most 4095";
+    assert_eq!(error.to_string(), sentence);
     assert_eq!(refused(&LAXCUS6, &test().with(1, vec![0; 70_000])).cause(), Cause::ValueTooLong);
     for empty in [Value::from(""), Value::from(Vec::new())] {
-        assert_eq!(refused(&LAXCUS6, &test().with(1, empty)).cause(), Cause::EmptyValue);
+        assert_eq!(refused(&LAXCUS6, &test().with(1, empty)).cause(), Cause::UnwritableEmpty);
     }
     let mut wire = Vec::new();
     let most = Encoder::new(&LAXCUS6).packet(&test().with(1, vec![7; 4095]), &mut wire).unwrap();
@@ -48,16 +50,16 @@ fn types_and_codes_the_dialect_lacks() {
         }
     }
     let unknown = |code| Value::Unknown { code, bytes: vec![1].into() };
-    assert_eq!(refused(&LAXCUS6, &test().with(1, unknown(9))).cause(), Cause::UnknownTypeCode);
+    assert_eq!(refused(&LAXCUS6, &test().with(1, unknown(9))).cause(), Cause::UnwritableTypeCode);
     assert_eq!(refused(&LAXCUS6, &test().with(1, unknown(3))).cause(), Cause::TypeCodeHasName);
     let helo = Packet::new(lexst1::notify::HELO);
-    assert_eq!(refused(&LEXST1, &helo.clone().with(1, unknown(16))).cause(), Cause::UnknownTypeCode);
+    assert_eq!(refused(&LEXST1, &helo.clone().with(1, unknown(16))).cause(), Cause::UnwritableTypeCode);
     assert_eq!(refused(&LEXST1, &helo.with(1, unknown(7))).cause(), Cause::TypeCodeHasName);
 
-    assert_eq!(refused(&LAXCUS6, &Packet::request(3, 1)).cause(), Cause::IllegalRequest);
-    assert_eq!(refused(&LAXCUS6, &Packet::answer(3000)).cause(), Cause::IllegalAnswer);
+    assert_eq!(refused(&LAXCUS6, &Packet::request(3, 1)).cause(), Cause::UnwritableRequest);
+    assert_eq!(refused(&LAXCUS6, &Packet::answer(3000)).cause(), Cause::UnwritableAnswer);
     // Minor 0 is read and never written (SPEC 2.6).
-    assert_eq!(refused(&LEXST1, &Packet::request(3, 0)).cause(), Cause::IllegalRequest);
+    assert_eq!(refused(&LEXST1, &Packet::request(3, 0)).cause(), Cause::UnwritableRequest);
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn content_length_is_appended_or_keeps_its_place() {
     assert!(test().with(length, -1).to_bytes(&LAXCUS6).is_ok());
     assert!(test().with(length, 3).with(length, 9).with_entity(&b"abc"[..]).to_bytes(&LAXCUS6).is_ok());
     let wide = refused(&LAXCUS6, &test().with(length, 1_i64 << 32));
-    assert_eq!(wide.cause(), Cause::ContentLengthTooWide);
+    assert_eq!(wide.cause(), Cause::UnwritableContentLength);
 }
 
 #[test]

@@ -92,6 +92,8 @@ fn what_is_not_of_the_form_is_refused() {
         json!({"type":"reply","code":1}),
         json!({"type":"answer","code":1,"version":65536}),
         json!({"type":"answer","code":1,"data":"0"}),
+        json!({"type":"answer","code":1,"data":null}),
+        json!({"type":"answer","code":1,"major":null}),
         json!({"type":"answer","code":1,"messages":{}}),
         json!({"type":"answer","code":1,"message_count":0}),
         json!({"type":"answer","code":1,"extra":0}),

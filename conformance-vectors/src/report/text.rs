@@ -15,16 +15,18 @@ pub(super) fn write(report: &Report, color: bool) -> String {
 fn write_to(out: &mut String, report: &Report, paint: Paint) -> std::fmt::Result {
     let testee = &report.testee;
     let title = format!("{} {}", testee.implementation, testee.version);
-    let title = paint.bold(title.trim());
-    writeln!(out, "{title}  speaks {}  can {}\n", testee.dialects.join(", "), testee.ops.join(", "))?;
+    let title = paint.bold(plain(&title).trim());
+    let (dialects, ops) = (testee.dialects.join(", "), testee.ops.join(", "));
+    writeln!(out, "{title}  speaks {}  can {}\n", plain(&dialects), plain(&ops))?;
     for row in &report.rows {
         let (word, failure) = match &row.verdict {
             Verdict::Failed { failure } => (paint.red("FAILED"), failure),
             Verdict::KnownFailure { failure } => (paint.yellow("known"), failure),
             _ => continue,
         };
-        writeln!(out, "{word} {} ({}): {}", row.id, row.class, row.comment)?;
-        writeln!(out, "    {failure}")?;
+        writeln!(out, "{word} {} ({})", row.id, row.class)?;
+        writeln!(out, "    {}", row.comment)?;
+        writeln!(out, "    {}", plain(&failure.to_string()))?;
         if !row.hex.is_empty() {
             writeln!(out, "    {}", paint.dim(&row.hex))?;
         }
@@ -47,13 +49,26 @@ fn write_to(out: &mut String, report: &Report, paint: Paint) -> std::fmt::Result
     writeln!(out, "\n{verdict}{known}: {run} run in {seconds:.2} s")
 }
 
+/// A testee's words without control characters: they must not drive the terminal.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() {
+            plain.extend(char.escape_default());
+        } else {
+            plain.push(char);
+        }
+    }
+    plain
+}
+
 fn list(out: &mut String, title: &str, texts: &[(&str, usize)]) -> std::fmt::Result {
     if texts.is_empty() {
         return Ok(());
     }
     writeln!(out, "{title}")?;
     for (text, count) in texts {
-        writeln!(out, "{count:>7}  {text}")?;
+        writeln!(out, "{count:>7}  {}", plain(text))?;
     }
     out.push('\n');
     Ok(())

@@ -79,8 +79,9 @@ fn what_the_wire_cannot_carry_is_refused() {
     let refused = |kind: &str, dialect: &str, json: &str, begin: &str| {
         let ended = fixp_reading(format!("  {json}"), ["encode", "--dialect", dialect, "--kind", kind]);
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{ended:?}");
-        let begin = format!("fixp: {begin} at byte 2 of the JSON: ");
-        assert!(ended.err.starts_with(&begin) && ended.err.lines().count() == 1, "{}", ended.err);
+        let (begin, end) = (format!("fixp: {begin}"), " (of the JSON at byte 2)\n");
+        assert!(ended.err.starts_with(&begin) && ended.err.ends_with(end), "{}", ended.err);
+        assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
     };
     refused("packet", "laxcus6", r#"{"type":"request","major":9,"minor":9}"#, "illegal-command");
     refused("message", "lexst1", r#"{"key":1,"type":"zraw","value":"00"}"#, "unknown-type");
