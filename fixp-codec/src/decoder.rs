@@ -15,7 +15,7 @@
 
 use bytes::Bytes;
 
-use crate::head::{self, Check};
+use crate::head;
 use crate::message::HEAD;
 use crate::reader::Reader;
 use crate::{
@@ -157,9 +157,7 @@ impl<'d> Decoder<'d> {
         let (key, code, length) = head::split(*reader.array(Cause::MessageHeadCut)?);
         let ty = head::known(self.dialect, strict, key, code, 0)?;
         let value = reader.take(length, Cause::ValueCut).map_err(|cut| cut.in_message(key, ty))?;
-        // A lone message may be any, so its rules are those of one that is not CONTENT_LENGTH.
-        let anything = self.dialect.with_content_length_key(!key);
-        Check::new().message(&anything, strict, (key, code, value), || 0)?;
+        head::check_value(self.dialect, strict, (key, code, value), || 0)?;
         if ty.is_none() && value.is_empty() && reader.rest().is_empty() {
             return Err(Error::new(Cause::EmptyValue, 2).in_message(key, ty));
         }

@@ -48,6 +48,8 @@ pub struct Dialect {
     first_serial: u32,
     /// Derived from the rows above: what lengths a value of each type code can have.
     pub(crate) lengths: [Lengths; 16],
+    /// Derived too: the legal minors of the majors below 8, where all of the programs' are.
+    legal: [MinorSet; 8],
     /// Derived too: the code of each type, more than 15 for none.
     pub(crate) codes: [u8; 10],
 }
@@ -210,6 +212,9 @@ impl Dialect {
         match code {
             Code::Answer(code) => self.answers.0 <= code && code <= self.answers.1,
             Code::Request { major, minor } => {
+                if major < 8 {
+                    return self.legal[major as usize].has(minor);
+                }
                 let Requests::Listed(majors) = self.requests else { return true };
                 let mut i = 0;
                 while i < majors.len() {
@@ -321,6 +326,19 @@ impl Dialect {
     pub const fn with_requests(mut self, requests: Requests, minor_zero: bool) -> Self {
         self.requests = requests;
         self.writes_minor_zero = minor_zero;
+        self.legal = match requests {
+            Requests::Any(_) => [MinorSet::ALL; 8],
+            Requests::Listed(_) => [MinorSet::of(&[]); 8],
+        };
+        if let Requests::Listed(majors) = requests {
+            let mut i = 0;
+            while i < majors.len() {
+                if majors[i].number < 8 {
+                    self.legal[majors[i].number as usize] = majors[i].legal;
+                }
+                i += 1;
+            }
+        }
         self
     }
 
@@ -378,6 +396,7 @@ impl Dialect {
             keys: &[],
             first_serial: 0,
             lengths: [none; 16],
+            legal: [MinorSet::ALL; 8],
             codes: [u8::MAX; 10],
         }
     }

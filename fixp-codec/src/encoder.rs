@@ -136,7 +136,7 @@ impl<'d> Encoder<'d> {
     ///
     /// Those of [`Encoder::packet`].
     pub fn packet_len(&self, packet: &impl Source) -> Result<usize, Error> {
-        Ok(self.measure(packet)?.head_len + packet.entity().len())
+        Ok(self.head_len(packet)? + packet.entity().len())
     }
 
     /// The bytes that [`Encoder::head`] writes.
@@ -145,7 +145,7 @@ impl<'d> Encoder<'d> {
     ///
     /// Those of [`Encoder::packet`].
     pub fn head_len(&self, packet: &impl Source) -> Result<usize, Error> {
-        Ok(self.measure(packet)?.head_len)
+        Ok(self.compose(packet, &mut Nowhere)?.head_len)
     }
 
     /// Writes a packet and tells how many bytes that were.
@@ -176,18 +176,15 @@ impl<'d> Encoder<'d> {
     ///
     /// Those of [`Encoder::packet`].
     pub fn head(&self, packet: &impl Source, out: &mut impl BufMut) -> Result<usize, Error> {
-        let measured = self.measure(packet)?;
-        let mut sink = Staged::new(out);
-        sink.bytes(&measured.command);
-        for (key, value) in packet.messages() {
-            // Measuring has refused what cannot be written.
-            let _ = self.put(key, value, 0, &mut sink);
+        // A short head is composed on the stage and written at once; a longer one has been checked and
+        // measured there, and is composed again, the stage emptied as it fills.
+        let mut stage = Stage::new();
+        let composed = self.compose(packet, &mut stage)?;
+        match stage.whole(&composed) {
+            Some(head) => out.put_slice(head),
+            None => self.compose_long(packet, &composed, out),
         }
-        if measured.append {
-            let _ = self.put(self.dialect.content_length_key(), measured.content_length, 0, &mut sink);
-        }
-        sink.flush();
-        Ok(measured.head_len)
+        Ok(composed.head_len)
     }
 
     /// Writes a packet to the front of a slice and tells how many bytes that were.
@@ -210,12 +207,12 @@ impl<'d> Encoder<'d> {
     ///
     /// Those of [`Encoder::packet`] about values.
     pub fn message(&self, message: &Message, out: &mut impl BufMut) -> Result<usize, Error> {
-        let mut counter = Counter(0);
-        self.put(message.key, message.value.view(), 0, &mut counter)?;
-        let mut sink = Staged::new(out);
-        let _ = self.put(message.key, message.value.view(), 0, &mut sink);
-        sink.flush();
-        Ok(counter.0)
+        let (key, value) = (message.key, message.value.view());
+        self.put(key, value, 0, 0, &mut Nowhere)?;
+        let mut sink = Flushing::new(out);
+        let length = self.put(key, value, 0, 0, &mut sink)?;
+        sink.flush(length);
+        Ok(length)
     }
 
     /// Writes a lone command and tells how many bytes that were.
@@ -229,58 +226,84 @@ impl<'d> Encoder<'d> {
         Ok(bytes.len())
     }
 
-    /// Checks a packet and measures its head.
-    fn measure(&self, packet: &impl Source) -> Result<Measured, Error> {
+    /// Checks a packet and puts its messages, CONTENT_LENGTH among them, into a sink.
+    #[inline(always)]
+    fn compose(&self, packet: &impl Source, sink: &mut impl Sink) -> Result<Composed, Error> {
         let entity_len = packet.entity().len();
         if entity_len > MAX_ENTITY {
             return Err(Error::new(Cause::EntityTooLong, 0).sizes(entity_len, MAX_ENTITY));
         }
-        let mut counter = Counter(Command::WIRE_LEN);
-        let (mut count, mut found) = (0, false);
+        let (mut head_len, mut count, mut found) = (Command::WIRE_LEN, 0, false);
         for (key, value) in packet.messages() {
-            self.put(key, value, count, &mut counter)?;
+            head_len += self.put(key, value, count, head_len, sink)?;
             if key == self.dialect.content_length_key() && !found {
                 says(value, entity_len).map_err(|error| error.moved(count))?;
                 found = true;
             }
             count += 1;
         }
-        let content_length = ValueRef::Int32(entity_len as i32);
         if !found {
-            self.put(self.dialect.content_length_key(), content_length, count, &mut counter)?;
+            head_len += self.append(entity_len, count, head_len, sink)?;
             count += 1;
         }
         let Ok(message_count) = u16::try_from(count) else {
             return Err(Error::new(Cause::TooManyMessages, 0).sizes(count, MAX_MESSAGES));
         };
         let command = Command { code: packet.code(), version: packet.version(), message_count };
-        Ok(Measured {
-            command: command.write(self.dialect)?,
-            head_len: counter.0,
-            append: !found,
-            content_length,
-        })
+        Ok(Composed { command: command.write(self.dialect)?, head_len, appends: !found })
     }
 
-    /// Writes a message, or refuses it before anything is written: the one function that both measures
-    /// and writes.
-    #[inline]
-    fn put(&self, key: u16, value: ValueRef<'_>, index: usize, sink: &mut impl Sink) -> Result<(), Error> {
+    /// Puts the CONTENT_LENGTH that a packet does not have itself.
+    #[inline(always)]
+    fn append(
+        &self,
+        entity_len: usize,
+        index: usize,
+        at: usize,
+        sink: &mut impl Sink,
+    ) -> Result<usize, Error> {
+        self.number(self.dialect.content_length_key(), Type::Int32, entity_len as u64, (index, at), sink)
+    }
+
+    /// Writes a head that has been checked.
+    #[inline(never)]
+    fn compose_long(&self, packet: &impl Source, composed: &Composed, out: &mut impl BufMut) {
+        out.put_slice(&composed.command);
+        let mut sink = Flushing::new(out);
+        let mut at = 0;
+        // What cannot be written has been refused: no error is left to come.
+        for (key, value) in packet.messages() {
+            at += self.put(key, value, 0, at, &mut sink).unwrap_or(0);
+        }
+        if composed.appends {
+            at += self.append(packet.entity().len(), 0, at, &mut sink).unwrap_or(0);
+        }
+        sink.flush(at);
+    }
+
+    /// Puts a message at its place in the head and tells its length, or refuses it: the one function that
+    /// both measures and writes.
+    #[inline(always)]
+    fn put(
+        &self,
+        key: u16,
+        value: ValueRef<'_>,
+        index: usize,
+        at: usize,
+        sink: &mut impl Sink,
+    ) -> Result<usize, Error> {
+        let to = (index, at);
         match value {
-            ValueRef::Boolean(value) => self.number(key, Type::Boolean, value.into(), index, sink),
-            ValueRef::Int16(value) => {
-                self.number(key, Type::Int16, value.cast_unsigned().into(), index, sink)
-            }
-            ValueRef::Int32(value) => {
-                self.number(key, Type::Int32, value.cast_unsigned().into(), index, sink)
-            }
-            ValueRef::Int64(value) => self.number(key, Type::Int64, value.cast_unsigned(), index, sink),
-            ValueRef::Float32(value) => self.number(key, Type::Float32, value.to_bits().into(), index, sink),
-            ValueRef::Float64(value) => self.number(key, Type::Float64, value.to_bits(), index, sink),
-            ValueRef::Raw(bytes) => self.bytes(key, Type::Raw, bytes, index, sink),
-            ValueRef::String(text) => self.bytes(key, Type::String, text.as_bytes(), index, sink),
-            ValueRef::ZRaw(stream) => self.bytes(key, Type::ZRaw, stream.bytes(), index, sink),
-            ValueRef::ZString(stream) => self.bytes(key, Type::ZString, stream.bytes(), index, sink),
+            ValueRef::Boolean(value) => self.number(key, Type::Boolean, value.into(), to, sink),
+            ValueRef::Int16(value) => self.number(key, Type::Int16, value.cast_unsigned().into(), to, sink),
+            ValueRef::Int32(value) => self.number(key, Type::Int32, value.cast_unsigned().into(), to, sink),
+            ValueRef::Int64(value) => self.number(key, Type::Int64, value.cast_unsigned(), to, sink),
+            ValueRef::Float32(value) => self.number(key, Type::Float32, value.to_bits().into(), to, sink),
+            ValueRef::Float64(value) => self.number(key, Type::Float64, value.to_bits(), to, sink),
+            ValueRef::Raw(bytes) => self.bytes(key, Type::Raw, bytes, to, sink),
+            ValueRef::String(text) => self.bytes(key, Type::String, text.as_bytes(), to, sink),
+            ValueRef::ZRaw(stream) => self.bytes(key, Type::ZRaw, stream.bytes(), to, sink),
+            ValueRef::ZString(stream) => self.bytes(key, Type::ZString, stream.bytes(), to, sink),
             ValueRef::Unknown { code, bytes } => {
                 let refuse = |cause| Error::new(cause, index).number_read(code.into()).in_message(key, None);
                 if code > 15 || !(self.dialect.keeps_unknown_types() || self.dialect.type_of(code).is_some())
@@ -290,17 +313,24 @@ impl<'d> Encoder<'d> {
                 if self.dialect.type_of(code).is_some() {
                     return Err(refuse(Cause::TypeCodeHasName));
                 }
-                self.coded(key, code, None, bytes, index, sink)
+                coded(key, code, None, bytes, to, sink)
             }
         }
     }
 
     #[inline(always)]
-    fn number(&self, key: u16, ty: Type, bits: u64, index: usize, sink: &mut impl Sink) -> Result<(), Error> {
+    fn number(
+        &self,
+        key: u16,
+        ty: Type,
+        bits: u64,
+        (index, at): (usize, usize),
+        sink: &mut impl Sink,
+    ) -> Result<usize, Error> {
         let code = self.code(key, ty, index)?;
         let length = number::shortest(bits);
-        sink.number(head(key, code, length), bits, length);
-        Ok(())
+        sink.number(at, head(key, code, length), bits, length);
+        Ok(HEAD + length)
     }
 
     #[inline(always)]
@@ -309,45 +339,43 @@ impl<'d> Encoder<'d> {
         key: u16,
         ty: Type,
         bytes: &[u8],
-        index: usize,
+        to: (usize, usize),
         sink: &mut impl Sink,
-    ) -> Result<(), Error> {
-        self.coded(key, self.code(key, ty, index)?, Some(ty), bytes, index, sink)
-    }
-
-    #[inline(always)]
-    fn coded(
-        &self,
-        key: u16,
-        code: u8,
-        ty: Option<Type>,
-        bytes: &[u8],
-        index: usize,
-        sink: &mut impl Sink,
-    ) -> Result<(), Error> {
-        if bytes.is_empty() || bytes.len() > MAX_VALUE {
-            return Err(bad_length(key, ty, bytes.len(), index));
-        }
-        sink.bytes(&head(key, code, bytes.len()).to_le_bytes());
-        sink.bytes(bytes);
-        Ok(())
+    ) -> Result<usize, Error> {
+        coded(key, self.code(key, ty, to.0)?, Some(ty), bytes, to, sink)
     }
 
     #[inline(always)]
     fn code(&self, key: u16, ty: Type, index: usize) -> Result<u8, Error> {
-        match self.dialect.codes[ty as usize] {
-            0..=15 => Ok(self.dialect.codes[ty as usize]),
-            _ => Err(Error::new(Cause::TypeNotInDialect, index).in_message(key, Some(ty))),
-        }
+        self.dialect
+            .code_of(ty)
+            .ok_or_else(|| Error::new(Cause::TypeNotInDialect, index).in_message(key, Some(ty)))
     }
 }
 
-/// A packet that may be written.
-struct Measured {
+/// Puts a value that is its own bytes.
+#[inline(always)]
+fn coded(
+    key: u16,
+    code: u8,
+    ty: Option<Type>,
+    bytes: &[u8],
+    (index, at): (usize, usize),
+    sink: &mut impl Sink,
+) -> Result<usize, Error> {
+    if bytes.is_empty() || bytes.len() > MAX_VALUE {
+        return Err(bad_length(key, ty, bytes.len(), index));
+    }
+    sink.bytes(at, head(key, code, bytes.len()), bytes);
+    Ok(HEAD + bytes.len())
+}
+
+/// What the messages of a packet that may be written do not tell.
+struct Composed {
     command: [u8; 7],
     head_len: usize,
-    append: bool,
-    content_length: ValueRef<'static>,
+    /// Whether CONTENT_LENGTH is to be appended.
+    appends: bool,
 }
 
 /// The four bytes in front of a value (SPEC 3).
@@ -393,79 +421,118 @@ fn wide(bytes: &[u8]) -> Result<u64, Error> {
     Err(Error::new(Cause::UnwritableContentLength, 0).sizes(4, bytes.len()))
 }
 
-/// Where bytes go: counted, or written.
+/// Where messages go, each at its place in the head.
 trait Sink {
-    fn bytes(&mut self, bytes: &[u8]);
+    /// A message head and the bytes of a value.
+    fn bytes(&mut self, at: usize, head: u32, bytes: &[u8]);
     /// A message head and the low `length` bytes of a number.
-    fn number(&mut self, head: u32, bits: u64, length: usize);
+    fn number(&mut self, at: usize, head: u32, bits: u64, length: usize);
 }
 
-/// Counts what the others write.
-struct Counter(usize);
+/// For measuring alone.
+struct Nowhere;
 
-impl Sink for Counter {
+impl Sink for Nowhere {
     #[inline(always)]
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.0 += bytes.len();
-    }
+    fn bytes(&mut self, _: usize, _: u32, _: &[u8]) {}
 
     #[inline(always)]
-    fn number(&mut self, _: u32, _: u64, length: usize) {
-        self.0 += HEAD + length;
-    }
+    fn number(&mut self, _: usize, _: u32, _: u64, _: usize) {}
 }
 
-/// Writes to a buffer by way of a small stage, so that many short pieces become few long ones.
-struct Staged<'b, B> {
-    out: &'b mut B,
-    stage: [u8; STAGE],
-    used: usize,
-}
-
-/// The bytes of the stage: a few short messages.
+/// The longest head that is composed at once: a few short messages. The stage is cleared for every
+/// packet, so it is no larger.
 const STAGE: usize = 128;
 /// The most a message of a number takes.
 const NUMBER: usize = HEAD + 8;
 
-impl<'b, B: BufMut> Staged<'b, B> {
+/// A small buffer for a head. What does not fit is not written there.
+struct Stage([u8; STAGE + NUMBER]);
+
+impl Stage {
     #[inline(always)]
-    fn new(out: &'b mut B) -> Self {
-        Self { out, stage: [0; STAGE], used: 0 }
+    const fn new() -> Self {
+        Self([0; STAGE + NUMBER])
     }
 
+    /// The head, if all of it fitted.
     #[inline(always)]
-    fn flush(&mut self) {
-        let staged = self.stage.get(..self.used).unwrap_or_default();
-        self.out.put_slice(staged);
-        self.used = 0;
+    fn whole(&mut self, composed: &Composed) -> Option<&[u8]> {
+        *self.0.first_chunk_mut()? = composed.command;
+        self.0.get(..composed.head_len).filter(|head| head.len() <= STAGE)
     }
 }
 
-impl<B: BufMut> Sink for Staged<'_, B> {
+impl Sink for Stage {
     #[inline(always)]
-    fn bytes(&mut self, bytes: &[u8]) {
-        let end = self.used + bytes.len();
-        if let Some(room) = self.stage.get_mut(self.used..end) {
-            room.copy_from_slice(bytes);
-            self.used = end;
-            return;
+    fn bytes(&mut self, at: usize, head: u32, bytes: &[u8]) {
+        if let Some(room) = self.0.get_mut(at..at + HEAD + bytes.len())
+            && let Some((to, value)) = room.split_first_chunk_mut()
+        {
+            *to = head.to_le_bytes();
+            value.copy_from_slice(bytes);
         }
-        self.flush();
-        self.out.put_slice(bytes);
     }
 
     #[inline(always)]
-    fn number(&mut self, head: u32, bits: u64, length: usize) {
-        if self.used > STAGE - NUMBER {
-            self.flush();
-        }
-        // Eight bytes are written, `length` of them count.
-        if let Some(room) = self.stage.get_mut(self.used..).and_then(<[u8]>::first_chunk_mut::<NUMBER>) {
+    fn number(&mut self, at: usize, head: u32, bits: u64, _: usize) {
+        // Eight bytes are written; those that do not count are written over, or not looked at.
+        if let Some(room) = self.0.get_mut(at..at + NUMBER).and_then(<[u8]>::first_chunk_mut::<NUMBER>) {
             let [h0, h1, h2, h3] = head.to_le_bytes();
             let [b0, b1, b2, b3, b4, b5, b6, b7] = bits.to_le_bytes();
             *room = [h0, h1, h2, h3, b0, b1, b2, b3, b4, b5, b6, b7];
         }
-        self.used += HEAD + length;
+    }
+}
+
+/// Writes messages to a buffer by way of a stage, so that many short pieces become few long ones.
+struct Flushing<'b, B> {
+    out: &'b mut B,
+    stage: Stage,
+    /// The place up to which everything is in `out`.
+    flushed: usize,
+}
+
+impl<'b, B: BufMut> Flushing<'b, B> {
+    fn new(out: &'b mut B) -> Self {
+        Self { out, stage: Stage::new(), flushed: 0 }
+    }
+
+    /// Empties the stage, which has everything up to `at`.
+    fn flush(&mut self, at: usize) {
+        self.out.put_slice(self.stage.0.get(..at - self.flushed).unwrap_or_default());
+        self.flushed = at;
+    }
+
+    /// The place on the stage for so many bytes, emptied if it must be, or nothing if they are too many.
+    #[inline]
+    fn place(&mut self, at: usize, length: usize) -> Option<usize> {
+        if at - self.flushed + length > STAGE {
+            self.flush(at);
+        }
+        (length <= STAGE).then_some(at - self.flushed)
+    }
+}
+
+impl<B: BufMut> Sink for Flushing<'_, B> {
+    #[inline]
+    fn bytes(&mut self, at: usize, head: u32, bytes: &[u8]) {
+        let length = HEAD + bytes.len();
+        match self.place(at, length) {
+            Some(place) => self.stage.bytes(place, head, bytes),
+            None => {
+                self.out.put_slice(&head.to_le_bytes());
+                self.out.put_slice(bytes);
+                self.flushed = at + length;
+            }
+        }
+    }
+
+    #[inline]
+    fn number(&mut self, at: usize, head: u32, bits: u64, length: usize) {
+        if let Some(place) = self.place(at, HEAD + length) {
+            self.stage.number(place, head, bits, length);
+        }
     }
 }
 

@@ -140,10 +140,7 @@ impl Check {
         (key, code, value): (u16, u8, &[u8]),
         at: impl Fn() -> usize + Copy,
     ) -> Result<(), Error> {
-        let plain = dialect.lengths[usize::from(code & 15)].plain(value.len() as u16);
-        if !plain || strict {
-            unusual(dialect, strict, key, code, value, at())?;
-        }
+        check_value(dialect, strict, (key, code, value), at)?;
         if strict && self.has_length {
             return Err(behind_content_length(dialect, key, at()));
         }
@@ -181,6 +178,18 @@ impl Check {
         }
         Ok(entity_len)
     }
+}
+
+/// Checks a value (SPEC 3.3, 4).
+#[inline(always)]
+pub(crate) fn check_value(
+    dialect: &Dialect,
+    strict: bool,
+    (key, code, value): (u16, u8, &[u8]),
+    at: impl Fn() -> usize,
+) -> Result<(), Error> {
+    let plain = dialect.lengths[usize::from(code & 15)].plain(value.len() as u16);
+    if plain && !strict { Ok(()) } else { unusual(dialect, strict, key, code, value, at()) }
 }
 
 /// Reads and checks a head at the start of `input`, which may be longer.

@@ -142,7 +142,7 @@ pub enum Value {
 
 impl Value {
     /// The value, borrowed.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn view(&self) -> ValueRef<'_> {
         match self {
