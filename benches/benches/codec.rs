@@ -12,7 +12,9 @@ use fixp_benches::decoding::read_all;
 use fixp_benches::seen;
 use fixp_benches::streaming::{SEGMENT, read_stream};
 use fixp_codec::explain::explain;
-use fixp_codec::{Command, Decoder, Deflated, Dialect, Encoder, LAXCUS6, Message, Packet, Policy, laxcus6::key};
+use fixp_codec::{
+    Command, Decoder, Deflated, Dialect, Encoder, LAXCUS6, Message, Packet, Policy, laxcus6::key,
+};
 
 /// A group of benches, one for each case and name.
 fn group<'c>(

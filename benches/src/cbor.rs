@@ -70,7 +70,8 @@ pub enum Value<'a> {
 #[must_use]
 pub fn of(packet: &fixp_codec::Packet) -> Packet<'_> {
     let CommandForm { kind, major, minor, code, version } = cases::command_form(packet);
-    let messages = packet.messages.iter().map(|message| Message { key: message.key, value: value(&message.value) });
+    let messages =
+        packet.messages.iter().map(|message| Message { key: message.key, value: value(&message.value) });
     Packet { kind, major, minor, code, version, messages: messages.collect(), entity: &packet.entity }
 }
 

@@ -31,12 +31,13 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// An operation. What it gives is kept from being optimized away, then dropped: dropping is part
-    /// of the price.
+    /// An operation. What it gives is kept from being optimized away where it stands, for to move it would
+    /// be a price that no user pays; then it is dropped, and that is part of the price.
     pub fn new<T>(side: Side, name: &'static str, mut operation: impl FnMut() -> T + 'a) -> Self {
         let batch = Box::new(move |times| {
             for _ in 0..times {
-                black_box(operation());
+                let result = operation();
+                black_box(&result);
             }
         });
         Self { name, side, batch }

@@ -54,12 +54,17 @@ fn ours(case: &Case) -> Vec<Entry<'_>> {
         }),
     ];
     if case.is_command() {
-        entries.push(Entry::new(Side::AlsoOurs, "fixp, the command alone", move || decoder.command(black_box(wire))));
+        entries.push(Entry::new(Side::AlsoOurs, "fixp, the command alone", move || {
+            decoder.command(black_box(wire))
+        }));
     } else {
         entries.push(Entry::new(Side::AlsoOurs, "fixp, strict", move || strict.packet(black_box(wire))));
     }
-    entries.push(Entry::new(Side::AlsoOurs, "fixp, owned copy", move || decoder.packet(black_box(wire))?.to_packet()));
-    entries.push(Entry::new(Side::AlsoOurs, "fixp, owned shared", move || decoder.shared(black_box(&shared))));
+    entries.push(Entry::new(Side::AlsoOurs, "fixp, owned copy", move || {
+        decoder.packet(black_box(wire))?.to_packet()
+    }));
+    entries
+        .push(Entry::new(Side::AlsoOurs, "fixp, owned shared", move || decoder.shared(black_box(&shared))));
     entries
 }
 
@@ -71,7 +76,9 @@ fn proto(case: &Case) -> Vec<Entry<'_>> {
     let (mut reused, mut reused_sharing) = (packet.clone(), packet);
     let mut entries = vec![
         Entry::new(Side::Prost, "prost", move || proto::Packet::decode(black_box(&wire[..]))),
-        Entry::new(Side::Prost, "prost, shared bytes", move || proto::Packet::decode(black_box(&shared).clone())),
+        Entry::new(Side::Prost, "prost, shared bytes", move || {
+            proto::Packet::decode(black_box(&shared).clone())
+        }),
         Entry::new(Side::Prost, "prost, reused packet", move || {
             reused.clear();
             reused.merge(black_box(&reused_wire[..])).map(|()| black_box(&reused).messages.len())
@@ -124,6 +131,6 @@ fn memcpy(case: &Case) -> Entry<'_> {
     let mut copy = vec![0; wire.len()];
     Entry::new(Side::Limit, "memcpy", move || {
         black_box(&mut copy[..]).copy_from_slice(black_box(wire));
-        black_box(&copy);
+        seen(&copy);
     })
 }

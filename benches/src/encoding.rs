@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use crate::cases::Case;
 use crate::contest::{Contest, Entry, Side};
-use crate::{cbor, messagepack, post, proto, proto_flat};
+use crate::{cbor, messagepack, post, proto, proto_flat, seen};
 
 /// All that encode a case. The draft's messages are borrowed from the outside.
 #[must_use]
@@ -33,29 +33,25 @@ fn ours<'a>(case: &'a Case, messages: &'a [(u16, ValueRef<'a>)]) -> Vec<Entry<'a
         let command = Command { code: packet.code, version: packet.version, message_count: 0 };
         return vec![Entry::new(Side::Ours, "fixp, the command alone", move || {
             owned.clear();
-            let written = encoder.command(black_box(&command), &mut owned);
-            black_box(&owned);
-            written
+            seen(&encoder.command(black_box(&command), &mut owned));
+            seen(&owned);
         })];
     }
     vec![
         Entry::new(Side::Ours, "fixp", move || {
             owned.clear();
-            let written = encoder.packet(black_box(packet), &mut owned);
-            black_box(&owned);
-            written
+            seen(&encoder.packet(black_box(packet), &mut owned));
+            seen(&owned);
         }),
         Entry::new(Side::AlsoOurs, "fixp, from a draft", move || {
             drafted.clear();
-            let written = encoder.packet(black_box(&draft), &mut drafted);
-            black_box(&drafted);
-            written
+            seen(&encoder.packet(black_box(&draft), &mut drafted));
+            seen(&drafted);
         }),
         Entry::new(Side::AlsoOurs, "fixp, all but the entity", move || {
             head.clear();
-            let written = encoder.head(black_box(packet), &mut head);
-            black_box(&head);
-            written
+            seen(&encoder.head(black_box(packet), &mut head));
+            seen(&head);
         }),
     ]
 }
@@ -65,16 +61,14 @@ fn proto(case: &Case) -> Vec<Entry<'_>> {
     let (mut wire, mut flat_wire) = (buffer(case), buffer(case));
     let mut entries = vec![Entry::new(Side::Prost, "prost", move || {
         wire.clear();
-        let written = black_box(&packet).encode(&mut wire);
-        black_box(&wire);
-        written
+        seen(&black_box(&packet).encode(&mut wire));
+        seen(&wire);
     })];
     if let Some(flat) = proto_flat::of(&case.packet) {
         entries.push(Entry::new(Side::ProstFlat, "prost flat", move || {
             flat_wire.clear();
-            let written = black_box(&flat).encode(&mut flat_wire);
-            black_box(&flat_wire);
-            written
+            seen(&black_box(&flat).encode(&mut flat_wire));
+            seen(&flat_wire);
         }));
     }
     entries
@@ -87,21 +81,18 @@ fn others(case: &Case) -> Vec<Entry<'_>> {
     post_wire.resize(post_wire.capacity(), 0);
     vec![
         Entry::new(Side::Other, "postcard", move || {
-            let written = postcard::to_slice(black_box(&post), &mut post_wire).map(|wire| wire.len());
-            black_box(&post_wire);
-            written.is_ok()
+            seen(&postcard::to_slice(black_box(&post), &mut post_wire).map(|wire| wire.len()));
+            seen(&post_wire);
         }),
         Entry::new(Side::Borrowed, "rmp-serde", move || {
             rmp_wire.clear();
-            let written = rmp_serde::encode::write(&mut rmp_wire, black_box(&rmp));
-            black_box(&rmp_wire);
-            written.is_ok()
+            seen(&rmp_serde::encode::write(&mut rmp_wire, black_box(&rmp)));
+            seen(&rmp_wire);
         }),
         Entry::new(Side::Borrowed, "minicbor", move || {
             cbor_wire.clear();
-            let written = minicbor::encode(black_box(&cbor), &mut cbor_wire);
-            black_box(&cbor_wire);
-            written.is_ok()
+            seen(&minicbor::encode(black_box(&cbor), &mut cbor_wire));
+            seen(&cbor_wire);
         }),
     ]
 }
@@ -112,6 +103,6 @@ fn memcpy(case: &Case) -> Entry<'_> {
     Entry::new(Side::Limit, "memcpy", move || {
         copy.clear();
         copy.extend_from_slice(black_box(wire));
-        black_box(&copy);
+        seen(&copy);
     })
 }

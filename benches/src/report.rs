@@ -45,11 +45,16 @@ pub fn markdown(outcome: &Outcome) -> String {
 /// The targets in Markdown.
 #[must_use]
 pub fn markdown_targets(verdicts: &[Verdict]) -> String {
-    let mut out = "| case | target | held against | by medians | by minima | |\n|---|---|---|---:|---:|---|\n".to_owned();
+    let mut out =
+        "| case | target | held against | by medians | by minima | |\n|---|---|---|---:|---:|---|\n"
+            .to_owned();
     for verdict in verdicts {
         let Verdict { case, what, row, promised, measured, measured_min, met } = verdict;
         let met = if *met { "met" } else { "**missed**" };
-        let _ = writeln!(out, "| {case}, {what} | {promised} | {row} | {measured:.2} | {measured_min:.2} | {met} |");
+        let _ = writeln!(
+            out,
+            "| {case}, {what} | {promised} | {row} | {measured:.2} | {measured_min:.2} | {met} |"
+        );
     }
     out
 }
@@ -57,7 +62,9 @@ pub fn markdown_targets(verdicts: &[Verdict]) -> String {
 fn cells(outcome: &Outcome, row: &Row) -> [String; 6] {
     let [min, median, max] = [row.min(), row.median(), row.max()].map(time);
     let ratios = match outcome.ratio(row) {
-        Some(ratio) if row.side != Side::Ours => [ratio.median, ratio.min, ratio.least].map(|x| format!("{x:.2}")),
+        Some(ratio) if row.side != Side::Ours => {
+            [ratio.median, ratio.min, ratio.least].map(|x| format!("{x:.2}"))
+        }
         _ => [const { String::new() }; 3],
     };
     let [by_median, by_min, least] = ratios;

@@ -42,8 +42,18 @@ const TARGETS: &[Target] = &[
     faster(MIXED, "decode", Side::Borrowed, 2.0),
     Target { case: MIXED, what: "decode", rows: Rows::Fastest(Side::Limit), bound: Bound::Within(5.0) },
     faster(MIXED, "encode", Side::Prost, 2.5),
-    Target { case: "stream", what: "byte by byte", rows: Rows::Fastest(Side::Limit), bound: Bound::Within(5.0) },
-    Target { case: "stream", what: "byte by byte", rows: Rows::Named(TWICE), bound: Bound::Between(1.8, 2.3) },
+    Target {
+        case: "stream",
+        what: "byte by byte",
+        rows: Rows::Fastest(Side::Limit),
+        bound: Bound::Within(5.0),
+    },
+    Target {
+        case: "stream",
+        what: "byte by byte",
+        rows: Rows::Named(TWICE),
+        bound: Bound::Between(1.8, 2.3),
+    },
 ];
 
 const fn faster(case: &'static str, what: &'static str, side: Side, times: f64) -> Target {
@@ -73,7 +83,10 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { case, what, row, promised, measured, measured_min, met } = self;
         let met = if *met { "met   " } else { "MISSED" };
-        write!(f, "{met} {case}, {what}: {promised} {row}; measured {measured:.2} (by minima {measured_min:.2})")
+        write!(
+            f,
+            "{met} {case}, {what}: {promised} {row}; measured {measured:.2} (by minima {measured_min:.2})"
+        )
     }
 }
 
@@ -97,12 +110,18 @@ impl Target {
         let theirs = ratio(row, ours);
         let turned = ratio(ours, row);
         let (promised, measured, measured_min, met) = match self.bound {
-            Bound::AtLeast(times) => {
-                (format!("at least {times} times the speed of"), theirs.median, theirs.min, theirs.median >= times)
-            }
-            Bound::Within(times) => {
-                (format!("at most {times} times the time of"), turned.median, turned.min, turned.median <= times)
-            }
+            Bound::AtLeast(times) => (
+                format!("at least {times} times the speed of"),
+                theirs.median,
+                theirs.min,
+                theirs.median >= times,
+            ),
+            Bound::Within(times) => (
+                format!("at most {times} times the time of"),
+                turned.median,
+                turned.min,
+                turned.median <= times,
+            ),
             Bound::Between(low, high) => {
                 let met = (low..=high).contains(&theirs.median);
                 (format!("{low} to {high} for"), theirs.median, theirs.min, met)

@@ -25,11 +25,8 @@ fn explain_agrees_with_the_byte_maps() {
             .fields()
             .map(|field| (field.offset, field.bytes.len(), field.place.to_string()))
             .collect();
-        let mapped: Fields = vector
-            .map
-            .iter()
-            .map(|span| (span.offset as usize, span.length as usize, span.path.clone()))
-            .collect();
+        let mapped: Fields =
+            vector.map.iter().map(|span| (span.offset, span.length, span.path.clone())).collect();
         // Maps of very long heads name many messages at once.
         if mapped.iter().any(|(_, _, path)| path.contains("..")) {
             continue;

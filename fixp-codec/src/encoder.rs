@@ -106,7 +106,7 @@ impl Source for Draft<'_> {
 
     #[inline]
     fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
-        self.messages.iter().copied()
+        self.messages.iter().map(|&(key, value)| (key, value))
     }
 
     fn entity(&self) -> &[u8] {
@@ -208,9 +208,9 @@ impl<'d> Encoder<'d> {
     /// Those of [`Encoder::packet`] about values.
     pub fn message(&self, message: &Message, out: &mut impl BufMut) -> Result<usize, Error> {
         let (key, value) = (message.key, message.value.view());
-        self.put(key, value, 0, 0, &mut Nowhere)?;
+        self.put(key, &value, 0, 0, &mut Nowhere)?;
         let mut sink = Flushing::new(out);
-        let length = self.put(key, value, 0, 0, &mut sink)?;
+        let length = self.put(key, &value, 0, 0, &mut sink)?;
         sink.flush(length);
         Ok(length)
     }
@@ -235,7 +235,7 @@ impl<'d> Encoder<'d> {
         }
         let (mut head_len, mut count, mut found) = (Command::WIRE_LEN, 0, false);
         for (key, value) in packet.messages() {
-            head_len += self.put(key, value, count, head_len, sink)?;
+            head_len += self.put(key, &value, count, head_len, sink)?;
             if key == self.dialect.content_length_key() && !found {
                 says(value, entity_len).map_err(|error| error.moved(count))?;
                 found = true;
@@ -273,7 +273,7 @@ impl<'d> Encoder<'d> {
         let mut at = 0;
         // What cannot be written has been refused: no error is left to come.
         for (key, value) in packet.messages() {
-            at += self.put(key, value, 0, at, &mut sink).unwrap_or(0);
+            at += self.put(key, &value, 0, at, &mut sink).unwrap_or(0);
         }
         if composed.appends {
             at += self.append(packet.entity().len(), 0, at, &mut sink).unwrap_or(0);
@@ -287,13 +287,13 @@ impl<'d> Encoder<'d> {
     fn put(
         &self,
         key: u16,
-        value: ValueRef<'_>,
+        value: &ValueRef<'_>,
         index: usize,
         at: usize,
         sink: &mut impl Sink,
     ) -> Result<usize, Error> {
         let to = (index, at);
-        match value {
+        match *value {
             ValueRef::Boolean(value) => self.number(key, Type::Boolean, value.into(), to, sink),
             ValueRef::Int16(value) => self.number(key, Type::Int16, value.cast_unsigned().into(), to, sink),
             ValueRef::Int32(value) => self.number(key, Type::Int32, value.cast_unsigned().into(), to, sink),
