@@ -93,8 +93,8 @@ impl Streamed {
         let mut entity = Vec::new();
         for chunk in chunks {
             let mut chunk = chunk.as_slice();
-            while let Some(event) = stream.next(&mut chunk)? {
-                match event {
+            while let Some(event) = stream.next(&mut chunk) {
+                match event? {
                     Event::Head(head) => {
                         let messages = head.messages().map(|message| owned(&message, &mut budget));
                         let messages = messages.collect::<Result<_, _>>()?;

@@ -5,7 +5,7 @@
 
 use conformance_vectors::{Kind, Policy, Vector, all};
 use dhat::{HeapStats, Profiler};
-use fixp_codec::{Command, Decoder, Dialect, Error, Event, Limits, Message, Packet, Value};
+use fixp_codec::{Decoder, Dialect, Error, Event, Limits, Message, Packet, Value};
 
 #[global_allocator]
 static ALLOC: dhat::Alloc = dhat::Alloc;
@@ -56,14 +56,9 @@ fn stream(decoder: &Decoder<'_>, chunks: &[Vec<u8>]) -> Result<(), Error> {
     let mut entity = Vec::new();
     for chunk in chunks {
         let mut chunk = chunk.as_slice();
-        while let Some(event) = stream.next(&mut chunk)? {
-            match event {
-                Event::Head(head) => {
-                    let Command { code, version, .. } = head.command();
-                    let messages =
-                        head.messages().map(|message| message.to_message()).collect::<Result<_, _>>()?;
-                    packet = Packet { code, version, messages, ..packet };
-                }
+        while let Some(event) = stream.next(&mut chunk) {
+            match event? {
+                Event::Head(head) => packet = head.to_packet()?,
                 Event::Entity(piece) => entity.extend_from_slice(piece),
                 Event::End => {
                     packet.entity = std::mem::take(&mut entity).into();

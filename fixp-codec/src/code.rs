@@ -67,20 +67,27 @@ impl Command {
         Self::WIRE_LEN
     }
 
+    /// The fields of a command, legal or not; nothing for a wrong tag (SPEC 2.1).
+    #[inline(always)]
+    pub(crate) const fn fields(order: RequestOrder, bytes: &[u8; 7]) -> Option<Self> {
+        let [tag, v0, v1, b3, b4, n0, n1] = *bytes;
+        let code = match (tag, order) {
+            (Code::REQUEST_TAG, RequestOrder::MajorFirst) => Code::Request { major: b3, minor: b4 },
+            (Code::REQUEST_TAG, RequestOrder::MinorFirst) => Code::Request { major: b4, minor: b3 },
+            (Code::ANSWER_TAG, _) => Code::Answer(u16::from_le_bytes([b3, b4])),
+            _ => return None,
+        };
+        let version = u16::from_le_bytes([v0, v1]);
+        Some(Self { code, version, message_count: u16::from_le_bytes([n0, n1]) })
+    }
+
     /// Reads and checks a command.
     #[inline(always)]
     pub(crate) fn read(dialect: &Dialect, strict: bool, bytes: &[u8; 7]) -> Result<Self, Error> {
-        let [tag, v0, v1, b3, b4, n0, n1] = *bytes;
-        let code = match tag {
-            Code::REQUEST_TAG => match dialect.request_order() {
-                RequestOrder::MajorFirst => Code::Request { major: b3, minor: b4 },
-                RequestOrder::MinorFirst => Code::Request { major: b4, minor: b3 },
-            },
-            Code::ANSWER_TAG => Code::Answer(u16::from_le_bytes([b3, b4])),
-            _ => return Err(bad_tag(tag)),
+        let Some(command) = Self::fields(dialect.request_order(), bytes) else {
+            return Err(bad_tag(bytes[0]));
         };
-        let command =
-            Self { code, version: u16::from_le_bytes([v0, v1]), message_count: u16::from_le_bytes([n0, n1]) };
+        let code = command.code;
         let legal = if strict { dialect.writes(code) } else { dialect.reads(code) };
         if !legal {
             return Err(illegal(code));

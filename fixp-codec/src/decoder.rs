@@ -154,7 +154,7 @@ impl<'d> Decoder<'d> {
     pub fn message<'a>(&self, input: &'a [u8]) -> Result<MessageRef<'a>, Error> {
         let strict = self.policy.is_strict();
         let mut reader = Reader::new(input);
-        let (key, code, length) = head::split(*reader.array(Cause::MessageHeadCut)?);
+        let (key, code, length) = head::split(reader.array(Cause::MessageHeadCut)?);
         let ty = head::known(self.dialect, strict, key, code, 0)?;
         let value = reader.take(length, Cause::ValueCut).map_err(|cut| cut.in_message(key, ty))?;
         head::check_value(self.dialect, strict, (key, code, value), || 0)?;
@@ -175,7 +175,8 @@ impl<'d> Decoder<'d> {
     /// As [`Decoder::packet`], and strings that are not UTF-8 (SPEC 4.6).
     pub fn shared(&self, input: &Bytes) -> Result<Packet, Error> {
         let packet = self.packet(input)?;
-        packet.own(|bytes| input.slice_ref(bytes))
+        let entity = input.slice_ref(packet.entity());
+        Ok(Packet { entity, ..packet.own(|bytes| input.slice_ref(bytes))? })
     }
 
     fn nothing_behind(&self, input: &[u8], rest: &[u8]) -> Result<(), Error> {
@@ -193,6 +194,17 @@ impl PacketRef<'_> {
     ///
     /// A string that is not UTF-8, which a compatible reader lets pass so that its bytes can be had
     /// (SPEC 4.6): [`Cause::InvalidUtf8`].
+    pub fn to_packet(&self) -> Result<Packet, Error> {
+        Ok(Packet { entity: Bytes::copy_from_slice(self.entity()), ..self.head().to_packet()? })
+    }
+}
+
+impl HeadRef<'_> {
+    /// The head as a packet of its own, whose entity is yet to come. Copies the values.
+    ///
+    /// # Errors
+    ///
+    /// That of [`PacketRef::to_packet`].
     pub fn to_packet(&self) -> Result<Packet, Error> {
         self.own(Bytes::copy_from_slice)
     }
@@ -212,6 +224,6 @@ impl PacketRef<'_> {
             at += HEAD + message.bytes().len();
         }
         let command = self.command();
-        Ok(Packet { code: command.code, version: command.version, messages, entity: bytes(self.entity()) })
+        Ok(Packet { code: command.code, version: command.version, messages, entity: Bytes::new() })
     }
 }

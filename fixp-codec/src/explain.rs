@@ -256,7 +256,7 @@ impl Fields<'_> {
             }
             Place::TypeLength(i) => {
                 let [low, high] = pair.to_le_bytes();
-                (_, self.known.code, self.known.length) = split([0, 0, low, high]);
+                (_, self.known.code, self.known.length) = split(&[0, 0, low, high]);
                 Place::Value(i)
             }
             Place::Value(i) => {

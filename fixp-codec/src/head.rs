@@ -12,7 +12,6 @@ use crate::{Cause, Code, Command, Dialect, Error, Limits, MessageRef, Type, numb
 #[derive(Clone, Copy, Debug)]
 pub struct HeadRef<'a> {
     pub(crate) dialect: &'a Dialect,
-    pub(crate) command: Command,
     pub(crate) bytes: &'a [u8],
     pub(crate) entity_len: usize,
 }
@@ -22,14 +21,21 @@ impl<'a> HeadRef<'a> {
     #[inline]
     #[must_use]
     pub const fn command(&self) -> Command {
-        self.command
+        // Read again rather than kept, which keeps what is handed around small.
+        if let Some(bytes) = self.bytes.first_chunk()
+            && let Some(command) = Command::fields(self.dialect.request_order(), bytes)
+        {
+            return command;
+        }
+        // Not reached: the check has seen a whole command.
+        Command { code: Code::Answer(0), version: 0, message_count: 0 }
     }
 
     /// The request or answer.
     #[inline]
     #[must_use]
     pub const fn code(&self) -> Code {
-        self.command.code
+        self.command().code
     }
 
     /// The dialect it was read in.
@@ -46,7 +52,7 @@ impl<'a> HeadRef<'a> {
         Messages {
             dialect: self.dialect,
             rest: self.bytes.get(Command::WIRE_LEN..).unwrap_or_default(),
-            left: self.command.message_count.into(),
+            left: self.command().message_count.into(),
         }
     }
 
@@ -93,7 +99,7 @@ impl<'a> Iterator for Messages<'a> {
     fn next(&mut self) -> Option<MessageRef<'a>> {
         // The check has seen that every message is whole: nothing here is ever cut short.
         let (head, rest) = self.rest.split_first_chunk::<HEAD>()?;
-        let (key, code, length) = split(*head);
+        let (key, code, length) = split(head);
         let (value, rest) = rest.split_at_checked(length)?;
         self.rest = rest;
         self.left = self.left.saturating_sub(1);
@@ -111,8 +117,8 @@ impl core::iter::FusedIterator for Messages<'_> {}
 
 /// Key, type code and length of a message head (SPEC 3).
 #[inline(always)]
-pub(crate) const fn split(head: [u8; HEAD]) -> (u16, u8, usize) {
-    let head = u32::from_le_bytes(head);
+pub(crate) const fn split(head: &[u8; HEAD]) -> (u16, u8, usize) {
+    let head = u32::from_le_bytes(*head);
     (head as u16, (head >> 28) as u8, (head >> 16 & 0x0fff) as usize)
 }
 
@@ -140,6 +146,9 @@ impl Check {
         (key, code, value): (u16, u8, &[u8]),
         at: impl Fn() -> usize + Copy,
     ) -> Result<(), Error> {
+        if self.passes(dialect, strict, key, code, value.len()) {
+            return Ok(());
+        }
         check_value(dialect, strict, (key, code, value), at)?;
         if strict && self.has_length {
             return Err(behind_content_length(dialect, key, at()));
@@ -148,10 +157,24 @@ impl Check {
             self.entity_len = content_length(dialect, strict, code, value, at())?;
             self.has_length = true;
         }
-        if dialect.keeps_unknown_types() {
-            self.last = (code, value.len() as u16);
-        }
         Ok(())
+    }
+
+    /// Whether a message is good by its head alone, so that nobody need look at its value.
+    #[inline(always)]
+    pub(crate) fn passes(
+        &mut self,
+        dialect: &Dialect,
+        strict: bool,
+        key: u16,
+        code: u8,
+        length: usize,
+    ) -> bool {
+        if dialect.keeps_unknown_types() {
+            self.last = (code, length as u16);
+        }
+        let plain = dialect.lengths[usize::from(code & 15)].plain(length as u16);
+        plain && !strict && key != dialect.content_length_key()
     }
 
     /// Checks what only the whole head tells, and gives the length of the entity (SPEC 4.8, 5.3).
@@ -199,10 +222,10 @@ pub(crate) fn read<'a>(
     limits: &Limits,
     input: &'a [u8],
 ) -> Result<HeadRef<'a>, Error> {
-    let (command, len, entity_len) =
+    let (len, entity_len) =
         dispatch!(dialect, policy, |table, strict| read_by(table, strict, limits, input))?;
     let bytes = input.get(..len).unwrap_or(input);
-    Ok(HeadRef { dialect, command, bytes, entity_len })
+    Ok(HeadRef { dialect, bytes, entity_len })
 }
 
 /// Calls `$call` with the table and the policy as constants where they are built in, so that the
@@ -234,12 +257,7 @@ macro_rules! dispatch {
 use dispatch;
 
 #[inline(always)]
-fn read_by(
-    dialect: &Dialect,
-    strict: bool,
-    limits: &Limits,
-    input: &[u8],
-) -> Result<(Command, usize, usize), Error> {
+fn read_by(dialect: &Dialect, strict: bool, limits: &Limits, input: &[u8]) -> Result<(usize, usize), Error> {
     let mut reader = Reader::new(input).bounded(limits.head);
     let command = match reader.array(Cause::CommandCut) {
         Ok(bytes) => Command::read(dialect, strict, bytes)?,
@@ -249,7 +267,7 @@ fn read_by(
     let mut check = Check::new();
     for _ in 0..command.message_count {
         let head = match reader.array(Cause::MessageHeadCut) {
-            Ok(head) => *head,
+            Ok(head) => head,
             Err(cut) => return Err(cut_or_limit(cut, limits, input.len())),
         };
         let (key, code, length) = split(head);
@@ -262,7 +280,7 @@ fn read_by(
     }
     let end = reader.offset();
     let entity_len = check.finish(dialect, strict, limits, end)?;
-    Ok((command, end, entity_len))
+    Ok((end, entity_len))
 }
 
 /// Refuses a command of more messages than the limit.

@@ -183,21 +183,23 @@ fn events<'a>(
         let length = piece.len();
         loop {
             match stream.next(&mut piece) {
-                Ok(Some(Event::Head(head))) => packets.push((head.bytes().to_vec(), Vec::new(), false)),
-                Ok(Some(Event::Entity(bytes))) => {
+                Some(Ok(Event::Head(head))) => packets.push((head.bytes().to_vec(), Vec::new(), false)),
+                Some(Ok(Event::Entity(bytes))) => {
                     assert!(!bytes.is_empty());
                     if let Some((_, entity, _)) = packets.last_mut() {
                         entity.extend_from_slice(bytes);
                     }
                 }
-                Ok(Some(Event::End)) => {
+                Some(Ok(Event::End)) => {
                     if let Some((_, _, complete)) = packets.last_mut() {
                         *complete = true;
                     }
                 }
-                Ok(None) => break,
-                Err(error) => {
-                    assert_eq!(stream.next(&mut piece).err(), Some(error), "an error ends the stream");
+                None => break,
+                Some(Err(error)) => {
+                    assert!(piece.is_empty() && stream.next(&mut &[][..]).is_none());
+                    let again = stream.next(&mut &[0x87][..]).and_then(Result::err);
+                    assert_eq!(again, Some(error), "an error ends the stream");
                     assert_eq!(stream.finish(), Err(error));
                     return (packets, Err(error));
                 }

@@ -8,8 +8,8 @@
 //! let mut entity = Vec::new();
 //! let mut packets = 0;
 //! for mut piece in wire.chunks(5) {
-//!     while let Some(event) = stream.next(&mut piece)? {
-//!         match event {
+//!     while let Some(event) = stream.next(&mut piece) {
+//!         match event? {
 //!             Event::Head(head) => assert_eq!((head.code(), head.entity_len()), (notify::TEST, 3)),
 //!             Event::Entity(bytes) => entity.extend_from_slice(bytes),
 //!             Event::End => packets += 1,
@@ -25,7 +25,7 @@ use alloc::vec::Vec;
 
 use crate::head::{self, Check};
 use crate::message::HEAD;
-use crate::{Cause, Code, Command, Decoder, Dialect, Error, ErrorKind, HeadRef, Policy};
+use crate::{Cause, Command, Decoder, Dialect, Error, ErrorKind, HeadRef};
 
 /// What a stream decoder finds. A packet is a `Head`, then its entity in pieces of any size (none
 /// for a packet without one), then `End`.
@@ -41,39 +41,62 @@ pub enum Event<'a> {
 
 /// Reads packets from a stream in any pieces: an accumulator over the same check that [`Decoder`] uses.
 ///
-/// Packets follow each other (SPEC 8.1), and how they are cut has no meaning (SPEC 8.2).
+/// Packets follow each other (SPEC 8.1), and how they are cut has no meaning (SPEC 8.2): the same bytes
+/// give the same events and the same error, and cost the same per byte. What is wrong is told as soon as
+/// its field has come.
 ///
-/// Keeps the bytes of an unfinished head, at most [`Limits::head`](crate::Limits::head) and only those
-/// that have come; never an entity (SPEC 5.4). Costs the same per byte however the stream is cut.
+/// A head that comes whole is read where it stands. Of one that comes in pieces the bytes are kept, at most
+/// [`Limits::head`](crate::Limits::head) and only those that have come; the buffer, which grows by doubling,
+/// is kept for the next such head if it is small. An entity is never kept (SPEC 5.4).
 #[derive(Debug)]
 pub struct StreamDecoder<'d> {
     decoder: Decoder<'d>,
     state: State,
-    /// The head so far, empty between packets and while heads come whole.
+    /// The head so far, while one is gathered.
     head: Vec<u8>,
-    /// How long `head` must be for the next step, 0 while nothing is gathered.
+    /// How long `head` must be for the next step, 0 while the entity comes and after an error.
     need: usize,
     check: Check,
-    command: Command,
-    messages_left: u16,
+    /// The messages of the gathered head that have not been checked.
+    messages: u16,
+    /// The lengths of head and entity of the packet whose head is out.
+    lengths: (usize, usize),
+    /// The bytes of its entity that have not come.
+    missing: usize,
     /// Where in the stream the current packet begins.
     start: u64,
+    /// What has ended the stream (SPEC 8.3).
+    failure: Option<Error>,
 }
+
+/// The largest buffer that is kept from one gathered head to the next.
+const KEPT: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// Between packets.
-    Start,
-    /// The next step is the command.
+    /// The next step is the command; between packets, nothing of it has come.
     Command,
-    /// The next step is a message head.
+    /// The next step is the head of a message.
     MessageHead,
-    /// The next step is the value of the message whose head stands here.
-    Value(usize),
-    /// The head is out; of its `entity` bytes so many are `missing`.
-    Entity { head: usize, entity: usize, missing: usize },
-    /// An error has ended the stream (SPEC 8.3).
-    Failed(Error),
+    /// The next step is a value of this length.
+    Value(u16),
+    /// The head is out, and the entity is coming.
+    Entity,
+    /// An error has ended the stream.
+    Failed,
+}
+
+/// What a step has come to. The event is made of it where the caller can see it being made, so that
+/// nothing is moved around that nobody looks at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    /// The input is used up.
+    More,
+    /// The gathered head is whole.
+    Gathered,
+    /// So many bytes of the input are a whole head.
+    Whole(usize),
+    Failed,
 }
 
 impl<'d> StreamDecoder<'d> {
@@ -86,13 +109,15 @@ impl<'d> StreamDecoder<'d> {
     pub(crate) const fn with(decoder: Decoder<'d>) -> Self {
         Self {
             decoder,
-            state: State::Start,
+            state: State::Command,
             head: Vec::new(),
-            need: 0,
+            need: Command::WIRE_LEN,
             check: Check::new(),
-            command: Command { code: Code::Answer(0), version: 0, message_count: 0 },
-            messages_left: 0,
+            messages: 0,
+            lengths: (0, 0),
+            missing: 0,
             start: 0,
+            failure: None,
         }
     }
 
@@ -103,18 +128,60 @@ impl<'d> StreamDecoder<'d> {
     /// # Errors
     ///
     /// As [`Decoder::packet`], the offset counted from the start of the packet ([`StreamDecoder::position`]
-    /// tells where that is). An error ends the stream: the same one is given ever after (SPEC 8.3).
-    #[inline]
-    pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Result<Option<Event<'s>>, Error> {
-        // The path that is taken a byte at a time.
-        if let [byte] = **input
-            && self.head.len() + 1 < self.need
+    /// tells where that is). An error ends the stream (SPEC 8.3): the rest of `input` is dropped, and every
+    /// further input gives the same error.
+    #[inline(always)]
+    pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Option<Result<Event<'s>, Error>> {
+        let bytes: &'i [u8] = input;
+        let step = if let [byte] = *bytes
+            && self.head.len() < self.need
         {
+            // A stream that comes a byte at a time.
+            let missing = self.need - self.head.len() - 1;
             self.head.push(byte);
             *input = &[];
-            return Ok(None);
+            if missing > 0 {
+                return None;
+            }
+            self.advance()
+        } else if self.missing > 0 {
+            if bytes.is_empty() {
+                return None;
+            }
+            let (taken, rest) = bytes.split_at_checked(self.missing).unwrap_or((bytes, &[]));
+            *input = rest;
+            self.missing -= taken.len();
+            return Some(Ok(Event::Entity(taken)));
+        } else if self.state == State::Entity {
+            self.end();
+            return Some(Ok(Event::End));
+        } else if bytes.is_empty() {
+            return None;
+        } else {
+            self.step(input)
+        };
+        match step {
+            Step::More => None,
+            Step::Gathered => Some(Ok(self.head_event(&self.head))),
+            Step::Whole(length) => {
+                let (head, rest) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
+                *input = rest;
+                Some(Ok(self.head_event(head)))
+            }
+            Step::Failed => {
+                *input = &[];
+                self.failure.map(Err)
+            }
         }
-        self.step(input)
+    }
+
+    #[inline(always)]
+    fn head_event<'s>(&self, bytes: &'s [u8]) -> Event<'s>
+    where
+        'd: 's,
+    {
+        let (_, entity_len) = self.lengths;
+        Event::Head(HeadRef { dialect: self.decoder.dialect(), bytes, entity_len })
     }
 
     /// Where in the stream the current packet begins, or, between packets, the next one.
@@ -127,8 +194,7 @@ impl<'d> StreamDecoder<'d> {
     #[must_use]
     pub const fn pending(&self) -> usize {
         match self.state {
-            State::Start => 0,
-            State::Entity { head, entity, missing } => head + entity - missing,
+            State::Entity => self.lengths.0 + self.lengths.1 - self.missing,
             _ => self.head.len(),
         }
     }
@@ -139,168 +205,178 @@ impl<'d> StreamDecoder<'d> {
     ///
     /// That which [`Decoder::packet`] finds in the unfinished packet, if there is one.
     pub fn finish(&self) -> Result<(), Error> {
+        let (head, entity) = self.lengths;
         match self.state {
-            State::Start => Ok(()),
-            State::Failed(error) => Err(error),
-            State::Entity { missing: 0, .. } => Ok(()),
-            State::Entity { head, entity, missing } => {
-                Err(Error::new(Cause::EntityCut, head).sizes(entity, entity - missing))
-            }
-            // The head is not whole, or it would have left these states.
+            State::Command if self.head.is_empty() => Ok(()),
+            State::Failed => self.failure.map_or(Ok(()), Err),
+            State::Entity if self.missing == 0 => Ok(()),
+            State::Entity => Err(Error::new(Cause::EntityCut, head).sizes(entity, entity - self.missing)),
+            // The head is not whole, or it would have left this state.
             State::Command | State::MessageHead | State::Value(_) => {
                 self.decoder.head(&self.head).map(|_| ())
             }
         }
     }
 
-    fn step<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Result<Option<Event<'s>>, Error> {
-        match self.state {
-            State::Start => self.start(input),
-            State::Entity { missing: 0, head, entity } => {
-                self.start += (head + entity) as u64;
-                self.state = State::Start;
-                Ok(Some(Event::End))
-            }
-            State::Entity { missing, head, entity } => {
-                let (taken, rest) = input.split_at(missing.min(input.len()));
-                *input = rest;
-                self.state = State::Entity { missing: missing - taken.len(), head, entity };
-                Ok((!taken.is_empty()).then_some(Event::Entity(taken)))
-            }
-            State::Failed(error) => Err(error),
-            State::Command | State::MessageHead | State::Value(_) => {
-                if !self.accumulate(input)? {
-                    return Ok(None);
-                }
-                let entity_len = match self.state {
-                    State::Entity { entity, .. } => entity,
-                    _ => 0,
-                };
-                let dialect = self.decoder.dialect();
-                Ok(Some(Event::Head(HeadRef {
-                    dialect,
-                    command: self.command,
-                    bytes: &self.head,
-                    entity_len,
-                })))
-            }
+    /// The packet is complete.
+    #[inline]
+    fn end(&mut self) {
+        self.start += (self.lengths.0 + self.lengths.1) as u64;
+        self.state = State::Command;
+        self.need = Command::WIRE_LEN;
+        self.head.clear();
+        if self.head.capacity() > KEPT {
+            self.head = Vec::new();
         }
     }
 
-    /// Between packets: a head that is whole in `input` is read where it stands.
-    fn start<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Result<Option<Event<'s>>, Error> {
-        let bytes: &'i [u8] = input;
-        self.head.clear();
-        if bytes.is_empty() {
-            return Ok(None);
+    /// Heads in pieces of more than a byte.
+    #[inline(never)]
+    fn step(&mut self, input: &mut &[u8]) -> Step {
+        match self.state {
+            State::Failed => Step::Failed,
+            State::Command if self.head.is_empty() => match self.decoder.head(input) {
+                // A head that is whole in `input` is read where it stands.
+                Ok(head) => {
+                    let (length, entity) = (head.bytes().len(), head.entity_len());
+                    self.expect(length, entity);
+                    Step::Whole(length)
+                }
+                Err(error) if error.kind() == ErrorKind::Truncated => self.gather(input),
+                Err(error) => self.fail(error),
+            },
+            _ => self.gather(input),
         }
-        match self.decoder.head(bytes) {
-            Ok(head) => {
-                *input = bytes.get(head.bytes().len()..).unwrap_or_default();
-                self.state = State::Entity {
-                    head: head.bytes().len(),
-                    entity: head.entity_len(),
-                    missing: head.entity_len(),
-                };
-                Ok(Some(Event::Head(head)))
+    }
+
+    /// Gathers the head: where it ends is found message by message.
+    fn gather(&mut self, input: &mut &[u8]) -> Step {
+        while !input.is_empty() {
+            let missing = self.need - self.head.len();
+            let (taken, rest) = input.split_at_checked(missing).unwrap_or((input, &[]));
+            self.head.extend_from_slice(taken);
+            *input = rest;
+            if self.head.len() == self.need {
+                let step = self.advance();
+                if step != Step::More {
+                    return step;
+                }
             }
-            Err(error) if error.kind() == ErrorKind::Truncated => {
-                self.state = State::Command;
-                self.need = Command::WIRE_LEN;
-                self.check = Check::new();
-                self.step(input)
-            }
+        }
+        Step::More
+    }
+
+    /// `head` has the bytes of this step: takes it, and finds out how many bytes the next one needs.
+    #[inline(never)]
+    fn advance(&mut self) -> Step {
+        if self.state == State::MessageHead && self.passes() {
+            return Step::More;
+        }
+        match self.check() {
+            Ok(()) if self.state == State::Entity => Step::Gathered,
+            Ok(()) => Step::More,
             Err(error) => self.fail(error),
         }
     }
 
-    /// Gathers the head step by step. True when it is whole; false when `input` is used up.
-    fn accumulate(&mut self, input: &mut &[u8]) -> Result<bool, Error> {
-        loop {
-            let missing = self.need - self.head.len();
-            let Some((taken, rest)) = input.split_at_checked(missing) else {
-                self.head.extend_from_slice(input);
-                *input = &[];
-                return Ok(false);
-            };
-            self.head.extend_from_slice(taken);
-            *input = rest;
-            if let Err(error) = self.advance() {
-                return self.fail(error);
-            }
-            if let State::Entity { .. } = self.state {
-                return Ok(true);
-            }
+    /// `head` ends with a message head that says that nothing can be wrong with its value: then value and
+    /// next message head are one step.
+    #[inline]
+    fn passes(&mut self) -> bool {
+        let (key, code, length) = head::split(self.head.last_chunk().unwrap_or(&[0; HEAD]));
+        let next = self.need + length + HEAD;
+        if self.messages < 2 || next > self.decoder.limits().head {
+            return false;
         }
+        let strict = self.decoder.policy().is_strict();
+        let passes = self.check.passes(self.decoder.dialect(), strict, key, code, length);
+        if passes {
+            self.messages -= 1;
+            self.need = next;
+        }
+        passes
     }
 
-    /// `head` has the bytes of the next step.
-    fn advance(&mut self) -> Result<(), Error> {
-        let (dialect, strict) = (self.decoder.dialect(), self.decoder.policy() == Policy::Strict);
+    /// Checks the bytes of this step.
+    #[inline(never)]
+    fn check(&mut self) -> Result<(), Error> {
+        let (dialect, strict) = (self.decoder.dialect(), self.decoder.policy().is_strict());
         match self.state {
             State::Command => {
                 let limits = self.decoder.limits();
                 if self.need > limits.head {
                     return Err(Error::new(Cause::HeadLimit, 0).sizes(self.need, limits.head));
                 }
-                if let Some(bytes) = self.head.first_chunk() {
-                    self.command = Command::read(dialect, strict, bytes)?;
-                }
-                head::too_many(&self.command, limits)?;
-                self.messages_left = self.command.message_count;
+                let Some(bytes) = self.head.first_chunk() else { return Ok(()) };
+                let command = Command::read(dialect, strict, bytes)?;
+                head::too_many(&command, limits)?;
+                self.messages = command.message_count;
+                self.check = Check::new();
                 self.want_message()
             }
             State::MessageHead => {
                 let at = self.need - HEAD;
-                let (key, code, length) = self.message_at(at);
+                let (key, code, length) = head::split(self.head.last_chunk().unwrap_or(&[0; HEAD]));
                 let ty = head::known(dialect, strict, key, code, at)?;
-                self.need += length;
-                self.within_limit(at + HEAD, length).map_err(|error| error.in_message(key, ty))?;
-                self.state = State::Value(at);
-                if length == 0 { self.advance() } else { Ok(()) }
+                self.want(State::Value(length as u16), length).map_err(|error| error.in_message(key, ty))?;
+                if length == 0 { self.value(0) } else { Ok(()) }
             }
-            State::Value(at) => {
-                let (key, code, _) = self.message_at(at);
-                let value = self.head.get(at + HEAD..).unwrap_or_default();
-                self.check.message(dialect, strict, (key, code, value), || at)?;
-                self.messages_left -= 1;
-                self.want_message()
-            }
-            _ => Ok(()),
+            State::Value(length) => self.value(length),
+            State::Entity | State::Failed => Ok(()),
         }
     }
 
-    /// The next step is a message head, or the end of the head.
+    /// Checks the message whose value of this length has come.
+    #[inline(always)]
+    fn value(&mut self, length: u16) -> Result<(), Error> {
+        let (dialect, strict) = (self.decoder.dialect(), self.decoder.policy().is_strict());
+        let at = self.need - usize::from(length) - HEAD;
+        let Some((head, value)) = self.head.get(at..).and_then(<[u8]>::split_first_chunk) else {
+            return Ok(());
+        };
+        let (key, code, _) = head::split(head);
+        self.check.message(dialect, strict, (key, code, value), || at)?;
+        self.messages -= 1;
+        self.want_message()
+    }
+
+    /// The next step is a message head, or the head is whole.
+    #[inline]
     fn want_message(&mut self) -> Result<(), Error> {
-        if self.messages_left > 0 {
-            let at = self.need;
-            self.need += HEAD;
-            self.state = State::MessageHead;
-            return self.within_limit(at, HEAD);
+        if self.messages > 0 {
+            return self.want(State::MessageHead, HEAD);
         }
-        let (dialect, strict) = (self.decoder.dialect(), self.decoder.policy() == Policy::Strict);
+        let (dialect, strict) = (self.decoder.dialect(), self.decoder.policy().is_strict());
         let entity_len = self.check.finish(dialect, strict, self.decoder.limits(), self.need)?;
-        self.state = State::Entity { head: self.need, entity: entity_len, missing: entity_len };
-        self.need = 0;
+        self.expect(self.need, entity_len);
         Ok(())
     }
 
-    fn within_limit(&self, at: usize, length: usize) -> Result<(), Error> {
-        let limit = self.decoder.limits().head;
-        if at + length > limit {
-            return Err(Error::new(Cause::HeadLimit, at).sizes(at + length, limit));
+    /// The next step needs so many bytes more.
+    #[inline]
+    fn want(&mut self, state: State, length: usize) -> Result<(), Error> {
+        let (at, limit) = (self.need, self.decoder.limits().head);
+        self.state = state;
+        self.need += length;
+        if self.need > limit {
+            return Err(Error::new(Cause::HeadLimit, at).sizes(self.need, limit));
         }
         Ok(())
     }
 
-    fn message_at(&self, at: usize) -> (u16, u8, usize) {
-        head::split(self.head.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default())
+    /// The head is out: next comes the entity.
+    fn expect(&mut self, head: usize, entity: usize) {
+        self.state = State::Entity;
+        self.need = 0;
+        self.lengths = (head, entity);
+        self.missing = entity;
     }
 
     #[cold]
-    fn fail<T>(&mut self, error: Error) -> Result<T, Error> {
-        self.state = State::Failed(error);
+    fn fail(&mut self, error: Error) -> Step {
+        self.state = State::Failed;
         self.need = 0;
-        Err(error)
+        self.failure = Some(error);
+        Step::Failed
     }
 }

@@ -15,9 +15,9 @@ fn refused(wire: &[u8], limits: Limits) -> Error {
         'stream: for mut piece in wire.chunks(size) {
             loop {
                 match stream.next(&mut piece) {
-                    Ok(Some(_)) => {}
-                    Ok(None) => break,
-                    Err(error) => {
+                    Some(Ok(_)) => {}
+                    None => break,
+                    Some(Err(error)) => {
                         found = Some(error);
                         break 'stream;
                     }

@@ -42,8 +42,8 @@ fn check() -> Result<(), c_int> {
 
     let mut stream = decoder.stream();
     let (mut input, mut ends) = (WIRE, 0);
-    while let Some(event) = stream.next(&mut input).map_err(|_| 3)? {
-        ends += c_int::from(matches!(event, Event::End));
+    while let Some(event) = stream.next(&mut input) {
+        ends += c_int::from(matches!(event.map_err(|_| 3)?, Event::End));
     }
     if ends != 1 {
         return Err(4);
