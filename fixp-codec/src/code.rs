@@ -44,6 +44,16 @@ impl Code {
     }
 }
 
+/// `request 1/5`, `answer 1010`; [`Dialect::code_name`] has the names.
+impl core::fmt::Display for Code {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Request { major, minor } => write!(f, "request {major}/{minor}"),
+            Self::Answer(code) => write!(f, "answer {code}"),
+        }
+    }
+}
+
 /// A command: what the packet is, its version, and how many messages follow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Command {

@@ -104,14 +104,11 @@ impl<'d> Decoder<'d> {
         'd: 'a,
     {
         let head = self.head(input)?;
-        let (_, behind) = input.split_at_checked(head.bytes().len()).unwrap_or((input, &[]));
-        let Some((entity, rest)) = behind.split_at_checked(head.entity_len()) else {
-            return Err(
-                Error::new(Cause::EntityCut, head.bytes().len()).sizes(head.entity_len(), behind.len())
-            );
-        };
+        let mut reader = Reader::new(input);
+        reader.take(head.head_bytes().len(), Cause::EntityCut)?;
+        let entity = reader.take(head.entity_len(), Cause::EntityCut)?;
         if self.policy.is_strict() {
-            self.nothing_behind(input, rest)?;
+            reader.finish()?;
         }
         Ok(PacketRef::new(head, entity))
     }
@@ -141,7 +138,7 @@ impl<'d> Decoder<'d> {
             .map_err(|cut| head::cut_or_tag(cut, &Limits { head: usize::MAX, ..self.limits }, input))?;
         let command = Command::read(self.dialect, self.policy.is_strict(), bytes)?;
         if self.policy.is_strict() {
-            self.nothing_behind(input, reader.rest())?;
+            reader.finish()?;
         }
         Ok(command)
     }
@@ -162,7 +159,7 @@ impl<'d> Decoder<'d> {
             return Err(Error::new(Cause::EmptyValue, 2).in_message(key, ty));
         }
         if strict {
-            self.nothing_behind(input, reader.rest())?;
+            reader.finish()?;
         }
         Ok(MessageRef::new(self.dialect, key, code, value))
     }
@@ -177,13 +174,6 @@ impl<'d> Decoder<'d> {
         let packet = self.packet(input)?;
         let entity = input.slice_ref(packet.entity());
         Ok(Packet { entity, ..packet.own(|bytes| input.slice_ref(bytes))? })
-    }
-
-    fn nothing_behind(&self, input: &[u8], rest: &[u8]) -> Result<(), Error> {
-        if rest.is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(Cause::TrailingBytes, input.len() - rest.len()).sizes(0, rest.len()))
     }
 }
 

@@ -137,10 +137,11 @@ mod zlib {
         ///
         /// # Errors
         ///
-        /// Those of [`DeflatedRef::inflate`], and [`Cause::InvalidUtf8`].
+        /// Those of [`DeflatedRef::inflate`], and [`Cause::InvalidUtf8`], whose offset is within the content.
         pub fn inflate_text(&self, limit: usize) -> Result<String, Error> {
             String::from_utf8(self.inflate(limit)?)
-                .map_err(|error| Error::new(Cause::InvalidUtf8, 0).sizes(error.utf8_error().valid_up_to(), 0))
+                .map_err(|error| error.utf8_error().valid_up_to())
+                .map_err(|good| Error::new(Cause::InvalidUtf8, good).sizes(good, 0))
         }
     }
 }

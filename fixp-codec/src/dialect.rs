@@ -25,13 +25,15 @@ pub use laxcus6::LAXCUS6;
 pub use lexst1::LEXST1;
 pub use table::{AnswerName, KeyName, Major, MinorName, MinorSet};
 
+use core::fmt;
+
 use crate::{Code, Type};
 
 /// The dialects built in.
 pub const BUILT_IN: [&Dialect; 3] = [&LEXST1, &LAXCUS6, &LAXCUS2];
 
 /// All that differs between the programs that speak FIXP (SPEC 6.1).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Dialect {
     pub(crate) built_in: BuiltIn,
     name: &'static str,
@@ -41,6 +43,7 @@ pub struct Dialect {
     wide_booleans: bool,
     content_length_key: u16,
     requests: Requests,
+    extra_major: Option<u8>,
     writes_minor_zero: bool,
     answers: (u16, u16),
     answer_names: &'static [AnswerName],
@@ -216,6 +219,11 @@ impl Dialect {
                     return self.legal[major as usize].has(minor);
                 }
                 let Requests::Listed(majors) = self.requests else { return true };
+                if let Some(extra) = self.extra_major
+                    && extra == major
+                {
+                    return true;
+                }
                 let mut i = 0;
                 while i < majors.len() {
                     if majors[i].number == major {
@@ -278,9 +286,16 @@ impl Dialect {
         self
     }
 
+    /// The last word of a built-in table: it is the one that the compiler may fold.
+    const fn folded(mut self, built_in: BuiltIn) -> Self {
+        self.built_in = built_in;
+        self
+    }
+
     /// The same with another order of the request bytes.
     #[must_use]
     pub const fn with_request_order(mut self, order: RequestOrder) -> Self {
+        self.built_in = BuiltIn::No;
         self.order = order;
         self
     }
@@ -289,6 +304,7 @@ impl Dialect {
     /// read by all of them and written by the lowest.
     #[must_use]
     pub const fn with_type(mut self, code: u8, ty: Type) -> Self {
+        self.built_in = BuiltIn::No;
         self.types[(code & 15) as usize] = Some(ty);
         self.relength()
     }
@@ -296,6 +312,7 @@ impl Dialect {
     /// The same without a meaning for this type code.
     #[must_use]
     pub const fn without_type(mut self, code: u8) -> Self {
+        self.built_in = BuiltIn::No;
         self.types[(code & 15) as usize] = None;
         self.relength()
     }
@@ -303,6 +320,7 @@ impl Dialect {
     /// The same, keeping values of unknown type codes or refusing them (SPEC 3.3).
     #[must_use]
     pub const fn with_unknown_types_kept(mut self, kept: bool) -> Self {
+        self.built_in = BuiltIn::No;
         self.keeps_unknown_types = kept;
         self.relength()
     }
@@ -310,6 +328,7 @@ impl Dialect {
     /// The same, taking booleans of several bytes or refusing them (SPEC 4.5).
     #[must_use]
     pub const fn with_wide_booleans(mut self, wide: bool) -> Self {
+        self.built_in = BuiltIn::No;
         self.wide_booleans = wide;
         self
     }
@@ -317,6 +336,7 @@ impl Dialect {
     /// The same with another key for CONTENT_LENGTH.
     #[must_use]
     pub const fn with_content_length_key(mut self, key: u16) -> Self {
+        self.built_in = BuiltIn::No;
         self.content_length_key = key;
         self
     }
@@ -324,6 +344,7 @@ impl Dialect {
     /// The same with other legal requests; `minor_zero` says whether a minor of 0 may be written.
     #[must_use]
     pub const fn with_requests(mut self, requests: Requests, minor_zero: bool) -> Self {
+        self.built_in = BuiltIn::No;
         self.requests = requests;
         self.writes_minor_zero = minor_zero;
         self.legal = match requests {
@@ -342,9 +363,22 @@ impl Dialect {
         self
     }
 
+    /// The same with every request of one more major legal, such as the 0x46 of extensions between peers
+    /// that have agreed on them.
+    #[must_use]
+    pub const fn with_major(mut self, major: u8) -> Self {
+        self.built_in = BuiltIn::No;
+        self.extra_major = Some(major);
+        if major < 8 {
+            self.legal[major as usize] = MinorSet::ALL;
+        }
+        self
+    }
+
     /// The same with other legal answers and their names.
     #[must_use]
     pub const fn with_answers(mut self, first: u16, last: u16, names: &'static [AnswerName]) -> Self {
+        self.built_in = BuiltIn::No;
         self.answers = (first, last);
         self.answer_names = names;
         self
@@ -353,6 +387,7 @@ impl Dialect {
     /// The same with other names of keys.
     #[must_use]
     pub const fn with_keys(mut self, keys: &'static [KeyName]) -> Self {
+        self.built_in = BuiltIn::No;
         self.keys = keys;
         self
     }
@@ -360,6 +395,7 @@ impl Dialect {
     /// The same with another first serial of sub-packets.
     #[must_use]
     pub const fn with_first_serial(mut self, serial: u32) -> Self {
+        self.built_in = BuiltIn::No;
         self.first_serial = serial;
         self
     }
@@ -379,10 +415,10 @@ impl Dialect {
     }
 
     /// The empty table the built-in ones start from: any command, no types, no names.
-    const fn empty(name: &'static str, built_in: BuiltIn) -> Self {
+    const fn empty(name: &'static str) -> Self {
         let none = Lengths { min: u16::MAX, span: 0 };
         Self {
-            built_in,
+            built_in: BuiltIn::No,
             name,
             order: RequestOrder::MajorFirst,
             types: [None; 16],
@@ -390,6 +426,7 @@ impl Dialect {
             wide_booleans: false,
             content_length_key: 0,
             requests: Requests::Any(&[]),
+            extra_major: None,
             writes_minor_zero: true,
             answers: (0, u16::MAX),
             answer_names: &[],
@@ -399,6 +436,19 @@ impl Dialect {
             legal: [MinorSet::ALL; 8],
             codes: [u8::MAX; 10],
         }
+    }
+}
+
+/// Its name: the tables are long.
+impl fmt::Debug for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dialect({})", self.name)
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name)
     }
 }
 

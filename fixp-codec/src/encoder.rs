@@ -1,4 +1,9 @@
-//! Writing packets: the canonical form, or nothing (SPEC 7.2).
+//! Writing packets.
+//!
+//! Numbers are written in their shortest form, booleans as `00` and `01`, CONTENT_LENGTH last unless the
+//! packet has one: what is built is canonical (SPEC 7.2). What was read and is not canonical in what a
+//! packet says (another version, a NaN with a payload, CONTENT_LENGTH elsewhere, more than 32767 messages)
+//! is written as it was read. What the wire cannot carry is an error, and nothing is written.
 //!
 //! ```
 //! use fixp_codec::{Draft, Encoder, LAXCUS6, ValueRef, laxcus6::{answer, key}};
@@ -43,6 +48,12 @@ pub trait Source {
 
     /// The data entity, empty for none.
     fn entity(&self) -> &[u8];
+
+    /// The length of the entity. Where the entity is not in memory, this is all that [`Encoder::head`] and
+    /// [`Encoder::head_len`] ask for, and [`Source::entity`] may be empty.
+    fn entity_len(&self) -> usize {
+        self.entity().len()
+    }
 }
 
 impl Source for Packet {
@@ -78,6 +89,13 @@ impl<'a> Draft<'a> {
     #[must_use]
     pub const fn new(code: Code) -> Self {
         Self { code, version: VERSION, messages: &[], entity: &[] }
+    }
+
+    /// The same with another version.
+    #[must_use]
+    pub const fn with_version(mut self, version: u16) -> Self {
+        self.version = version;
+        self
     }
 
     /// The same with these messages.
@@ -229,7 +247,7 @@ impl<'d> Encoder<'d> {
     /// Checks a packet and puts its messages, CONTENT_LENGTH among them, into a sink.
     #[inline(always)]
     fn compose(&self, packet: &impl Source, sink: &mut impl Sink) -> Result<Composed, Error> {
-        let entity_len = packet.entity().len();
+        let entity_len = packet.entity_len();
         if entity_len > MAX_ENTITY {
             return Err(Error::new(Cause::EntityTooLong, 0).sizes(entity_len, MAX_ENTITY));
         }
@@ -241,13 +259,16 @@ impl<'d> Encoder<'d> {
                 found = true;
             }
             count += 1;
+            if count > MAX_MESSAGES {
+                return Err(too_many(count));
+            }
         }
         if !found {
             head_len += self.append(entity_len, count, head_len, sink)?;
             count += 1;
         }
         let Ok(message_count) = u16::try_from(count) else {
-            return Err(Error::new(Cause::TooManyMessages, 0).sizes(count, MAX_MESSAGES));
+            return Err(too_many(count));
         };
         let command = Command { code: packet.code(), version: packet.version(), message_count };
         Ok(Composed { command: command.write(self.dialect)?, head_len, appends: !found })
@@ -276,7 +297,7 @@ impl<'d> Encoder<'d> {
             at += self.put(key, &value, 0, at, &mut sink).unwrap_or(0);
         }
         if composed.appends {
-            at += self.append(packet.entity().len(), 0, at, &mut sink).unwrap_or(0);
+            at += self.append(packet.entity_len(), 0, at, &mut sink).unwrap_or(0);
         }
         sink.flush(at);
     }
@@ -351,6 +372,11 @@ impl<'d> Encoder<'d> {
             .code_of(ty)
             .ok_or_else(|| Error::new(Cause::TypeNotInDialect, index).in_message(key, Some(ty)))
     }
+}
+
+#[cold]
+const fn too_many(count: usize) -> Error {
+    Error::new(Cause::TooManyMessages, 0).sizes(count, MAX_MESSAGES)
 }
 
 /// Puts a value that is its own bytes.

@@ -78,8 +78,8 @@ impl Error {
         self.cause
     }
 
-    /// The first byte of the field that was refused, from the start of the input.
-    /// When encoding: the index of the message that cannot be written, or 0.
+    /// The first byte that was refused, from the start of the input: that of the field, or the one within
+    /// it that is wrong. When encoding: the index of the message that cannot be written, or 0.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.offset
@@ -195,6 +195,8 @@ pub enum Cause {
     IllegalAnswer,
     /// A type code the dialect has no name for (SPEC 3.3). `number`: the code.
     UnknownTypeCode,
+    /// A type code that is read and not written (SPEC 3.2): the dialect has another for the type. `number`: the code.
+    OtherTypeCode,
     /// A type the dialect has no code for (SPEC 3.2), encoding. `ty`.
     TypeNotInDialect,
     /// An unknown value whose code has a name in the dialect, encoding. `number`: the code.
@@ -292,6 +294,7 @@ impl Cause {
             | Self::BooleanByte
             | Self::NanBits
             | Self::CountOverSigned
+            | Self::OtherTypeCode
             | Self::ContentLengthMissing
             | Self::ContentLengthRepeated
             | Self::ContentLengthNotLast
@@ -393,6 +396,9 @@ impl fmt::Display for Error {
             }
             Cause::UnknownTypeCode | Cause::UnwritableTypeCode => {
                 write!(f, "type code {number} of key {key} is not known in this dialect")
+            }
+            Cause::OtherTypeCode => {
+                write!(f, "{ty} is written with another type code than {number} (key {key})")
             }
             Cause::TypeNotInDialect => write!(f, "this dialect has no {ty} (key {key})"),
             Cause::TypeCodeHasName => {

@@ -76,10 +76,10 @@ impl<'a> HeadRef<'a> {
         self.entity_len
     }
 
-    /// The head as it stands on the wire.
+    /// The head as it stands on the wire: command and messages.
     #[inline]
     #[must_use]
-    pub const fn bytes(&self) -> &'a [u8] {
+    pub const fn head_bytes(&self) -> &'a [u8] {
         self.bytes
     }
 }
@@ -268,12 +268,12 @@ fn read_by(dialect: &Dialect, strict: bool, limits: &Limits, input: &[u8]) -> Re
     for _ in 0..command.message_count {
         let head = match reader.array(Cause::MessageHeadCut) {
             Ok(head) => head,
-            Err(cut) => return Err(cut_or_limit(cut, limits, input.len())),
+            Err(cut) => return Err(cut_or_limit(cut, limits)),
         };
         let (key, code, length) = split(head);
         let value = match reader.take(length, Cause::ValueCut) {
             Ok(value) => value,
-            Err(cut) => return Err(value_cut(dialect, strict, key, code, cut, limits, input.len())),
+            Err(cut) => return Err(value_cut(dialect, strict, key, code, cut, limits)),
         };
         let behind = reader.offset();
         check.message(dialect, strict, (key, code, value), || behind - HEAD - value.len())?;
@@ -295,12 +295,12 @@ pub(crate) fn too_many(command: &Command, limits: &Limits) -> Result<(), Error> 
 
 /// A head that is cut short: by the limit, if it needs more than that, else by the end of the input.
 #[cold]
-pub(crate) fn cut_or_limit(cut: Error, limits: &Limits, input_len: usize) -> Error {
+pub(crate) fn cut_or_limit(cut: Error, limits: &Limits) -> Error {
     let needed = cut.offset().saturating_add(cut.needed());
     if needed > limits.head {
         return Error::new(Cause::HeadLimit, cut.offset()).sizes(needed, limits.head);
     }
-    cut.sizes(cut.needed(), input_len - cut.offset())
+    cut
 }
 
 /// A command cut short; a wrong tag is told from the first byte.
@@ -310,7 +310,7 @@ pub(crate) fn cut_or_tag(cut: Error, limits: &Limits, input: &[u8]) -> Error {
         Some(&tag) if tag != Code::REQUEST_TAG && tag != Code::ANSWER_TAG => {
             Error::new(Cause::Tag, 0).number_read(tag.into())
         }
-        _ => cut_or_limit(cut, limits, input.len()),
+        _ => cut_or_limit(cut, limits),
     }
 }
 
@@ -323,11 +323,10 @@ pub(crate) fn value_cut(
     code: u8,
     cut: Error,
     limits: &Limits,
-    input_len: usize,
 ) -> Error {
     match known(dialect, strict, key, code, cut.offset().saturating_sub(HEAD)) {
         Err(unknown) => unknown,
-        Ok(ty) => cut_or_limit(cut, limits, input_len).in_message(key, ty),
+        Ok(ty) => cut_or_limit(cut, limits).in_message(key, ty),
     }
 }
 
@@ -340,8 +339,16 @@ pub(crate) fn known(
     at: usize,
 ) -> Result<Option<Type>, Error> {
     let ty = dialect.type_of(code);
-    if ty.is_some() || (dialect.keeps_unknown_types() && !strict) {
-        return Ok(ty);
+    if let Some(ty) = ty {
+        // A dialect of a user's own may have several codes for a type; it is written with one.
+        if strict && dialect.code_of(ty) != Some(code) {
+            let other = Error::new(Cause::OtherTypeCode, at + 2);
+            return Err(other.number_read(code.into()).in_message(key, Some(ty)));
+        }
+        return Ok(Some(ty));
+    }
+    if dialect.keeps_unknown_types() && !strict {
+        return Ok(None);
     }
     Err(Error::new(Cause::UnknownTypeCode, at + 2).number_read(code.into()).in_message(key, None))
 }

@@ -11,19 +11,51 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
-use serde::ser::{self, Serialize, SerializeStruct, Serializer};
+use serde::ser::{self, Serialize, SerializeSeq, SerializeStruct, Serializer};
 
-use crate::{Code, Command, Deflated, Message, Packet, Type, VERSION, Value};
+use crate::{Code, Command, Deflated, Limits, Message, Packet, Type, VERSION, Value};
 
 impl Serialize for Packet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut form = serializer.serialize_struct("Packet", code_fields(self.code) + 3)?;
         code_form(&mut form, self.code)?;
         form.serialize_field("version", &self.version)?;
-        form.serialize_field("messages", &self.messages)?;
+        form.serialize_field("messages", &Messages(&self.messages))?;
         form.serialize_field("data", &hex::encode(&self.entity))?;
         form.end()
     }
+}
+
+/// The most bytes that the compressed values of one packet may inflate to together, when it becomes JSON:
+/// a head of 1 MiB could otherwise become gigabytes.
+const INFLATED_TOGETHER: usize = 16 << 20;
+
+/// The messages of a packet, whose compressed values share a bound.
+struct Messages<'a>(&'a [Message]);
+
+impl Serialize for Messages<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut left = INFLATED_TOGETHER;
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for message in self.0 {
+            list.serialize_element(&Inflated { message, content: content(&message.value, &mut left)? })?;
+        }
+        list.end()
+    }
+}
+
+/// A message with the content of its compressed value.
+struct Inflated<'a> {
+    message: &'a Message,
+    content: Vec<u8>,
+}
+
+/// The content of a compressed value, within a bound that it then takes its part of; of others, nothing.
+fn content<E: ser::Error>(value: &Value, left: &mut usize) -> Result<Vec<u8>, E> {
+    let (Value::ZRaw(stream) | Value::ZString(stream)) = value else { return Ok(Vec::new()) };
+    let content = inflate(stream, Limits::INFLATED.min(*left))?;
+    *left -= content.len();
+    Ok(content)
 }
 
 impl Serialize for Command {
@@ -56,13 +88,21 @@ fn code_form<S: SerializeStruct>(form: &mut S, code: Code) -> Result<(), S::Erro
 
 impl Serialize for Message {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut left = Limits::INFLATED;
+        let content = content(&self.value, &mut left)?;
+        Inflated { message: self, content }.serialize(serializer)
+    }
+}
+
+impl Serialize for Inflated<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut form = serializer.serialize_struct("Message", 3)?;
-        form.serialize_field("key", &self.key)?;
-        match &self.value {
+        form.serialize_field("key", &self.message.key)?;
+        match &self.message.value {
             Value::Unknown { code, .. } => form.serialize_field("type", &format!("unknown{code}"))?,
             value => form.serialize_field("type", value.ty().map_or("", Type::name))?,
         }
-        match &self.value {
+        match &self.message.value {
             Value::Boolean(value) => form.serialize_field("value", value)?,
             Value::Int16(value) => form.serialize_field("value", value)?,
             Value::Int32(value) => form.serialize_field("value", value)?,
@@ -73,10 +113,10 @@ impl Serialize for Message {
             Value::Raw(bytes) | Value::Unknown { bytes, .. } => {
                 form.serialize_field("value", &hex::encode(bytes))?;
             }
-            Value::ZRaw(stream) => form.serialize_field("value", &hex::encode(inflate(stream)?))?,
-            Value::ZString(stream) => {
-                let text = String::from_utf8(inflate(stream)?);
-                form.serialize_field("value", &text.map_err(ser::Error::custom)?)?;
+            Value::ZRaw(_) => form.serialize_field("value", &hex::encode(&self.content))?,
+            Value::ZString(_) => {
+                let text = core::str::from_utf8(&self.content).map_err(ser::Error::custom)?;
+                form.serialize_field("value", text)?;
             }
         }
         form.end()
@@ -84,12 +124,12 @@ impl Serialize for Message {
 }
 
 #[cfg(feature = "zlib")]
-fn inflate<E: ser::Error>(stream: &Deflated) -> Result<Vec<u8>, E> {
-    stream.view().inflate(crate::Limits::INFLATED).map_err(E::custom)
+fn inflate<E: ser::Error>(stream: &Deflated, limit: usize) -> Result<Vec<u8>, E> {
+    stream.view().inflate(limit).map_err(E::custom)
 }
 
 #[cfg(not(feature = "zlib"))]
-fn inflate<E: ser::Error>(_: &Deflated) -> Result<Vec<u8>, E> {
+fn inflate<E: ser::Error>(_: &Deflated, _: usize) -> Result<Vec<u8>, E> {
     Err(E::custom("compressed values need the feature zlib of fixp-codec"))
 }
 

@@ -19,7 +19,7 @@
 //! # Ok::<(), fixp_codec::Error>(())
 //! ```
 //!
-//! Encoding writes the canonical form, or nothing:
+//! What the wire cannot carry is an error and writes nothing; what is built is written canonically:
 //!
 //! ```
 //! use fixp_codec::{LAXCUS6, Packet, laxcus6::{key, notify}};

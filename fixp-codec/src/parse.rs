@@ -20,11 +20,13 @@
 //! assert_eq!((failure.offset(cut), failure.needed, failure.had), (8, 4, 1));
 //! ```
 
+use core::fmt;
+
 use alloc::vec::Vec;
 
 use nom::bytes::complete::take;
 use nom::combinator::verify;
-use nom::error::{ErrorKind as NomKind, ParseError};
+use nom::error::{ContextError, ErrorKind as NomKind, FromExternalError, ParseError};
 use nom::number::complete::{le_u8, le_u16};
 use nom::{IResult, Parser};
 
@@ -92,6 +94,27 @@ impl<'a> ParseError<&'a [u8]> for Failure {
         other
     }
 }
+
+impl<E> FromExternalError<&[u8], E> for Failure {
+    fn from_external_error(input: &[u8], kind: NomKind, _: E) -> Self {
+        Self::from_error_kind(input, kind)
+    }
+}
+
+impl ContextError<&[u8]> for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, needed, had, left } = self;
+        match what {
+            What::Rule(cause) => write!(f, "{} ({cause:?}, needed {needed}, had {had})", cause.kind())?,
+            What::Nom(kind) => write!(f, "{}", kind.description())?,
+        }
+        write!(f, ", {left} bytes before the end")
+    }
+}
+
+impl core::error::Error for Failure {}
 
 /// The head of a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -161,7 +184,8 @@ pub fn command<'a>(
     }
 }
 
-/// A message (SPEC 3, 4), whatever follows it.
+/// A message (SPEC 3, 4), whatever follows it: that a packet does not end with an empty value of a code
+/// without a name (SPEC 4.8) is seen by [`head`], and of a lone message by [`Decoder`](crate::Decoder).
 pub fn message<'a>(
     dialect: &'a Dialect,
     policy: Policy,
@@ -173,6 +197,9 @@ pub fn message<'a>(
         let ty = dialect.type_of(code);
         if ty.is_none() && (policy == Policy::Strict || !dialect.keeps_unknown_types()) {
             return Err(broken(input.get(2..).unwrap_or(&[]), Cause::UnknownTypeCode, 0, 0));
+        }
+        if policy == Policy::Strict && ty.is_some_and(|ty| dialect.code_of(ty) != Some(code)) {
+            return Err(broken(input.get(2..).unwrap_or(&[]), Cause::OtherTypeCode, 0, 0));
         }
         let cut = |_| broken(rest, Cause::ValueCut, length, rest.len());
         let (rest, value) = take::<_, _, Failure>(length)(rest).map_err(cut)?;

@@ -6,12 +6,14 @@ use core::fmt::Write as _;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use nom::Parser;
+
 use crate::dialect::BUILT_IN;
 use crate::explain::{explain, explain_command, explain_message};
 use crate::parse;
 use crate::{
-    Cause, Decoder, Dialect, Encoder, Error, ErrorKind, Event, HeadRef, LEXST1, Limits, Packet, PacketRef,
-    Policy, StreamDecoder, Type, Value,
+    Cause, Decoder, Dialect, Encoder, Error, ErrorKind, Event, HeadRef, LEXST1, Limits, MessageRef, Packet,
+    PacketRef, Policy, StreamDecoder, Type, Value, ValueRef,
 };
 
 /// A property of any bytes.
@@ -51,9 +53,9 @@ pub fn decode(input: &[u8]) {
         let _ = decoder.message(input).map(|message| assert!(message.wire_len() <= input.len()));
         if let Ok(packet) = strict.packet(input) {
             let same = decoder.packet(input);
-            assert!(
-                same.is_ok_and(|same| same.bytes() == packet.bytes() && same.entity() == packet.entity())
-            );
+            assert!(same.is_ok_and(
+                |same| same.head_bytes() == packet.head_bytes() && same.entity() == packet.entity()
+            ));
             written_back(&packet, input);
         }
         if let Ok(message) = strict.message(input) {
@@ -94,12 +96,15 @@ fn read_all(packet: Result<PacketRef<'_>, Error>, input: &[u8]) {
             let content = stream.inflate(4096);
             assert!(content.is_ok_and(|content| content.len() <= 4096) || stream.inflate(4096).is_err());
         }
-        if let Err(error) = message.value() {
-            assert_eq!(error.kind(), ErrorKind::InvalidUtf8);
-            assert!(message.as_str().is_none() && message.ty() == Some(Type::String));
+        match message.value() {
+            Ok(value) => accessors_agree(&message, value),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidUtf8);
+                assert!(message.as_str().is_none() && message.ty() == Some(Type::String));
+            }
         }
     }
-    assert_eq!(length, packet.bytes().len());
+    assert_eq!(length, packet.head_bytes().len());
     let Ok(owned) = packet.to_packet() else { return };
     // What was read can be written back, but for what is read and never written.
     let wire = match owned.to_bytes(packet.dialect()) {
@@ -128,6 +133,31 @@ fn read_all(packet: Result<PacketRef<'_>, Error>, input: &[u8]) {
         }
         Err(error) => panic!("what was written back is not read: {error}"),
     }
+}
+
+/// Every typed accessor gives the value of its type, and nothing for any other; so do those of owned values.
+fn accessors_agree(message: &MessageRef<'_>, value: ValueRef<'_>) {
+    let only = |ty, there: bool| assert_eq!(there, message.ty() == Some(ty), "{ty}: {message:?}");
+    only(Type::Raw, message.as_raw().is_some_and(|it| value == ValueRef::Raw(it)));
+    only(Type::Boolean, message.as_bool().is_some_and(|it| value == ValueRef::Boolean(it)));
+    only(Type::String, message.as_str().is_some_and(|it| value == ValueRef::String(it)));
+    only(Type::Int16, message.as_i16().is_some_and(|it| value == ValueRef::Int16(it)));
+    only(Type::Int32, message.as_i32().is_some_and(|it| value == ValueRef::Int32(it)));
+    only(Type::Int64, message.as_i64().is_some_and(|it| value == ValueRef::Int64(it)));
+    only(Type::Float32, message.as_f32().is_some_and(|it| value == ValueRef::Float32(it)));
+    only(Type::Float64, message.as_f64().is_some_and(|it| value == ValueRef::Float64(it)));
+    only(Type::ZRaw, message.as_zraw().is_some_and(|it| value == ValueRef::ZRaw(it)));
+    only(Type::ZString, message.as_zstring().is_some_and(|it| value == ValueRef::ZString(it)));
+    if message.ty() == Some(Type::Boolean) {
+        assert_eq!(message.as_bool(), Some(message.bytes().first() == Some(&1)));
+    }
+    let owned = value.to_value();
+    assert_eq!(owned.view(), value);
+    assert_eq!((owned.as_raw(), owned.as_str()), (message.as_raw(), message.as_str()));
+    assert_eq!((owned.as_bool(), owned.as_i16()), (message.as_bool(), message.as_i16()));
+    assert_eq!((owned.as_i32(), owned.as_i64()), (message.as_i32(), message.as_i64()));
+    assert_eq!(owned.as_f32().map(f32::to_bits), message.as_f32().map(f32::to_bits));
+    assert_eq!(owned.as_f64().map(f64::to_bits), message.as_f64().map(f64::to_bits));
 }
 
 fn written_back(packet: &PacketRef<'_>, input: &[u8]) {
@@ -183,7 +213,7 @@ fn events<'a>(
         let length = piece.len();
         loop {
             match stream.next(&mut piece) {
-                Some(Ok(Event::Head(head))) => packets.push((head.bytes().to_vec(), Vec::new(), false)),
+                Some(Ok(Event::Head(head))) => packets.push((head.head_bytes().to_vec(), Vec::new(), false)),
                 Some(Ok(Event::Entity(bytes))) => {
                     assert!(!bytes.is_empty());
                     if let Some((_, entity, _)) = packets.last_mut() {
@@ -222,13 +252,14 @@ fn packet_by_packet(decoder: &Decoder<'_>, wire: &[u8]) -> (Vec<Taken>, Result<(
             Ok(head) => head,
             Err(error) => return (packets, Err(error)),
         };
-        let behind = rest.split_at(head.bytes().len()).1;
+        let behind = rest.split_at(head.head_bytes().len()).1;
         let Some((entity, next)) = behind.split_at_checked(head.entity_len()) else {
-            packets.push((head.bytes().to_vec(), behind.to_vec(), false));
-            let cut = Error::new(Cause::EntityCut, head.bytes().len()).sizes(head.entity_len(), behind.len());
+            packets.push((head.head_bytes().to_vec(), behind.to_vec(), false));
+            let cut =
+                Error::new(Cause::EntityCut, head.head_bytes().len()).sizes(head.entity_len(), behind.len());
             return (packets, Err(cut));
         };
-        packets.push((head.bytes().to_vec(), entity.to_vec(), true));
+        packets.push((head.head_bytes().to_vec(), entity.to_vec(), true));
         rest = next;
     }
     (packets, Ok(()))
@@ -301,7 +332,33 @@ pub fn reader_and_nom(input: &[u8]) {
                 }
                 (read, parsed) => panic!("{} {policy:?}: {read:?} but {parsed:?}", dialect.name()),
             }
+            lone_parts(dialect, policy, input);
         }
+    }
+}
+
+/// The same for lone messages and commands, but for what only the end of the input tells.
+fn lone_parts(dialect: &'static Dialect, policy: Policy, input: &[u8]) {
+    let decoder = Decoder::new(dialect).with_policy(policy);
+    let at_the_end = |error: &Error| {
+        error.kind() == ErrorKind::TrailingBytes
+            || (error.cause() == Cause::EmptyValue && error.ty().is_none() && policy == Policy::Compatible)
+    };
+    let place = |failure: nom::Err<parse::Failure>| match failure {
+        nom::Err::Error(failure) | nom::Err::Failure(failure) => (failure.cause(), failure.offset(input)),
+        nom::Err::Incomplete(_) => (None, 0),
+    };
+    match (decoder.message(input), parse::message(dialect, policy).parse(input)) {
+        (Ok(read), Ok((_, parsed))) => assert_eq!(read, parsed),
+        (Err(read), Err(parsed)) => assert_eq!((Some(read.cause()), read.offset()), place(parsed)),
+        (Err(read), Ok(_)) => assert!(at_the_end(&read), "{read}"),
+        (Ok(read), Err(parsed)) => panic!("{read:?} but {parsed:?}"),
+    }
+    match (decoder.command(input), parse::command(dialect, policy).parse(input)) {
+        (Ok(read), Ok((_, parsed))) => assert_eq!(read, parsed),
+        (Err(read), Err(parsed)) => assert_eq!((Some(read.cause()), read.offset()), place(parsed)),
+        (Err(read), Ok(_)) => assert!(at_the_end(&read), "{read}"),
+        (Ok(read), Err(parsed)) => panic!("{read:?} but {parsed:?}"),
     }
 }
 

@@ -123,7 +123,9 @@ impl<'d> StreamDecoder<'d> {
 
     /// The next event, taking bytes from the front of `input`; nothing when `input` is used up.
     ///
-    /// An event borrows from `input` or from the decoder: it is done with when the next is asked for.
+    /// Ask until there is nothing, even once `input` is empty: the end of a packet is an event without bytes.
+    /// An event borrows from `input` or from the decoder: it is done with when the next is asked for. (Where
+    /// `input` is a `Bytes`, its `slice_ref` makes a piece of an entity a shared one.)
     ///
     /// # Errors
     ///
@@ -238,7 +240,7 @@ impl<'d> StreamDecoder<'d> {
             State::Command if self.head.is_empty() => match self.decoder.head(input) {
                 // A head that is whole in `input` is read where it stands.
                 Ok(head) => {
-                    let (length, entity) = (head.bytes().len(), head.entity_len());
+                    let (length, entity) = (head.head_bytes().len(), head.entity_len());
                     self.expect(length, entity);
                     Step::Whole(length)
                 }

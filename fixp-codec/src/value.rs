@@ -86,6 +86,27 @@ impl ValueRef<'_> {
     }
 }
 
+macro_rules! from_ref {
+    ($($from:ty => $variant:ident;)*) => {$(
+        impl<'a> From<$from> for ValueRef<'a> {
+            fn from(it: $from) -> Self {
+                Self::$variant(it)
+            }
+        }
+    )*};
+}
+
+from_ref! {
+    bool => Boolean;
+    i16 => Int16;
+    i32 => Int32;
+    i64 => Int64;
+    f32 => Float32;
+    f64 => Float64;
+    &'a str => String;
+    &'a [u8] => Raw;
+}
+
 /// Equal if the bytes on the wire are: floats by their bits, compressed values by their streams.
 impl PartialEq for ValueRef<'_> {
     fn eq(&self, other: &Self) -> bool {
@@ -164,6 +185,54 @@ impl Value {
     #[must_use]
     pub fn ty(&self) -> Option<Type> {
         self.view().ty()
+    }
+
+    /// The bytes of a `raw` value.
+    #[must_use]
+    pub fn as_raw(&self) -> Option<&[u8]> {
+        if let Self::Raw(bytes) = self { Some(bytes) } else { None }
+    }
+
+    /// A `boolean`.
+    #[must_use]
+    pub const fn as_bool(&self) -> Option<bool> {
+        if let Self::Boolean(value) = self { Some(*value) } else { None }
+    }
+
+    /// A `string`.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::String(text) = self { Some(text) } else { None }
+    }
+
+    /// An `int16`.
+    #[must_use]
+    pub const fn as_i16(&self) -> Option<i16> {
+        if let Self::Int16(value) = self { Some(*value) } else { None }
+    }
+
+    /// An `int32`.
+    #[must_use]
+    pub const fn as_i32(&self) -> Option<i32> {
+        if let Self::Int32(value) = self { Some(*value) } else { None }
+    }
+
+    /// An `int64`.
+    #[must_use]
+    pub const fn as_i64(&self) -> Option<i64> {
+        if let Self::Int64(value) = self { Some(*value) } else { None }
+    }
+
+    /// A `float32`.
+    #[must_use]
+    pub const fn as_f32(&self) -> Option<f32> {
+        if let Self::Float32(value) = self { Some(*value) } else { None }
+    }
+
+    /// A `float64`.
+    #[must_use]
+    pub const fn as_f64(&self) -> Option<f64> {
+        if let Self::Float64(value) = self { Some(*value) } else { None }
     }
 }
 

@@ -155,7 +155,7 @@ fn a_stream_of_whole_heads_allocates_nothing() {
 #[test]
 fn a_stream_in_pieces_costs_its_head_and_no_entity() {
     let wire = sample().with_entity(vec![7; 100_000]).to_bytes(&LAXCUS6).unwrap();
-    let head = Decoder::new(&LAXCUS6).head(&wire).unwrap().bytes().len();
+    let head = Decoder::new(&LAXCUS6).head(&wire).unwrap().head_bytes().len();
     let cost = allocated(|| {
         let mut stream = Decoder::new(&LAXCUS6).stream();
         let mut taken = 0;

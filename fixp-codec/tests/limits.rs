@@ -46,7 +46,7 @@ fn messages() {
 #[test]
 fn head() {
     let wire = wire();
-    let head = Decoder::new(&LAXCUS6).head(&wire).unwrap().bytes().len();
+    let head = Decoder::new(&LAXCUS6).head(&wire).unwrap().head_bytes().len();
     for limit in 0..head {
         let error = refused(&wire, Limits { head: limit, ..Limits::default() });
         assert_eq!((error.cause(), error.had()), (Cause::HeadLimit, limit));

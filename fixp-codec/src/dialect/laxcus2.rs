@@ -16,7 +16,7 @@ use super::{BuiltIn, Dialect};
 use crate::Type;
 
 /// The book's dialect: major command first, CONTENT_LENGTH 1020, all ten types, any command.
-pub const LAXCUS2: Dialect = Dialect::empty("laxcus2", BuiltIn::Laxcus2)
+pub const LAXCUS2: Dialect = Dialect::empty("laxcus2")
     .with_type(1, Type::Raw)
     .with_type(2, Type::Boolean)
     .with_type(3, Type::String)
@@ -28,6 +28,7 @@ pub const LAXCUS2: Dialect = Dialect::empty("laxcus2", BuiltIn::Laxcus2)
     .with_type(9, Type::ZRaw)
     .with_type(10, Type::ZString)
     .with_content_length_key(key::CONTENT_LENGTH)
-    .with_keys(KEYS);
+    .with_keys(KEYS)
+    .folded(BuiltIn::Laxcus2);
 
 keys! { 1020 CONTENT_LENGTH Int32 }

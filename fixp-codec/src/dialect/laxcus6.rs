@@ -13,7 +13,7 @@ use super::{BuiltIn, Dialect, RequestOrder, Requests};
 use crate::Type;
 
 /// Laxcus 6.0: minor command first, CONTENT_LENGTH 1020, eight types, a closed table of requests.
-pub const LAXCUS6: Dialect = Dialect::empty("laxcus6", BuiltIn::Laxcus6)
+pub const LAXCUS6: Dialect = Dialect::empty("laxcus6")
     .with_request_order(RequestOrder::MinorFirst)
     .with_type(1, Type::Raw)
     .with_type(2, Type::Boolean)
@@ -27,7 +27,8 @@ pub const LAXCUS6: Dialect = Dialect::empty("laxcus6", BuiltIn::Laxcus6)
     .with_requests(Requests::Listed(MAJORS), true)
     .with_answers(1000, 2999, ANSWERS)
     .with_keys(KEYS)
-    .with_first_serial(0);
+    .with_first_serial(0)
+    .folded(BuiltIn::Laxcus6);
 
 requests! {
     notify = 1 NOTIFY listed {

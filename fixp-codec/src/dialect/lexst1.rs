@@ -13,7 +13,7 @@ use super::{BuiltIn, Dialect, Requests};
 use crate::Type;
 
 /// lexst 1.x: major command first, CONTENT_LENGTH 1030, eight types and unknown ones kept.
-pub const LEXST1: Dialect = Dialect::empty("lexst1", BuiltIn::Lexst1)
+pub const LEXST1: Dialect = Dialect::empty("lexst1")
     .with_type(0, Type::Raw)
     .with_type(1, Type::String)
     .with_type(2, Type::Boolean)
@@ -28,7 +28,8 @@ pub const LEXST1: Dialect = Dialect::empty("lexst1", BuiltIn::Lexst1)
     .with_requests(Requests::Listed(MAJORS), false)
     .with_answers(1000, 4999, ANSWERS)
     .with_keys(KEYS)
-    .with_first_serial(1);
+    .with_first_serial(1)
+    .folded(BuiltIn::Lexst1);
 
 requests! {
     login = 1 LOGIN listed {
