@@ -164,3 +164,37 @@ fn a_dialect_of_ones_own_is_the_same_code() {
     assert_eq!((other.cause(), other.number()), (Cause::UnwritableRequest, 0x0902));
     assert!(Packet::answer(9).to_bytes(&MINE).is_err());
 }
+
+#[test]
+fn a_built_in_dialect_changed_without_a_new_name_is_changed_too() {
+    // The tables of the built-in dialects are compiled into the decoder: a changed one must not use them.
+    const CHANGED: Dialect = LAXCUS6.with_content_length_key(9);
+    let packet = Packet::new(laxcus6::notify::TEST).with_entity(&b"abc"[..]);
+    let wire = packet.to_bytes(&CHANGED).unwrap();
+    assert_eq!(Decoder::new(&CHANGED).packet(&wire).unwrap().entity(), b"abc");
+    assert!(Decoder::new(&LAXCUS6).packet(&wire).unwrap().entity().is_empty());
+}
+
+#[test]
+fn one_more_major() {
+    const OURS: Dialect = LAXCUS6.derive("laxcus6 with ours").with_major(0x46);
+    let ours = Code::Request { major: 0x46, minor: 200 };
+    assert!(OURS.reads(ours) && OURS.writes(ours) && !LAXCUS6.reads(ours));
+    assert!(OURS.reads(laxcus6::notify::TEST) && !OURS.reads(Code::Request { major: 7, minor: 1 }));
+    assert_eq!(
+        format!("{OURS} {OURS:?} {ours}"),
+        "laxcus6 with ours Dialect(laxcus6 with ours) request 70/200"
+    );
+}
+
+#[test]
+fn a_type_of_two_codes_is_written_with_the_lower() {
+    const TWO: Dialect = LAXCUS2.derive("two").with_type(12, Type::Int32);
+    let wire = Packet::request(1, 1).with(5, 7).to_bytes(&TWO).unwrap();
+    assert_eq!(wire[10] >> 4, 5);
+    let mut other = wire.to_vec();
+    other[10] = 0xc0;
+    assert_eq!(Decoder::new(&TWO).packet(&other).unwrap().first(5).unwrap().as_i32(), Some(7));
+    let strict = Decoder::new(&TWO).with_policy(Policy::Strict);
+    assert_eq!(strict.packet(&other).unwrap_err().cause(), Cause::OtherTypeCode);
+}

@@ -137,3 +137,47 @@ fn a_source_of_ones_own() {
     Encoder::new(&LAXCUS6).packet(&Notice("sorry!".into()), &mut wire).unwrap();
     assert_eq!(wire, b"\xc7\x00\x01\xf2\x03\x02\x00\xe8\x03\x06\x30sorry!\xfc\x03\x01\x50\x00");
 }
+
+#[test]
+fn an_entity_longer_than_content_length_can_say() {
+    /// Nothing but a long entity, which need not be in memory.
+    struct Long(usize);
+    impl Source for Long {
+        fn code(&self) -> Code {
+            laxcus6::answer::OKAY
+        }
+        fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
+            std::iter::empty()
+        }
+        fn entity(&self) -> &[u8] {
+            &[]
+        }
+        fn entity_len(&self) -> usize {
+            self.0
+        }
+    }
+    let encoder = Encoder::new(&LAXCUS6);
+    let mut wire = Vec::new();
+    encoder.head(&Long(i32::MAX as usize), &mut wire).unwrap();
+    assert_eq!(wire, b"\xc7\x00\x01\xf2\x03\x01\x00\xfc\x03\x04\x50\xff\xff\xff\x7f");
+    let error = encoder.head(&Long(1 << 31), &mut wire).unwrap_err();
+    assert_eq!((error.cause(), error.needed(), error.had()), (Cause::EntityTooLong, 1 << 31, (1 << 31) - 1));
+    assert_eq!(wire.len(), 15);
+}
+
+#[test]
+fn heads_longer_than_the_stage() {
+    // Around the sizes at which the encoder empties its stage, and values longer than it.
+    for texts in 0..60 {
+        for length in [1, 3, 40, 120, 124, 125, 300] {
+            let mut packet = test();
+            for i in 0..texts {
+                packet = packet.with(i, "x".repeat(length)).with(i, i64::from(i) << (i % 60));
+            }
+            let wire = packet.to_bytes(&LAXCUS6).unwrap();
+            let mut read = Decoder::new(&LAXCUS6).with_policy(Policy::Strict).shared(&wire).unwrap();
+            read.remove(laxcus6::key::CONTENT_LENGTH);
+            assert_eq!(read, packet);
+        }
+    }
+}

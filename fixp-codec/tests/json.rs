@@ -106,3 +106,28 @@ fn what_is_not_of_the_form_is_refused() {
         assert!(serde_json::from_value::<Command>(form.clone()).is_err(), "{form}");
     }
 }
+
+#[test]
+fn what_is_left_out() {
+    // The version of every dialect, no messages, no entity.
+    let packet: Packet = serde_json::from_value(json!({"type":"answer","code":7})).unwrap();
+    assert_eq!(packet, Packet::answer(7));
+    assert_eq!(packet.version, 256);
+    let command: Command = serde_json::from_value(json!({"type":"answer","code":7})).unwrap();
+    assert_eq!((command.version, command.message_count), (256, 0));
+    // Beyond what an i64 holds is no int32 either.
+    let message = serde_json::from_str::<Message>(r#"{"key":1,"type":"int32","value":18446744073709551615}"#);
+    assert!(message.is_err());
+}
+
+#[test]
+fn compressed_values_are_bounded_alone_and_together() {
+    let mega = Value::ZRaw(Deflated::of(&vec![0; 1 << 20]));
+    assert!(serde_json::to_string(&Message { key: 1, value: mega.clone() }).is_ok());
+    let more = Value::ZRaw(Deflated::of(&vec![0; (1 << 20) + 1]));
+    let error = serde_json::to_string(&Message { key: 1, value: more }).unwrap_err();
+    assert!(error.to_string().contains("limit"), "{error}");
+    let sixteen = (0..16).fold(Packet::answer(1), |packet, key| packet.with(key, mega.clone()));
+    assert!(serde_json::to_string(&sixteen).is_ok());
+    assert!(serde_json::to_string(&sixteen.with(16, mega)).is_err());
+}
