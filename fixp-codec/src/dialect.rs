@@ -50,11 +50,11 @@ pub struct Dialect {
     keys: &'static [KeyName],
     first_serial: u32,
     /// Derived from the rows above: what lengths a value of each type code can have.
-    pub(crate) lengths: [Lengths; 16],
+    lengths: [Lengths; 16],
     /// Derived too: the legal minors of the majors below 8, where all of the programs' are.
     legal: [MinorSet; 8],
     /// Derived too: the code of each type, more than 15 for none.
-    pub(crate) codes: [u8; 10],
+    codes: [u8; 10],
 }
 
 /// Which table the compiler may fold into the hot loop.
@@ -68,18 +68,12 @@ pub(crate) enum BuiltIn {
 
 /// The lengths that need no second look: `min <= length <= min + span`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lengths {
-    pub(crate) min: u16,
-    pub(crate) span: u16,
+struct Lengths {
+    min: u16,
+    span: u16,
 }
 
 impl Lengths {
-    /// Whether a value of this length is fine by its length alone.
-    #[inline(always)]
-    pub(crate) const fn plain(self, length: u16) -> bool {
-        length.wrapping_sub(self.min) <= self.span
-    }
-
     const fn of(ty: Option<Type>, keeps_unknown_types: bool) -> Self {
         match ty {
             Some(Type::Raw | Type::String) => Self { min: 0, span: 4095 },
@@ -157,6 +151,14 @@ impl Dialect {
             code @ 0..=15 => Some(code),
             _ => None,
         }
+    }
+
+    /// Whether a value of this type code and length (0..=4095) is fine for a compatible reader by its length
+    /// alone.
+    #[inline(always)]
+    pub(crate) const fn plain(&self, code: u8, length: usize) -> bool {
+        let Lengths { min, span } = self.lengths[(code & 15) as usize];
+        (length as u16).wrapping_sub(min) <= span
     }
 
     /// Whether a value of a type code without a name is kept as it is (SPEC 3.3).

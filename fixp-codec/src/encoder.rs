@@ -183,8 +183,11 @@ impl<'d> Encoder<'d> {
     /// Where `out` does, when its memory cannot grow.
     pub fn packet(&self, packet: &impl Source, out: &mut impl BufMut) -> Result<usize, Error> {
         let head_len = self.head(packet, out)?;
-        out.put_slice(packet.entity());
-        Ok(head_len + packet.entity().len())
+        let entity = packet.entity();
+        if !entity.is_empty() {
+            out.put_slice(entity);
+        }
+        Ok(head_len + entity.len())
     }
 
     /// Writes all of a packet but its entity, so that a large one need not be copied: send

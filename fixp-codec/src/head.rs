@@ -173,8 +173,7 @@ impl Check {
         if dialect.keeps_unknown_types() {
             self.last = (code, length as u16);
         }
-        let plain = dialect.lengths[usize::from(code & 15)].plain(length as u16);
-        plain && !strict && key != dialect.content_length_key()
+        dialect.plain(code, length) && !strict && key != dialect.content_length_key()
     }
 
     /// Checks what only the whole head tells, and gives the length of the entity (SPEC 4.8, 5.3).
@@ -211,8 +210,11 @@ pub(crate) fn check_value(
     (key, code, value): (u16, u8, &[u8]),
     at: impl Fn() -> usize,
 ) -> Result<(), Error> {
-    let plain = dialect.lengths[usize::from(code & 15)].plain(value.len() as u16);
-    if plain && !strict { Ok(()) } else { unusual(dialect, strict, key, code, value, at()) }
+    if dialect.plain(code, value.len()) && !strict {
+        Ok(())
+    } else {
+        unusual(dialect, strict, key, code, value, at())
+    }
 }
 
 /// Reads and checks a head at the start of `input`, which may be longer.

@@ -25,7 +25,7 @@ use alloc::vec::Vec;
 
 use crate::head::{self, Check};
 use crate::message::HEAD;
-use crate::{Cause, Command, Decoder, Dialect, Error, ErrorKind, HeadRef};
+use crate::{Cause, Code, Command, Decoder, Dialect, Error, ErrorKind, HeadRef};
 
 /// What a stream decoder finds. A packet is a `Head`, then its entity in pieces of any size (none
 /// for a packet without one), then `End`.
@@ -69,12 +69,16 @@ pub struct StreamDecoder<'d> {
     failure: Option<Error>,
 }
 
+/// The bytes of the first step, between packets.
+const TAG: usize = 1;
 /// The largest buffer that is kept from one gathered head to the next.
 const KEPT: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// The next step is the command; between packets, nothing of it has come.
+    /// Between packets: the next step is the tag.
+    Start,
+    /// The next step is the command.
     Command,
     /// The next step is the head of a message.
     MessageHead,
@@ -109,9 +113,9 @@ impl<'d> StreamDecoder<'d> {
     pub(crate) const fn with(decoder: Decoder<'d>) -> Self {
         Self {
             decoder,
-            state: State::Command,
+            state: State::Start,
             head: Vec::new(),
-            need: Command::WIRE_LEN,
+            need: TAG,
             check: Check::new(),
             messages: 0,
             lengths: (0, 0),
@@ -142,7 +146,7 @@ impl<'d> StreamDecoder<'d> {
             let missing = self.need - self.head.len() - 1;
             self.head.push(byte);
             *input = &[];
-            if missing > 0 {
+            if missing > 0 || self.begins(byte) {
                 return None;
             }
             self.advance()
@@ -209,7 +213,7 @@ impl<'d> StreamDecoder<'d> {
     pub fn finish(&self) -> Result<(), Error> {
         let (head, entity) = self.lengths;
         match self.state {
-            State::Command if self.head.is_empty() => Ok(()),
+            State::Start => Ok(()),
             State::Failed => self.failure.map_or(Ok(()), Err),
             State::Entity if self.missing == 0 => Ok(()),
             State::Entity => Err(Error::new(Cause::EntityCut, head).sizes(entity, entity - self.missing)),
@@ -224,8 +228,8 @@ impl<'d> StreamDecoder<'d> {
     #[inline]
     fn end(&mut self) {
         self.start += (self.lengths.0 + self.lengths.1) as u64;
-        self.state = State::Command;
-        self.need = Command::WIRE_LEN;
+        self.state = State::Start;
+        self.need = TAG;
         self.head.clear();
         if self.head.capacity() > KEPT {
             self.head = Vec::new();
@@ -237,7 +241,7 @@ impl<'d> StreamDecoder<'d> {
     fn step(&mut self, input: &mut &[u8]) -> Step {
         match self.state {
             State::Failed => Step::Failed,
-            State::Command if self.head.is_empty() => match self.decoder.head(input) {
+            State::Start => match self.decoder.head(input) {
                 // A head that is whole in `input` is read where it stands.
                 Ok(head) => {
                     let (length, entity) = (head.head_bytes().len(), head.entity_len());
@@ -268,6 +272,19 @@ impl<'d> StreamDecoder<'d> {
         Step::More
     }
 
+    /// A packet begins with this tag, which is a good one: the next step is the rest of the command.
+    #[inline(always)]
+    fn begins(&mut self, tag: u8) -> bool {
+        let begins = self.state == State::Start
+            && (tag == Code::REQUEST_TAG || tag == Code::ANSWER_TAG)
+            && self.decoder.limits().head >= Command::WIRE_LEN;
+        if begins {
+            self.state = State::Command;
+            self.need = Command::WIRE_LEN;
+        }
+        begins
+    }
+
     /// `head` has the bytes of this step: takes it, and finds out how many bytes the next one needs.
     #[inline(never)]
     fn advance(&mut self) -> Step {
@@ -281,22 +298,24 @@ impl<'d> StreamDecoder<'d> {
         }
     }
 
-    /// `head` ends with a message head that says that nothing can be wrong with its value: then value and
-    /// next message head are one step.
+    /// `head` ends with a message head that is good by itself. If nothing can be wrong with its value either,
+    /// value and next message head are one step.
     #[inline]
     fn passes(&mut self) -> bool {
         let (key, code, length) = head::split(self.head.last_chunk().unwrap_or(&[0; HEAD]));
+        let (dialect, strict) = (self.decoder.dialect(), self.decoder.policy().is_strict());
         let next = self.need + length + HEAD;
-        if self.messages < 2 || next > self.decoder.limits().head {
+        if next > self.decoder.limits().head || !dialect.plain(code, length) || strict || length == 0 {
             return false;
         }
-        let strict = self.decoder.policy().is_strict();
-        let passes = self.check.passes(self.decoder.dialect(), strict, key, code, length);
-        if passes {
+        if self.messages > 1 && self.check.passes(dialect, strict, key, code, length) {
             self.messages -= 1;
             self.need = next;
+        } else {
+            self.state = State::Value(length as u16);
+            self.need += length;
         }
-        passes
+        true
     }
 
     /// Checks the bytes of this step.
@@ -304,14 +323,15 @@ impl<'d> StreamDecoder<'d> {
     fn check(&mut self) -> Result<(), Error> {
         let (dialect, strict) = (self.decoder.dialect(), self.decoder.policy().is_strict());
         match self.state {
+            State::Start => match self.head.first().copied() {
+                Some(tag) if self.begins(tag) => Ok(()),
+                // A wrong tag, or a limit below any command.
+                _ => self.decoder.head(&self.head).map(|_| ()),
+            },
             State::Command => {
-                let limits = self.decoder.limits();
-                if self.need > limits.head {
-                    return Err(Error::new(Cause::HeadLimit, 0).sizes(self.need, limits.head));
-                }
                 let Some(bytes) = self.head.first_chunk() else { return Ok(()) };
                 let command = Command::read(dialect, strict, bytes)?;
-                head::too_many(&command, limits)?;
+                head::too_many(&command, self.decoder.limits())?;
                 self.messages = command.message_count;
                 self.check = Check::new();
                 self.want_message()

@@ -191,6 +191,7 @@ fn an_error_is_told_with_its_last_byte() {
     // An illegal request, an unknown type, a bad value: each is told by the byte that shows it, however
     // much of the packet is yet to come.
     let cases = [
+        ("4700", 1),
         ("87000103070500", 7),
         ("87000105010500e8030190", 11),
         ("87000105010500e80303400102ff", 14),
@@ -202,7 +203,7 @@ fn an_error_is_told_with_its_last_byte() {
         let mut stream = Decoder::new(&LAXCUS6).with_policy(policy).stream();
         for (i, byte) in wire.iter().enumerate() {
             let told = stream.next(&mut &[*byte][..]).is_some_and(|event| event.is_err());
-            assert_eq!(told, i + 1 == shown_by, "{hex}, byte {i}");
+            assert_eq!(told, i + 1 >= shown_by, "{hex}, byte {i}");
         }
     }
 }
