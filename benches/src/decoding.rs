@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fixp_codec::{Decoder, HeadRef, LAXCUS6, Policy, Type};
 use prost::Message as _;
 
+use crate::aligned::Aligned;
 use crate::cases::Case;
 use crate::contest::{Contest, Entry, Side};
 use crate::{cbor, messagepack, post, proto, proto_flat, seen};
@@ -127,10 +128,8 @@ fn borrowed(case: &Case) -> Vec<Entry<'_>> {
 }
 
 fn memcpy(case: &Case) -> Entry<'_> {
-    let wire = &case.wire[..];
-    let mut copy = vec![0; wire.len()];
+    let (wire, mut copy) = (Aligned::new(&case.wire), Aligned::new(&case.wire));
     Entry::new(Side::Limit, "memcpy", move || {
-        black_box(&mut copy[..]).copy_from_slice(black_box(wire));
-        seen(&copy);
+        black_box(copy.bytes_mut()).copy_from_slice(black_box(wire.bytes()));
     })
 }

@@ -4,6 +4,7 @@
 //! One packet, [`cases`], is the source of all: every competitor's form is made from it, so that
 //! none can carry less than the others unnoticed.
 
+pub mod aligned;
 pub mod args;
 pub mod cases;
 pub mod cbor;

@@ -6,6 +6,7 @@ use bytes::{BufMut, BytesMut};
 use fixp_codec::{Decoder, Error, Event, LAXCUS6, StreamDecoder};
 use prost::Message as _;
 
+use crate::aligned::Aligned;
 use crate::cases::{self, Case};
 use crate::contest::{Contest, Entry, Side};
 use crate::{proto, seen};
@@ -48,15 +49,14 @@ impl Stream {
     #[must_use]
     pub fn in_pieces(&self) -> Contest<'_> {
         let (wire, delimited) = (&self.wire[..], &self.delimited[..]);
-        let mut copy = vec![0; wire.len()];
+        let (from, mut to) = (Aligned::new(wire), Aligned::new(wire));
         let entries = vec![
             Entry::new(Side::Ours, "fixp, whole", move || self.read(black_box(wire), usize::MAX)),
             Entry::new(Side::AlsoOurs, "fixp, pieces of 1460", move || self.read(black_box(wire), SEGMENT)),
             Entry::new(Side::AlsoOurs, "fixp, packet by packet", move || read_packets(black_box(wire))),
             Entry::new(Side::Prost, "prost, length-delimited", move || read_delimited(black_box(delimited))),
             Entry::new(Side::Limit, "memcpy", move || {
-                black_box(&mut copy[..]).copy_from_slice(black_box(wire));
-                seen(&copy);
+                black_box(to.bytes_mut()).copy_from_slice(black_box(from.bytes()));
             }),
         ];
         Contest { case: self.name, what: "read", entries }
@@ -107,8 +107,8 @@ pub const TWICE: &str = "fixp, twice the stream";
 pub fn read_stream(stream: &mut StreamDecoder<'_>, wire: &[u8], piece: usize) -> Result<usize, Error> {
     let mut packets = 0;
     for mut piece in wire.chunks(piece) {
-        while let Some(event) = stream.next(&mut piece)? {
-            match event {
+        while let Some(event) = stream.next(&mut piece) {
+            match event? {
                 Event::Head(head) => seen(&head),
                 Event::Entity(bytes) => seen(bytes),
                 Event::End => packets += 1,
@@ -124,8 +124,8 @@ fn read_byte_by_byte(wire: &[u8]) -> Result<usize, Error> {
     let mut packets = 0;
     for byte in wire {
         let mut piece = core::slice::from_ref(byte);
-        while let Some(event) = stream.next(&mut piece)? {
-            match event {
+        while let Some(event) = stream.next(&mut piece) {
+            match event? {
                 Event::Head(head) => seen(&head),
                 Event::Entity(bytes) => seen(bytes),
                 Event::End => packets += 1,

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use fixp_codec::{Decoder, LAXCUS6, Policy};
 
 /// TEST with three integers, up to the key of CONTENT_LENGTH.
-const HEAD: &[u8] = b"\x87\x00\x01\x05\x01\x04\x00\xe9\x03\x01\x50\x05\xea\x03\x02\x50\x2c\x01\xeb\x03\x01\x50\x07\xfc\x03";
+const HEAD: &[u8] =
+    b"\x87\x00\x01\x05\x01\x04\x00\xe9\x03\x01\x50\x05\xea\x03\x02\x50\x2c\x01\xeb\x03\x01\x50\x07\xfc\x03";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
