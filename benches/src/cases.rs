@@ -165,6 +165,7 @@ mod tests {
     fn cases_are_of_the_published_sizes() {
         let len = |case: Case| case.wire.len();
         assert_eq!((len(command()), len(small()), len(mixed())), (7, 28, 582));
+        assert_eq!((len(thousand()), len(large())), (8912, 65566));
         assert_eq!((mixed().packet.messages.len(), mixed().packet.entity.len()), (10, 480));
         assert_eq!((thousand().packet.messages.len(), large().packet.entity.len()), (1000, 65536));
     }

@@ -507,9 +507,9 @@ impl Sink for Stage {
     fn number(&mut self, at: usize, head: u32, bits: u64, _: usize) {
         // Eight bytes are written; those that do not count are written over, or not looked at.
         if let Some(room) = self.0.get_mut(at..at + NUMBER).and_then(<[u8]>::first_chunk_mut::<NUMBER>) {
-            let [h0, h1, h2, h3] = head.to_le_bytes();
-            let [b0, b1, b2, b3, b4, b5, b6, b7] = bits.to_le_bytes();
-            *room = [h0, h1, h2, h3, b0, b1, b2, b3, b4, b5, b6, b7];
+            let (to, value) = room.split_at_mut(HEAD);
+            to.copy_from_slice(&head.to_le_bytes());
+            value.copy_from_slice(&bits.to_le_bytes());
         }
     }
 }

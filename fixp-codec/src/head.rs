@@ -118,8 +118,10 @@ impl core::iter::FusedIterator for Messages<'_> {}
 /// Key, type code and length of a message head (SPEC 3).
 #[inline(always)]
 pub(crate) const fn split(head: &[u8; HEAD]) -> (u16, u8, usize) {
-    let head = u32::from_le_bytes(*head);
-    (head as u16, (head >> 28) as u8, (head >> 16 & 0x0fff) as usize)
+    // Two loads of two bytes: the next head is found by this length, so the way to it is kept short.
+    let (Some(&key), Some(&field)) = (head.first_chunk(), head.last_chunk()) else { return (0, 0, 0) };
+    let field = u16::from_le_bytes(field);
+    (u16::from_le_bytes(key), (field >> 12) as u8, (field & 0x0fff) as usize)
 }
 
 /// What has been learned of a head so far.
@@ -356,6 +358,8 @@ pub(crate) fn known(
 }
 
 /// The second look at a value: one whose length is not plain, or any under the strict policy.
+/// Never part of the loop of a compatible reader, which it would slow down by its mere place.
+#[inline(never)]
 fn unusual(
     dialect: &Dialect,
     strict: bool,

@@ -72,7 +72,7 @@ impl<'a> MessageRef<'a> {
     ///
     /// [`Cause::InvalidUtf8`] for a string that is not UTF-8, which a compatible reader lets pass so that
     /// its [`bytes`](Self::bytes) can be had (SPEC 4.6). The offset is within the message. Nothing else fails.
-    #[inline]
+    #[inline(always)]
     pub fn value(&self) -> Result<ValueRef<'a>, Error> {
         let bits = || number::read(self.bytes);
         Ok(match self.ty {

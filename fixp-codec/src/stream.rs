@@ -98,8 +98,8 @@ enum Step {
     More,
     /// The gathered head is whole.
     Gathered,
-    /// So many bytes of the input are a whole head.
-    Whole(usize),
+    /// The bytes that were taken are a whole head.
+    Whole,
     Failed,
 }
 
@@ -139,17 +139,16 @@ impl<'d> StreamDecoder<'d> {
     #[inline(always)]
     pub fn next<'s, 'i: 's>(&'s mut self, input: &mut &'i [u8]) -> Option<Result<Event<'s>, Error>> {
         let bytes: &'i [u8] = input;
-        let step = if let [byte] = *bytes
+        let (step, taken) = if let [byte] = *bytes
             && self.head.len() < self.need
         {
             // A stream that comes a byte at a time.
-            let missing = self.need - self.head.len() - 1;
-            self.head.push(byte);
             *input = &[];
-            if missing > 0 || self.begins(byte) {
+            self.head.push(byte);
+            if self.head.len() < self.need || self.begins(byte) {
                 return None;
             }
-            self.advance()
+            (self.advance(byte), bytes)
         } else if self.missing > 0 {
             if bytes.is_empty() {
                 return None;
@@ -164,20 +163,17 @@ impl<'d> StreamDecoder<'d> {
         } else if bytes.is_empty() {
             return None;
         } else {
-            self.step(input)
+            // The input goes by value: a caller's slice whose address is known would live in memory.
+            let (step, taken) = self.step(bytes);
+            let (taken, rest) = bytes.split_at_checked(taken).unwrap_or((bytes, &[]));
+            *input = rest;
+            (step, taken)
         };
         match step {
             Step::More => None,
             Step::Gathered => Some(Ok(self.head_event(&self.head))),
-            Step::Whole(length) => {
-                let (head, rest) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
-                *input = rest;
-                Some(Ok(self.head_event(head)))
-            }
-            Step::Failed => {
-                *input = &[];
-                self.failure.map(Err)
-            }
+            Step::Whole => Some(Ok(self.head_event(taken))),
+            Step::Failed => self.failure.map(Err),
         }
     }
 
@@ -225,7 +221,7 @@ impl<'d> StreamDecoder<'d> {
     }
 
     /// The packet is complete.
-    #[inline]
+    #[inline(never)]
     fn end(&mut self) {
         self.start += (self.lengths.0 + self.lengths.1) as u64;
         self.state = State::Start;
@@ -236,40 +232,39 @@ impl<'d> StreamDecoder<'d> {
         }
     }
 
-    /// Heads in pieces of more than a byte.
+    /// Heads in pieces of more than a byte: what a step has come to, and how many bytes of `input` it took.
     #[inline(never)]
-    fn step(&mut self, input: &mut &[u8]) -> Step {
+    fn step(&mut self, input: &[u8]) -> (Step, usize) {
         match self.state {
-            State::Failed => Step::Failed,
+            State::Failed => (Step::Failed, input.len()),
             State::Start => match self.decoder.head(input) {
                 // A head that is whole in `input` is read where it stands.
                 Ok(head) => {
                     let (length, entity) = (head.head_bytes().len(), head.entity_len());
                     self.expect(length, entity);
-                    Step::Whole(length)
+                    (Step::Whole, length)
                 }
                 Err(error) if error.kind() == ErrorKind::Truncated => self.gather(input),
-                Err(error) => self.fail(error),
+                Err(error) => (self.fail(error), input.len()),
             },
             _ => self.gather(input),
         }
     }
 
     /// Gathers the head: where it ends is found message by message.
-    fn gather(&mut self, input: &mut &[u8]) -> Step {
-        while !input.is_empty() {
-            let missing = self.need - self.head.len();
-            let (taken, rest) = input.split_at_checked(missing).unwrap_or((input, &[]));
+    fn gather(&mut self, input: &[u8]) -> (Step, usize) {
+        let mut rest = input;
+        while let Some((taken, behind)) = rest.split_at_checked(self.need - self.head.len()) {
             self.head.extend_from_slice(taken);
-            *input = rest;
-            if self.head.len() == self.need {
-                let step = self.advance();
-                if step != Step::More {
-                    return step;
-                }
+            rest = behind;
+            match self.advance(taken.last().copied().unwrap_or_default()) {
+                Step::More => {}
+                Step::Failed => return (Step::Failed, input.len()),
+                found => return (found, input.len() - rest.len()),
             }
         }
-        Step::More
+        self.head.extend_from_slice(rest);
+        (Step::More, input.len())
     }
 
     /// A packet begins with this tag, which is a good one: the next step is the rest of the command.
@@ -285,10 +280,11 @@ impl<'d> StreamDecoder<'d> {
         begins
     }
 
-    /// `head` has the bytes of this step: takes it, and finds out how many bytes the next one needs.
-    #[inline(never)]
-    fn advance(&mut self) -> Step {
-        if self.state == State::MessageHead && self.passes() {
+    /// `head` has the bytes of this step, of which this is the last: takes it, and finds out how many bytes
+    /// the next one needs.
+    #[inline(always)]
+    fn advance(&mut self, last: u8) -> Step {
+        if self.state == State::MessageHead && self.passes(last) {
             return Step::More;
         }
         match self.check() {
@@ -301,8 +297,11 @@ impl<'d> StreamDecoder<'d> {
     /// `head` ends with a message head that is good by itself. If nothing can be wrong with its value either,
     /// value and next message head are one step.
     #[inline]
-    fn passes(&mut self) -> bool {
-        let (key, code, length) = head::split(self.head.last_chunk().unwrap_or(&[0; HEAD]));
+    fn passes(&mut self, last: u8) -> bool {
+        // The last byte is not read back from where it has just been put: bytes that were put one by one
+        // are slow to read together.
+        let Some(&[k0, k1, low, _]) = self.head.last_chunk() else { return false };
+        let (key, code, length) = head::split(&[k0, k1, low, last]);
         let (dialect, strict) = (self.decoder.dialect(), self.decoder.policy().is_strict());
         let next = self.need + length + HEAD;
         if next > self.decoder.limits().head || !dialect.plain(code, length) || strict || length == 0 {

@@ -68,6 +68,7 @@ impl ValueRef<'_> {
     }
 
     /// The value as its own owner. Copies bytes and text.
+    #[inline(always)]
     #[must_use]
     pub fn to_value(&self) -> Value {
         match *self {
