@@ -475,7 +475,9 @@ const STAGE: usize = 128;
 /// The most a message of a number takes.
 const NUMBER: usize = HEAD + 8;
 
-/// A small buffer for a head. What does not fit is not written there.
+/// A small buffer for a head. What does not fit is not written there. At the start of a cache line, since
+/// what is read back across one soon after it was written in pieces waits.
+#[repr(align(64))]
 struct Stage([u8; STAGE + NUMBER]);
 
 impl Stage {
