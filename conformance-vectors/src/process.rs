@@ -91,7 +91,11 @@ impl Process {
     /// Starts a testee and greets it.
     pub(crate) fn start(program: &Program, bounds: Bounds) -> Result<(Self, Hello), Trouble> {
         let not_started = |error: std::io::Error| Trouble::NotStarted(error.to_string());
-        let mut child = Command::new(&program.program)
+        let mut command = Command::new(&program.program);
+        // A group of its own, so that what a wrapper has started can be ended with it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command
             .args(&program.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -110,7 +114,7 @@ impl Process {
             bounds,
             next_seq: 0,
             limit: bounds.start,
-            deadline: Instant::now() + bounds.start,
+            deadline: after(bounds.start),
             spoilt: true,
         };
         let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
@@ -131,7 +135,7 @@ impl Process {
     /// The time for the next vector begins now.
     pub(crate) fn begin_vector(&mut self) {
         self.limit = self.bounds.vector;
-        self.deadline = Instant::now() + self.limit;
+        self.deadline = after(self.limit);
     }
 
     /// The next line of the testee.
@@ -190,6 +194,20 @@ impl Answerer for Process {
     }
 }
 
+impl Process {
+    /// Ends what the testee has started itself: a wrapper's program would outlive it, and hold its standard
+    /// error open. By the `kill` of the system, since ending a group takes unsafe code.
+    fn end_group(&self) {
+        #[cfg(unix)]
+        let _ = Command::new("kill")
+            .args(["-KILL", "--", &format!("-{}", self.child.id())])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         self.requests = None;
@@ -205,10 +223,16 @@ impl Drop for Process {
                 return;
             }
         }
+        self.end_group();
         // Either call fails only if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The moment when this much time will have passed; of more than a day, a day.
+fn after(limit: Duration) -> Instant {
+    Instant::now() + limit.min(Duration::from_secs(24 * 60 * 60))
 }
 
 fn write_requests(mut stdin: impl Write, requests: &Receiver<Vec<u8>>) {

@@ -140,6 +140,9 @@ fn refused(refusal: Refusal) -> Answer {
 }
 
 fn bytes(hex: &str) -> Result<Vec<u8>, Refusal> {
+    if hex.bytes().any(|digit| digit.is_ascii_uppercase()) {
+        return Err(Refusal { kind: "bad-value", detail: "hex digits are lower-case".to_owned() });
+    }
     hex::decode(hex).map_err(|error| Refusal { kind: "bad-value", detail: format!("hex: {error}") })
 }
 

@@ -35,10 +35,10 @@ fn explain_agrees_with_the_byte_maps() {
         let whole = |(offset, length, _): &&(usize, usize, String)| {
             explanation.error().is_none_or(|error| offset + length <= error.offset())
         };
-        compared += 1;
         let (explained, mapped): (Vec<_>, Vec<_>) =
             (explained.iter().filter(whole).collect(), mapped.iter().filter(whole).collect());
+        compared += usize::from(!mapped.is_empty());
         assert_eq!(explained, mapped, "{}", vector.id);
     }
-    assert!(compared > 2500, "only {compared} maps compared");
+    assert!(compared > 2400, "only {compared} maps compared");
 }

@@ -174,9 +174,11 @@ fn the_schema_refuses_what_the_model_refuses() {
     let mut misspelled = right.clone();
     misspelled["eror"] = "limit".into();
     assert!(!validator.is_valid(&misspelled));
+    assert!(conformance_vectors::parse("misspelled", &misspelled.to_string()).is_err());
     let mut other_class = right;
     other_class["class"] = "correct".into();
     assert!(!validator.is_valid(&other_class));
+    assert!(conformance_vectors::parse("other class", &other_class.to_string()).is_err());
 }
 
 /// What is written back is what was read: nothing in the files is lost in the model.

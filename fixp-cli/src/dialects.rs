@@ -10,7 +10,7 @@ use crate::output;
 /// The arguments of a command that reads bytes of some dialect.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WhichDialect {
-    /// The dialect; auto: the one that a packet's last message tells
+    /// The dialect; auto: lexst1 or laxcus6, as a packet's last message tells (laxcus2 is never guessed)
     #[arg(long, value_name = "DIALECT", default_value = "auto", value_parser = choice())]
     dialect: Choice,
 

@@ -4,13 +4,16 @@
 //! A message: `{"key":1000,"type":"string","value":"TEST!"}`. int64 is a decimal string, floats are bit
 //! patterns in hex, bytes are hex, `zraw` and `zstring` are their content, not their stream.
 
+use core::marker::PhantomData;
+
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::ser::{self, Serialize, SerializeSeq, SerializeStruct, Serializer};
 
 use crate::{Code, Command, Deflated, Limits, Message, Packet, Type, VERSION, Value};
@@ -184,7 +187,7 @@ impl Form<'_> {
 
 impl<'de> Deserialize<'de> for Packet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = Form::deserialize(deserializer)?;
+        let form: Form<'_> = object(deserializer)?;
         if form.message_count.is_some() {
             return Err(de::Error::unknown_field("message_count", &["messages", "data"]));
         }
@@ -199,7 +202,7 @@ impl<'de> Deserialize<'de> for Packet {
 
 impl<'de> Deserialize<'de> for Command {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = Form::deserialize(deserializer)?;
+        let form: Form<'_> = object(deserializer)?;
         if form.messages.is_some() || form.data.is_some() {
             return Err(de::Error::custom("a command has message_count, and no messages or data"));
         }
@@ -222,7 +225,7 @@ struct MessageForm<'a> {
 
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = MessageForm::deserialize(deserializer)?;
+        let form: MessageForm<'_> = object(deserializer)?;
         let value = match (Type::by_name(&form.kind), form.value) {
             (Some(Type::Boolean), Scalar::Boolean(value)) => Value::Boolean(value),
             (Some(Type::Int16), Scalar::Integer(value)) => Value::Int16(fitting(value)?),
@@ -281,6 +284,25 @@ fn unknown<E: de::Error>(kind: &str) -> Result<u8, E> {
     code.filter(|code| *code < 16).ok_or_else(|| {
         E::invalid_value(Unexpected::Str(kind), &"one of the ten types, or unknown0 to unknown15")
     })
+}
+
+/// Reads a JSON object: the derived forms alone would take an array of their fields too.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_map(Object(PhantomData))
+}
+
+struct Object<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
 }
 
 /// The value of a message before its type is known.

@@ -79,6 +79,7 @@ fn what_is_not_of_the_form_is_refused() {
         json!({"key":1,"value":1}),
         json!({"key":1,"type":"int32"}),
         json!({"key":1,"type":"int32","value":1,"more":1}),
+        json!([1, "int32", 5]),
     ] {
         assert!(serde_json::from_value::<Message>(form.clone()).is_err(), "{form}");
     }
@@ -98,6 +99,7 @@ fn what_is_not_of_the_form_is_refused() {
         json!({"type":"answer","code":1,"message_count":0}),
         json!({"type":"answer","code":1,"extra":0}),
         json!([]),
+        json!(["request", 1, 5]),
     ] {
         assert!(serde_json::from_value::<Packet>(form.clone()).is_err(), "{form}");
     }

@@ -111,7 +111,7 @@ def write_command(dialect, value):
     return raw
 def write_value(name, value):
     if name == "boolean": return {"true": b"\1", "false": b"\0"}[json.dumps(value)]
-    if name == "int64": value = int(re.fullmatch("-?[0-9]{1,19}", value)[0])
+    if name == "int64": value = int(re.fullmatch("0|-?[1-9][0-9]{0,18}", value)[0])
     if name.startswith("int"): return pack(NUMBERS[name], value).rstrip(b"\0") or b"\0"  # 4.1
     raw = value.encode() if name in ("string", "zstring") else unhex(value)
     if name not in NUMBERS: return zlib.compress(raw) if name in ("zraw", "zstring") else raw
@@ -123,8 +123,8 @@ def write_message(dialect, message):
     check(1 <= len(raw) <= 4095, "bad-value", f"value of {len(raw)} bytes")  # 3.4, 4.8
     return pack("<HH", message["key"], dialect.types.index(message["type"]) << 12 | len(raw)) + raw
 def write_packet(dialect, value):
-    data, key = unhex(value["data"]), dialect.content_length
-    messages = [write_message(dialect, message) for message in [] + value["messages"]]
+    data, key = unhex(value.get("data", "")), dialect.content_length
+    messages = [write_message(dialect, message) for message in [] + value.get("messages", [])]
     lengths = [message[4:] for message in messages if message[:2] == pack("<H", key)]
     if not lengths: messages.append(write_message(dialect, {"key": key, "type": "int32", "value": len(data)}))
     check(not lengths or max(0, announced(lengths[0])) == len(data), "bad-entity", "CONTENT_LENGTH is not the entity's length")  # 5.6

@@ -24,7 +24,8 @@ Examples:
   fixp decode 87000105010100fc03015000
   fixp decode capture.bin --json | jq .code
   fixp decode --dialect lexst1 --policy strict @packet.hex
-  fixp decode capture.bin --json | fixp encode - --raw > same.bin
+  fixp decode --dialect lexst1 capture.bin --json |
+    fixp encode --dialect lexst1 - --raw > same.bin
 
 Exit codes:
   0  everything was decoded

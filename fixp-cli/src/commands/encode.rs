@@ -21,7 +21,7 @@ Examples:
   fixp encode '{\"type\":\"request\",\"major\":1,\"minor\":5,\"data\":\"cafe\"}'
   fixp encode --kind message '{\"key\":1000,\"type\":\"string\",\"value\":\"TEST!\"}'
   fixp encode --dialect lexst1 --raw packets.jsonl > packets.bin
-  fixp decode capture.bin --json | fixp encode -
+  fixp decode --dialect lexst1 capture.bin --json | fixp encode --dialect lexst1 -
 
 Exit codes:
   0  everything was encoded

@@ -1,6 +1,6 @@
 //! Where the report of a run goes, and in which form.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -32,7 +32,8 @@ impl Sink {
     pub(super) fn open(format: Format, file: Option<&Path>) -> Result<Self, Failure> {
         let open = |path: &Path| {
             let name = path.display().to_string();
-            match File::create(path) {
+            // What stands there is replaced only when there is a report.
+            match OpenOptions::new().write(true).create(true).truncate(false).open(path) {
                 Ok(file) => Ok((name, file)),
                 Err(error) => Err(Failure::File { name, error }),
             }
@@ -42,9 +43,13 @@ impl Sink {
 
     pub(super) fn write(self, report: &Report) -> Result<(), Failure> {
         let Some((name, file)) = self.file else { return print(report, self.format) };
-        let mut file = BufWriter::new(file);
-        write(&mut file, report, self.format, false)
-            .and_then(|()| file.flush())
+        let replaced = |file: &File| if file.metadata()?.is_file() { file.set_len(0) } else { Ok(()) };
+        replaced(&file)
+            .and_then(|()| {
+                let mut file = BufWriter::new(&file);
+                write(&mut file, report, self.format, false)?;
+                file.flush()
+            })
             .map_err(|error| Failure::File { name, error })?;
         print(report, Format::Text)
     }
