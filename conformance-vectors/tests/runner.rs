@@ -7,6 +7,7 @@
 mod common;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::{program, runner, scratch, vectors};
@@ -59,6 +60,30 @@ fn a_mute_testee_fails_one_vector_after_the_time_limit() {
     let runner = runner("mute", "if not at('b'): say(honest)").time_limit(SHORT);
     only_b_fails(&runner, "testee: no answer within 500ms");
     assert!(began.elapsed() >= SHORT);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_wrapper_started_ends_with_it() {
+    // A shell that waits for a mute program: killing the shell alone would leave the program behind.
+    let mark = format!("9{:07}", std::process::id());
+    let script = format!("sleep {mark}; true");
+    let started = || {
+        let processes = fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
+        let line = |path: PathBuf| fs::read(path.join("cmdline")).unwrap_or_default();
+        processes
+            .map(|entry| line(entry.path()))
+            .filter(|line| *line == format!("sleep\0{mark}\0").into_bytes())
+            .count()
+    };
+    let runner = Runner::new(Target::Command(Program::new("sh").arg("-c").arg(script))).start_limit(SHORT);
+    assert_eq!(runner.run(&vectors()).map_err(|error| error.exit()).err(), Some(Exit::NotRun));
+    // A killed process is gone a moment later.
+    let patience = Instant::now() + Duration::from_secs(5);
+    while started() > 0 && Instant::now() < patience {
+        std::thread::yield_now();
+    }
+    assert_eq!(started(), 0);
 }
 
 #[test]

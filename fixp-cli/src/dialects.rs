@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use fixp_codec::dialect::BUILT_IN;
-use fixp_codec::{Dialect, LAXCUS6};
+use fixp_codec::{Dialect, LAXCUS6, Packet};
 
 use crate::kind::Kind;
 use crate::output;
@@ -75,4 +75,24 @@ fn choice() -> impl TypedValueParser<Value = Choice> {
 pub(crate) fn named() -> impl TypedValueParser<Value = &'static Dialect> {
     PossibleValuesParser::new(BUILT_IN.map(Dialect::name))
         .map(|name| Dialect::by_name(&name).unwrap_or(&LAXCUS6))
+}
+
+/// Notes, once, a packet that looks as if it had been decoded in another dialect: written in this one it
+/// would have other type codes and a second CONTENT_LENGTH.
+#[derive(Debug, Default)]
+pub(crate) struct Doubt {
+    noted: bool,
+}
+
+impl Doubt {
+    pub(crate) fn look(&mut self, packet: &Packet, dialect: &Dialect) {
+        let has_length = |dialect: &Dialect| packet.first(dialect.content_length_key()).is_some();
+        let other = BUILT_IN.into_iter().find(|other| has_length(other));
+        let Some(other) = other.filter(|_| !self.noted && !has_length(dialect)) else { return };
+        let key = other.content_length_key();
+        output::note(format_args!(
+            "key {key} is CONTENT_LENGTH in {other}, not in {dialect} (see --dialect)"
+        ));
+        self.noted = true;
+    }
 }

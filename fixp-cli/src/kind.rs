@@ -5,6 +5,7 @@ use fixp_codec::explain::{Explanation, explain, explain_command, explain_message
 use fixp_codec::{Cause, Command, Decoder, Encoder, Error, Message, MessageRef, Packet};
 use serde::Serialize;
 
+use crate::dialects::Doubt;
 use crate::failure::Failure;
 use crate::json_text::{self, BadJson};
 
@@ -84,7 +85,14 @@ impl Kind {
         take: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         match self {
-            Self::Packet => each(text, |packet: &Packet, out| encoder.packet(packet, out), take),
+            Self::Packet => {
+                let mut doubt = Doubt::default();
+                let encode = |packet: &Packet, out: &mut Vec<u8>| {
+                    doubt.look(packet, encoder.dialect());
+                    encoder.packet(packet, out)
+                };
+                each(text, encode, take)
+            }
             Self::Command => each(text, |command, out| encoder.command(command, out), take),
             Self::Message => each(text, |message, out| encoder.message(message, out), take),
         }
@@ -105,7 +113,7 @@ fn inflates(decoder: &Decoder<'_>, message: &MessageRef<'_>, at: usize) -> Resul
 
 fn each<T: serde::de::DeserializeOwned>(
     text: &[u8],
-    write: impl Fn(&T, &mut Vec<u8>) -> Result<usize, Error>,
+    mut write: impl FnMut(&T, &mut Vec<u8>) -> Result<usize, Error>,
     mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut bytes = Vec::new();

@@ -148,6 +148,12 @@ impl<'d> Encoder<'d> {
         Self { dialect }
     }
 
+    /// Its dialect.
+    #[must_use]
+    pub const fn dialect(&self) -> &'d Dialect {
+        self.dialect
+    }
+
     /// The bytes that [`Encoder::packet`] writes.
     ///
     /// # Errors

@@ -92,3 +92,16 @@ fn what_the_wire_cannot_carry_is_refused() {
         r#"{"type":"answer","code":1010,"messages":[{"key":1020,"type":"int32","value":2}],"data":"00"}"#;
     refused("packet", "laxcus6", lie, "bad-entity");
 }
+
+#[test]
+fn a_packet_of_another_dialect_is_noted() {
+    // What `decode` told of a lexst1 packet, about to be written as laxcus6.
+    let packet = r#"{"type":"answer","code":2000,"messages":[{"key":1030,"type":"int32","value":0}]}"#;
+    let ended = fixp(["encode", packet]);
+    assert_eq!(ended.code, Some(0));
+    let note = "fixp: note: key 1030 is CONTENT_LENGTH in lexst1, not in laxcus6 (see --dialect)\n";
+    assert_eq!(ended.err, note);
+    let ended = fixp(["encode", "--dialect", "lexst1", packet]);
+    // SPEC 2, 5.1.
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("c70001d00701000604016000\n", ""));
+}
