@@ -1,0 +1,108 @@
+//! One piece at a time from a connection to the reader of a body: a reader that stops holds the peer up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+/// The two ends of a pipe.
+pub(crate) fn pipe() -> (Feed, Drain) {
+    let shared = Arc::new(Mutex::new(Shared::default()));
+    (Feed(Arc::clone(&shared)), Drain(shared))
+}
+
+#[derive(Default)]
+struct Shared {
+    piece: Option<Bytes>,
+    /// The feeding end is done, or gone.
+    ended: bool,
+    /// The draining end is gone: whatever comes is dropped.
+    ignored: bool,
+    feeding: Option<Waker>,
+    draining: Option<Waker>,
+}
+
+/// The end at the connection.
+pub(crate) struct Feed(Arc<Mutex<Shared>>);
+/// The end at the body.
+pub(crate) struct Drain(Arc<Mutex<Shared>>);
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Feed {
+    /// Ready when a piece can be put, or would be dropped.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut shared = lock(&self.0);
+        if shared.piece.is_none() || shared.ignored {
+            return Poll::Ready(());
+        }
+        shared.feeding = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Puts a piece where there is none.
+    pub(crate) fn put(&self, piece: Bytes) {
+        let mut shared = lock(&self.0);
+        if shared.ignored {
+            return;
+        }
+        debug_assert!(shared.piece.is_none(), "poll_ready was not asked");
+        shared.piece = Some(piece);
+        let waker = shared.draining.take();
+        drop(shared);
+        wake(waker);
+    }
+
+    /// Whether nobody reads what is put.
+    pub(crate) fn ignored(&self) -> bool {
+        lock(&self.0).ignored
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let mut shared = lock(&self.0);
+        shared.ended = true;
+        let waker = shared.draining.take();
+        drop(shared);
+        wake(waker);
+    }
+}
+
+impl Drain {
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut shared = lock(&self.0);
+        match shared.piece.take() {
+            Some(piece) => {
+                let waker = shared.feeding.take();
+                drop(shared);
+                wake(waker);
+                Poll::Ready(Some(piece))
+            }
+            None if shared.ended => Poll::Ready(None),
+            None => {
+                shared.draining = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        let mut shared = lock(&self.0);
+        shared.ignored = true;
+        shared.piece = None;
+        let waker = shared.feeding.take();
+        drop(shared);
+        wake(waker);
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,135 @@
+//! What can become of a request that gets no answer, as small values.
+//!
+//! ```
+//! use fixp_transport::{CallError, Cause, Fate};
+//!
+//! let error = CallError { cause: Cause::Timeout, fate: Fate::PossiblyExecuted };
+//! assert_eq!(error.to_string(), "no answer in time; the request may have been executed");
+//! ```
+
+use std::fmt;
+use std::io;
+
+use crate::extension::Refusal;
+
+/// Why a request has no answer, and what became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallError {
+    /// Why.
+    pub cause: Cause,
+    /// Whether it may have been executed.
+    pub fate: Fate,
+}
+
+/// What is known of a request without an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fate {
+    /// It has certainly not been executed: not a whole copy of it was sent, or the peer says so.
+    NotSent,
+    /// It was sent, and whether it was executed nobody here knows.
+    PossiblyExecuted,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Its time was over.
+    Timeout,
+    /// The connection was lost.
+    Lost(io::ErrorKind),
+    /// The peer ended the connection in order.
+    Ended,
+    /// No connection could be made.
+    Connect(io::ErrorKind),
+    /// The peer wants what we do not do: its answer to SECURE_QUERY had this code or mode.
+    Security(u16),
+    /// The channel has been closed from this side.
+    Closed,
+    /// The channel's queue is full, and the caller did not want to wait.
+    Full,
+    /// The request is larger than the channel takes.
+    TooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The request cannot be written in the dialect.
+    Encode(fixp_codec::Error),
+    /// The peer sent what cannot be read; the connection has been closed.
+    Decode(fixp_codec::Error),
+    /// The peer sent an answer that nobody waits for, or a request; the connection has been closed.
+    Unexpected,
+    /// The peer refused it without executing it.
+    Refused(Refusal),
+    /// An ordered channel was asked for, and the peer has none.
+    NotOrdered,
+    /// The entity of the request, or of the answer, broke off.
+    Body(crate::BodyError),
+}
+
+impl CallError {
+    /// A request that was certainly not sent.
+    #[must_use]
+    pub const fn not_sent(cause: Cause) -> Self {
+        Self { cause, fate: Fate::NotSent }
+    }
+
+    /// A request that may have been executed.
+    #[must_use]
+    pub const fn possibly_executed(cause: Cause) -> Self {
+        Self { cause, fate: Fate::PossiblyExecuted }
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotSent => "the request was certainly not executed",
+            Self::PossiblyExecuted => "the request may have been executed",
+        })
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Lost(kind) => write!(f, "the connection was lost: {kind}"),
+            Self::Ended => f.write_str("the peer ended the connection"),
+            Self::Connect(kind) => write!(f, "no connection: {kind}"),
+            Self::Security(code) => write!(f, "the peer wants security that is not there ({code})"),
+            Self::Closed => f.write_str("the channel is closed"),
+            Self::Full => f.write_str("the channel is full"),
+            Self::TooLarge { size, limit } => write!(f, "a request of {size} bytes, where {limit} are taken"),
+            Self::Encode(error) => write!(f, "the request cannot be written: {error}"),
+            Self::Decode(error) => write!(f, "the peer sent what cannot be read: {error}"),
+            Self::Unexpected => f.write_str("the peer sent a packet that nobody asked for"),
+            Self::Refused(refusal) => write!(f, "the peer refused the request: {refusal}"),
+            Self::NotOrdered => f.write_str("the peer has no ordered channels"),
+            Self::Body(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gap => f.write_str("the request before it has not come"),
+            Self::Forgotten => f.write_str("its ordered channel is forgotten"),
+            Self::NotKept => f.write_str("it was executed before, and its answer is no longer kept"),
+            Self::Overloaded => f.write_str("no room"),
+            Self::Late => f.write_str("its time was over"),
+            Self::Other(number) => write!(f, "reason {number}"),
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.cause, self.fate)
+    }
+}
+
+impl std::error::Error for CallError {}

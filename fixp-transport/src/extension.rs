@@ -1,0 +1,177 @@
+//! What we add between our own peers, invisible to all others (SPEC 10).
+//!
+//! ```
+//! use fixp_codec::Packet;
+//! use fixp_codec::laxcus6::{answer, notify};
+//! use fixp_transport::extension::{self, Capabilities};
+//!
+//! // A request announces what its sender can do; an answer announces back.
+//! let request = Packet::new(notify::TEST).with(extension::key::CAPABILITIES, Capabilities::OURS.in_request());
+//! assert_eq!(Capabilities::of_request(&request), Some(Capabilities::OURS));
+//!
+//! // A peer that echoes every message it does not know has announced nothing (SPEC 10.2).
+//! let echo = Packet { code: answer::ACCEPTED, ..request };
+//! assert_eq!(Capabilities::of_answer(&echo), None);
+//! ```
+
+use bytes::Bytes;
+use fixp_codec::{Code, Dialect, LAXCUS2, LAXCUS6, LEXST1, Packet, Value};
+
+/// Our keys (SPEC 10.1). All lie in 0xF000..=0xF0FF.
+pub mod key {
+    /// What the sender can do, raw: see [`Capabilities`](super::Capabilities) (SPEC 10.2).
+    pub const CAPABILITIES: u16 = 0xF000;
+    /// The number of a request, int64, repeated in its answer (SPEC 10.3).
+    pub const SERIAL: u16 = 0xF001;
+    /// The serial of the request before this one on its ordered channel, int64, 0 for the first (SPEC 10.5).
+    pub const PREDECESSOR: u16 = 0xF002;
+    /// The ordered channel of a request, raw, 16 bytes (SPEC 10.5).
+    pub const CHANNEL: u16 = 0xF003;
+    /// The time that is left for the answer, int32, in milliseconds (SPEC 10.4).
+    pub const DEADLINE: u16 = 0xF004;
+    /// Up to which serial the sender has the answers of its ordered channel, int64 (SPEC 10.5).
+    pub const ANSWERED: u16 = 0xF005;
+    /// Why a request was refused, int16: see [`Refusal`](super::Refusal) (SPEC 10.6).
+    pub const REFUSAL: u16 = 0xF006;
+
+    /// All of them.
+    pub const RANGE: core::ops::RangeInclusive<u16> = 0xF000..=0xF0FF;
+}
+
+/// The major command of our own requests (SPEC 10.1).
+pub const MAJOR: u8 = 0x46;
+/// A heartbeat, answered by the dialect's OKAY (SPEC 10.7).
+pub const PING: Code = Code::Request { major: MAJOR, minor: 1 };
+/// The caller has gone: the request with this SERIAL need not be answered (SPEC 10.8). Has no answer.
+pub const CANCEL: Code = Code::Request { major: MAJOR, minor: 2 };
+
+/// What a peer can do beyond its dialect (SPEC 10.2): on the wire a version byte, then a bit set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capabilities(u8);
+
+impl Capabilities {
+    /// The version byte that we write. A reader takes every version from 1 on: later ones add bits.
+    pub const VERSION: u8 = 1;
+    /// Set in answers and never in requests, so that an echo is not taken for an announcement.
+    const ANSWERING: u8 = 0x01;
+    const SERIALS: u8 = 0x02;
+    const ORDERED: u8 = 0x04;
+
+    /// What this crate can do: serials and ordered channels.
+    pub const OURS: Self = Self(Self::SERIALS | Self::ORDERED);
+
+    /// Whether requests may carry SERIAL, DEADLINE and our own commands.
+    #[must_use]
+    pub const fn serials(self) -> bool {
+        self.0 & Self::SERIALS != 0
+    }
+
+    /// Whether requests may stand on ordered channels.
+    #[must_use]
+    pub const fn ordered(self) -> bool {
+        self.0 & Self::ORDERED != 0 && self.serials()
+    }
+
+    /// What both of two peers can do.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The value that announces this in a request.
+    #[must_use]
+    pub fn in_request(self) -> Value {
+        Value::Raw(Bytes::copy_from_slice(&[Self::VERSION, self.0]))
+    }
+
+    /// The value that announces this in an answer.
+    #[must_use]
+    pub fn in_answer(self) -> Value {
+        Value::Raw(Bytes::copy_from_slice(&[Self::VERSION, self.0 | Self::ANSWERING]))
+    }
+
+    /// What a request announces; nothing where it says nothing or what it says is broken.
+    #[must_use]
+    pub fn of_request(packet: &Packet) -> Option<Self> {
+        Self::read(packet, false)
+    }
+
+    /// What an answer announces; nothing where it says nothing or what it says is broken.
+    #[must_use]
+    pub fn of_answer(packet: &Packet) -> Option<Self> {
+        Self::read(packet, true)
+    }
+
+    fn read(packet: &Packet, answering: bool) -> Option<Self> {
+        let [1..=u8::MAX, bits, ..] = *packet.first(key::CAPABILITIES)?.as_raw()? else { return None };
+        ((bits & Self::ANSWERING != 0) == answering).then_some(Self(bits & !Self::ANSWERING))
+    }
+}
+
+/// Why a peer of ours refused a request without executing it (SPEC 10.6).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Its predecessor on the ordered channel has not come.
+    Gap,
+    /// The ordered channel is not known (any more), and the request is not its first.
+    Forgotten,
+    /// It was executed before, and its answer is no longer kept.
+    NotKept,
+    /// The server has no room for it.
+    Overloaded,
+    /// Its time was over before it began.
+    Late,
+    /// Something that we do not know by number.
+    Other(i16),
+}
+
+impl Refusal {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> i16 {
+        match self {
+            Self::Gap => 1,
+            Self::Forgotten => 2,
+            Self::NotKept => 3,
+            Self::Overloaded => 4,
+            Self::Late => 5,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The refusal of a number.
+    #[must_use]
+    pub const fn of_number(number: i16) -> Self {
+        match number {
+            1 => Self::Gap,
+            2 => Self::Forgotten,
+            3 => Self::NotKept,
+            4 => Self::Overloaded,
+            5 => Self::Late,
+            number => Self::Other(number),
+        }
+    }
+}
+
+static LEXST1_OWN: Dialect = LEXST1.with_major(MAJOR);
+static LAXCUS6_OWN: Dialect = LAXCUS6.with_major(MAJOR);
+static LAXCUS2_OWN: Dialect = LAXCUS2.with_major(MAJOR);
+
+/// The dialect with our own commands added, for a connection on which both ends have announced
+/// themselves; a dialect that is not built in as it is.
+#[must_use]
+pub fn own(dialect: &'static Dialect) -> &'static Dialect {
+    match dialect.name() {
+        "lexst1" => &LEXST1_OWN,
+        "laxcus6" => &LAXCUS6_OWN,
+        "laxcus2" => &LAXCUS2_OWN,
+        _ => dialect,
+    }
+}
+
+/// Whether a request is one of our own commands.
+#[must_use]
+pub const fn is_own(code: Code) -> bool {
+    matches!(code, Code::Request { major: MAJOR, .. })
+}

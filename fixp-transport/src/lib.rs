@@ -1,0 +1,24 @@
+//! Carries packets of FIXP between nodes.
+//!
+//! - [`Server`]: the communications server, TCP and UDP on one port, in one dialect or both; a [`Handler`]
+//!   says what a node does with a request;
+//! - [`Channel`]: one socket per peer, pipelined and batched, kept open and opened anew;
+//! - [`bulk`]: large entities on connections of their own, streamed, under a rate that all share;
+//! - [`udp`]: requests, notices and heartbeats over UDP.
+//!
+//! The protocol inside is state machines without sockets and clocks; what runs them on tokio is thin, and runs
+//! as well on the links of a laboratory.
+
+pub mod body;
+pub mod error;
+pub mod extension;
+pub mod handler;
+pub mod host;
+pub mod limits;
+mod outbox;
+pub mod socket;
+pub mod tables;
+
+pub use body::{Body, BodyError};
+pub use error::{CallError, Cause, Fate};
+pub use handler::{Answer, Echo, Handler, Nobody, Peer, Reply, Request, handler_fn};

@@ -1,0 +1,106 @@
+//! Every bound of the transport, with its default, its reason, and the memory it can cost.
+//!
+//! ```
+//! use fixp_transport::limits::ServerLimits;
+//!
+//! let small = ServerLimits { connections: 100, ..ServerLimits::default() };
+//! assert_eq!(small.gather, ServerLimits::GATHER);
+//! ```
+
+use std::time::Duration;
+
+/// What a server takes at most.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerLimits {
+    /// TCP connections at a time. One more is closed at once, without a byte.
+    pub connections: usize,
+    /// TCP connections at a time from one address (for IPv6, from one /64).
+    pub connections_per_source: usize,
+    /// Bytes of the head of a packet: see [`fixp_codec::Limits::head`].
+    pub head: usize,
+    /// Bytes of an entity. A longer one ends the connection.
+    pub entity: u64,
+    /// Bytes of an entity that is gathered before the handler is called. A longer one is handed to it in pieces.
+    pub gather: usize,
+    /// Requests of one connection whose answers are not written, where its peer pipelines.
+    pub requests_per_connection: usize,
+    /// Bytes of requests and answers of one connection: past it, nothing is read from it.
+    pub bytes_per_connection: usize,
+    /// The same of all connections and datagrams together.
+    pub bytes: usize,
+    /// Datagrams being handled at a time; further ones are dropped, as a full socket would.
+    pub datagrams: usize,
+    /// How long a head may take from its first byte to its last.
+    pub head_time: Duration,
+    /// How long an entity may make no progress while the server wants it.
+    pub entity_time: Duration,
+    /// How long a connection may be idle: no byte either way, and nothing being handled.
+    pub idle_time: Duration,
+    /// How long a peer may take no byte while there are some for it.
+    pub write_time: Duration,
+    /// How long an ordered channel is remembered without a request.
+    pub ordered_time: Duration,
+    /// Ordered channels remembered at a time; past it, the one silent for longest without work is forgotten.
+    pub ordered_channels: usize,
+    /// Bytes of kept answers of one ordered channel; past it the oldest are dropped.
+    pub ordered_bytes: usize,
+}
+
+impl ServerLimits {
+    /// Default of [`ServerLimits::connections`]. Idle, each costs at most 8 KiB: 128 MiB in all.
+    pub const CONNECTIONS: usize = 16384;
+    /// Default of [`ServerLimits::connections_per_source`]: a whole cluster behind one gateway, not one peer
+    /// that takes all.
+    pub const CONNECTIONS_PER_SOURCE: usize = 4096;
+    /// Default of [`ServerLimits::head`], 64 KiB: a thousand messages. Costs up to twice that while a head comes.
+    pub const HEAD: usize = 64 << 10;
+    /// Default of [`ServerLimits::entity`], 1 GiB: sixteen Laxcus data chunks. Costs nothing: it comes in pieces.
+    pub const ENTITY: u64 = 1 << 30;
+    /// Default of [`ServerLimits::gather`], 256 KiB: a call or a log, not a chunk.
+    pub const GATHER: usize = 256 << 10;
+    /// Default of [`ServerLimits::requests_per_connection`].
+    pub const REQUESTS_PER_CONNECTION: usize = 1024;
+    /// Default of [`ServerLimits::bytes_per_connection`], 1 MiB.
+    pub const BYTES_PER_CONNECTION: usize = 1 << 20;
+    /// Default of [`ServerLimits::bytes`], 256 MiB.
+    pub const BYTES: usize = 256 << 20;
+    /// Default of [`ServerLimits::datagrams`]. Costs up to 64 KiB each, within [`ServerLimits::bytes`].
+    pub const DATAGRAMS: usize = 4096;
+    /// Default of [`ServerLimits::head_time`]: a head is one segment or two.
+    pub const HEAD_TIME: Duration = Duration::from_secs(10);
+    /// Default of [`ServerLimits::entity_time`].
+    pub const ENTITY_TIME: Duration = Duration::from_secs(60);
+    /// Default of [`ServerLimits::idle_time`]: the programs keep theirs for ever, and connect anew when told.
+    pub const IDLE_TIME: Duration = Duration::from_secs(30 * 60);
+    /// Default of [`ServerLimits::write_time`].
+    pub const WRITE_TIME: Duration = Duration::from_secs(30);
+    /// Default of [`ServerLimits::ordered_time`]: longer than a client tries to reconnect.
+    pub const ORDERED_TIME: Duration = Duration::from_secs(120);
+    /// Default of [`ServerLimits::ordered_channels`]. Costs some 500 bytes each, and their kept answers.
+    pub const ORDERED_CHANNELS: usize = 4096;
+    /// Default of [`ServerLimits::ordered_bytes`], 256 KiB.
+    pub const ORDERED_BYTES: usize = 256 << 10;
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            connections: Self::CONNECTIONS,
+            connections_per_source: Self::CONNECTIONS_PER_SOURCE,
+            head: Self::HEAD,
+            entity: Self::ENTITY,
+            gather: Self::GATHER,
+            requests_per_connection: Self::REQUESTS_PER_CONNECTION,
+            bytes_per_connection: Self::BYTES_PER_CONNECTION,
+            bytes: Self::BYTES,
+            datagrams: Self::DATAGRAMS,
+            head_time: Self::HEAD_TIME,
+            entity_time: Self::ENTITY_TIME,
+            idle_time: Self::IDLE_TIME,
+            write_time: Self::WRITE_TIME,
+            ordered_time: Self::ORDERED_TIME,
+            ordered_channels: Self::ORDERED_CHANNELS,
+            ordered_bytes: Self::ORDERED_BYTES,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What all connections and datagrams of a server share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use fixp_codec::Dialect;
+
+use crate::limits::ServerLimits;
+use crate::server::public_key::PublicKey;
+
+/// Which dialect a peer speaks.
+#[derive(Clone, Copy, Debug)]
+pub enum DialectChoice {
+    /// Always this one.
+    Fixed(&'static Dialect),
+    /// What the first whole head of a connection, and each datagram, says (SPEC 6.2); this one where that
+    /// does not decide.
+    Told {
+        /// The dialect where the packet does not tell.
+        default: &'static Dialect,
+    },
+}
+
+pub(crate) struct Shared<H> {
+    pub(crate) handler: Arc<H>,
+    pub(crate) dialect: DialectChoice,
+    pub(crate) limits: ServerLimits,
+    /// Given to laxcus6's clients, which insist on one.
+    pub(crate) key: PublicKey,
+    /// Whether our extensions are announced to those who announce theirs.
+    pub(crate) extensions: bool,
+    pub(crate) budget: Budget,
+    pub(crate) counters: Counters,
+}
+
+/// The bytes of requests and answers in flight in the whole server.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+    freed: tokio::sync::Notify,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, used: AtomicUsize::new(0), freed: tokio::sync::Notify::new() }
+    }
+
+    /// Takes bytes, if there is room for them or nothing else is in flight.
+    pub(crate) fn take(&self, bytes: usize) -> bool {
+        self.used
+            .fetch_update(Relaxed, Relaxed, |used| {
+                (used == 0 || used.saturating_add(bytes) <= self.limit).then(|| used.saturating_add(bytes))
+            })
+            .is_ok()
+    }
+
+    /// Gives bytes back.
+    pub(crate) fn give(&self, bytes: usize) {
+        if bytes > 0 {
+            let before = self.used.fetch_sub(bytes, Relaxed);
+            // Only those who found it full wait.
+            if before > self.limit / 2 {
+                self.freed.notify_waiters();
+            }
+        }
+    }
+
+    /// Told when bytes have been given back.
+    pub(crate) const fn freed(&self) -> &tokio::sync::Notify {
+        &self.freed
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What a server has done so far, and what it is doing.
+        #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+        pub struct ServerStats {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Bytes of requests and answers in flight now.
+            pub bytes_in_flight: u64,
+        }
+
+        #[derive(Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: AtomicU64,)*
+        }
+
+        impl Counters {
+            pub(crate) fn stats(&self, budget: &Budget) -> ServerStats {
+                ServerStats {
+                    $($name: self.$name.load(Relaxed),)*
+                    bytes_in_flight: budget.used() as u64,
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// TCP connections open now.
+    open,
+    /// TCP connections accepted.
+    accepted,
+    /// TCP connections closed at once, by a limit or the allow-list.
+    turned_away,
+    /// Requests that came over TCP.
+    requests,
+    /// Answers that went over TCP.
+    answers,
+    /// Connections ended by a packet that could not be read.
+    malformed,
+    /// Connections ended by a limit in time.
+    timed_out,
+    /// Connections that the peer lost in the middle of something.
+    lost,
+    /// Datagrams that came.
+    datagrams,
+    /// Datagrams dropped: not readable, not allowed, or no room.
+    datagrams_dropped,
+    /// Datagrams that went.
+    datagrams_sent,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,128 @@
+//! The sockets that the transport runs on: tokio's, or a laboratory's.
+//!
+//! ```
+//! use fixp_transport::socket::{Connect, TcpConnector};
+//!
+//! let connector = TcpConnector::new("127.0.0.1:5000".parse().unwrap());
+//! assert_eq!(connector.peer().port(), 5000);
+//! ```
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UdpSocket};
+
+/// Makes the connections of a channel.
+pub trait Connect: Send + Sync + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Connects. The caller bounds the time.
+    fn connect(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// The peer that is connected to.
+    fn peer(&self) -> SocketAddr;
+}
+
+/// A socket for datagrams.
+pub trait Datagrams: Send + Sync + 'static {
+    /// The next datagram and who sent it; what does not fit in `buf` is lost.
+    fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>>;
+
+    /// Sends a datagram.
+    fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>>;
+
+    /// Its own address.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+impl Datagrams for UdpSocket {
+    fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
+        Self::poll_recv_from(self, cx, buf)
+    }
+
+    fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
+        Self::poll_send_to(self, cx, buf, to)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+}
+
+/// Opens sockets for datagrams, each on a port of its own.
+pub trait Bind: Send + Sync + 'static {
+    /// A socket.
+    type Socket: Datagrams;
+
+    /// Opens one more.
+    fn bind(&self) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+}
+
+/// Opens UDP sockets on free ports.
+#[derive(Clone, Copy, Debug)]
+pub struct UdpBinder {
+    local: SocketAddr,
+}
+
+impl UdpBinder {
+    /// Sockets on this address; with port 0, as it should be, each has a port of its own.
+    #[must_use]
+    pub const fn new(local: SocketAddr) -> Self {
+        Self { local }
+    }
+}
+
+impl Bind for UdpBinder {
+    type Socket = UdpSocket;
+
+    async fn bind(&self) -> io::Result<UdpSocket> {
+        UdpSocket::bind(self.local).await
+    }
+}
+
+/// Connects to one peer over TCP, without Nagle's delay.
+#[derive(Clone, Debug)]
+pub struct TcpConnector {
+    peer: SocketAddr,
+    keep_alive: Option<std::time::Duration>,
+}
+
+impl TcpConnector {
+    /// A connector to this peer.
+    #[must_use]
+    pub const fn new(peer: SocketAddr) -> Self {
+        Self { peer, keep_alive: None }
+    }
+
+    /// With TCP's own keep-alive after this time of silence: the heartbeat to a peer that has no request for it.
+    #[must_use]
+    pub const fn with_keep_alive(mut self, after: std::time::Duration) -> Self {
+        self.keep_alive = Some(after);
+        self
+    }
+}
+
+impl Connect for TcpConnector {
+    type Stream = TcpStream;
+
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(self.peer).await?;
+        stream.set_nodelay(true)?;
+        if let Some(after) = self.keep_alive {
+            let options = socket2::TcpKeepalive::new().with_time(after).with_interval(after / 4);
+            socket2::SockRef::from(&stream).set_tcp_keepalive(&options)?;
+        }
+        Ok(stream)
+    }
+
+    fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
