@@ -16,9 +16,13 @@ pub mod handler;
 pub mod host;
 pub mod limits;
 mod outbox;
+mod scratch;
+pub mod server;
 pub mod socket;
 pub mod tables;
+pub mod udp;
 
 pub use body::{Body, BodyError};
 pub use error::{CallError, Cause, Fate};
 pub use handler::{Answer, Echo, Handler, Nobody, Peer, Reply, Request, handler_fn};
+pub use server::Server;

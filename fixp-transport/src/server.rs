@@ -1,0 +1,550 @@
+//! The communications server: TCP and UDP on one port.
+//!
+//! ```
+//! use std::time::Duration;
+//! use fixp_transport::{Echo, Server};
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+//!
+//! let server = Server::builder(Echo).bind("127.0.0.1:0".parse().unwrap()).start().await?;
+//! assert_ne!(server.local_addr().unwrap().port(), 0);
+//!
+//! let report = server.shutdown(Duration::from_secs(5)).await;
+//! assert_eq!(report.cut, 0);
+//! # Ok::<(), fixp_transport::server::ServerError>(())
+//! # }).unwrap();
+//! ```
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::watch;
+use tracing::{Instrument, debug, debug_span, warn};
+
+pub mod admission;
+mod connection;
+mod datagrams;
+mod drive;
+pub mod network;
+pub mod node;
+mod ordered;
+pub mod public_key;
+mod shared;
+mod sniff;
+
+pub use admission::{AllowError, AllowList, TurnedAway};
+pub use node::{Membership, Node};
+pub use public_key::{PublicKey, PublicKeyError};
+pub use shared::{DialectChoice, ServerStats};
+
+use admission::{Admission, Admitted};
+use shared::{Counters, Shared};
+
+use crate::handler::Handler;
+use crate::host::Transport;
+use crate::limits::ServerLimits;
+use crate::socket::Datagrams;
+
+/// Connections that the system completes before they are accepted.
+const BACKLOG: i32 = 1024;
+/// What is asked of the system as UDP buffers, 4 MiB each way: a burst of sixty full datagrams. It gives less
+/// where its own limit is lower.
+const UDP_BUFFER: usize = 4 << 20;
+/// How often a TCP port that the system chose is given back because its UDP twin is taken.
+const TWIN_TRIES: usize = 32;
+/// How long nothing is accepted after the system refused to, at first and at most.
+const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// A running server. Dropping it ends everything at once; [`Server::shutdown`] lets it finish.
+pub struct Server<H> {
+    hub: Arc<Hub<H>>,
+    addrs: Vec<SocketAddr>,
+}
+
+/// What the tasks of a server share.
+struct Hub<H> {
+    shared: Arc<Shared<H>>,
+    admission: Arc<Admission>,
+    stop: Stop,
+    /// True once nothing may go on. Every task holds a receiver: when there is none, all have ended.
+    end: watch::Sender<bool>,
+}
+
+/// Asks a server to stop: it accepts and reads nothing more, and finishes what it has begun.
+///
+/// It is given to [`Builder::stop`], and to whom else may ask, such as a [`Node`] for SHUTDOWN.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<watch::Sender<bool>>);
+
+impl Stop {
+    /// A handle that has not been used.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Asks.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether somebody has asked.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until somebody asks.
+    pub async fn stopped(&self) {
+        // The sender is here, so it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|stopped| *stopped).await;
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What came of a [shutdown](Server::shutdown).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Report {
+    /// Answers that went over TCP, and datagrams, after the server was told to stop.
+    pub finished: u64,
+    /// Requests that were being handled, or whose answers were not wholly sent, when the deadline came.
+    pub cut: u64,
+    /// Whether the deadline came before all had ended.
+    pub late: bool,
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A socket could not be had.
+    Bind {
+        /// Its address.
+        addr: SocketAddr,
+        /// Its transport.
+        transport: Transport,
+        /// Why.
+        error: io::Error,
+    },
+    /// No key could be made.
+    Key(PublicKeyError),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { addr, transport, error } => write!(f, "{transport} {addr}: {error}"),
+            Self::Key(error) => write!(f, "no public key: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { error, .. } => Some(error),
+            Self::Key(error) => Some(error),
+        }
+    }
+}
+
+/// A server that is being described.
+#[derive(Debug)]
+pub struct Builder<H> {
+    handler: H,
+    binds: Vec<SocketAddr>,
+    dialect: DialectChoice,
+    limits: ServerLimits,
+    allow: AllowList,
+    key: Option<PublicKey>,
+    key_bits: usize,
+    extensions: bool,
+    stop: Stop,
+}
+
+impl<H: Handler> Builder<H> {
+    /// Listens here too, over TCP and UDP on the same port. With port 0 the system chooses one. `[::]` takes
+    /// IPv4 as well, unless an IPv4 address is bound with it. Without any address the server serves only what
+    /// is handed to it.
+    #[must_use]
+    pub fn bind(mut self, addr: SocketAddr) -> Self {
+        self.binds.push(addr);
+        self
+    }
+
+    /// What peers speak. By default each is told by its packets, and is taken for laxcus6 where they do not
+    /// tell.
+    #[must_use]
+    pub const fn dialect(mut self, dialect: DialectChoice) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// What the server takes at most.
+    #[must_use]
+    pub fn limits(mut self, limits: ServerLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// From whom connections and datagrams are taken; from others not a byte is answered. By default from
+    /// everyone.
+    #[must_use]
+    pub fn allow(mut self, list: AllowList) -> Self {
+        self.allow = list;
+        self
+    }
+
+    /// The key that laxcus6's clients are given. Without one the server makes one when it starts.
+    #[must_use]
+    pub fn public_key(mut self, key: PublicKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The modulus of the key that the server makes, in bits. By default [`PublicKey::DEFAULT_BITS`].
+    #[must_use]
+    pub const fn key_bits(mut self, bits: usize) -> Self {
+        self.key_bits = bits;
+        self
+    }
+
+    /// Whether our [extensions](crate::extension) are announced to those who announce theirs. By default they
+    /// are.
+    #[must_use]
+    pub const fn extensions(mut self, on: bool) -> Self {
+        self.extensions = on;
+        self
+    }
+
+    /// Who else may stop the server.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Starts the server.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be bound, over TCP or over UDP, and a key that cannot be made; nothing goes on
+    /// then.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O and time.
+    pub async fn start(self) -> Result<Server<H>, ServerError> {
+        let (key, bits) = (self.key, self.key_bits);
+        let key = match key {
+            Some(key) => key,
+            // It takes a while, and nothing else may wait for it.
+            None => tokio::task::spawn_blocking(move || PublicKey::generate(bits))
+                .await
+                .unwrap_or(Err(PublicKeyError::Primes))
+                .map_err(ServerError::Key)?,
+        };
+        let both = self.binds.iter().any(SocketAddr::is_ipv4);
+        let sockets: Vec<Twins> = self.binds.iter().map(|addr| bind(*addr, both)).collect::<Result<_, _>>()?;
+        let limits = &self.limits;
+        let admission = Admission::new(self.allow, limits.connections, limits.connections_per_source);
+        let shared = Shared::new(self.handler, self.dialect, self.limits, key, self.extensions);
+        let hub =
+            Arc::new(Hub { shared: Arc::new(shared), admission, stop: self.stop, end: watch::Sender::new(false) });
+        let mut addrs = Vec::new();
+        for Twins { listener, socket, addr } in sockets {
+            addrs.push(addr);
+            hub.spawn(accept(listener, Arc::clone(&hub)));
+            hub.serve_datagrams(socket, addr);
+        }
+        Ok(Server { hub, addrs })
+    }
+}
+
+impl<H: Handler> Server<H> {
+    /// Describes a server whose requests this handler answers.
+    #[must_use]
+    pub fn builder(handler: H) -> Builder<H> {
+        Builder {
+            handler,
+            binds: Vec::new(),
+            dialect: DialectChoice::Told { default: &fixp_codec::LAXCUS6 },
+            limits: ServerLimits::default(),
+            allow: AllowList::everyone(),
+            key: None,
+            key_bits: PublicKey::DEFAULT_BITS,
+            extensions: true,
+            stop: Stop::new(),
+        }
+    }
+
+    /// The first of its addresses, nothing where it has none.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.addrs.first().copied()
+    }
+
+    /// The addresses that it listens on, in the order in which they were bound.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        let shared = &self.hub.shared;
+        shared.counters.stats(&shared.budget)
+    }
+
+    /// The handle that stops it.
+    #[must_use]
+    pub fn stop(&self) -> Stop {
+        self.hub.stop.clone()
+    }
+
+    /// Serves a connection that somebody else has accepted.
+    ///
+    /// # Errors
+    ///
+    /// Why it was turned away, as one that the server accepts itself would be.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn serve_stream<S>(&self, stream: S, peer: SocketAddr, local: SocketAddr) -> Result<(), TurnedAway>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.hub.serve_stream(stream, peer, local)
+    }
+
+    /// Serves a socket for datagrams that somebody else has opened.
+    ///
+    /// # Errors
+    ///
+    /// Those of asking the socket for its address.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn serve_datagrams<S: Datagrams>(&self, socket: S) -> io::Result<()> {
+        let local = socket.local_addr()?;
+        self.hub.serve_datagrams(socket, local);
+        Ok(())
+    }
+
+    /// Stops, finishes what has begun, and at the deadline cuts what has not ended.
+    pub async fn shutdown(self, deadline: Duration) -> Report {
+        let before = self.stats();
+        let hub = &self.hub;
+        hub.stop.stop();
+        let late = tokio::time::timeout(deadline, hub.end.closed()).await.is_err();
+        hub.end.send_replace(true);
+        hub.end.closed().await;
+        let after = self.stats();
+        let sent = |stats: &ServerStats| stats.answers + stats.datagrams_sent;
+        Report { finished: sent(&after) - sent(&before), cut: after.cut - before.cut, late }
+    }
+}
+
+impl<H> Drop for Server<H> {
+    fn drop(&mut self) {
+        self.hub.stop.stop();
+        self.hub.end.send_replace(true);
+    }
+}
+
+impl<H> fmt::Debug for Server<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addrs", &self.addrs).finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Hub<H> {
+    /// Runs a task until it ends, or nothing may go on.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut end = self.end.subscribe();
+        tokio::spawn(async move {
+            let mut task = pin!(task);
+            let mut ended = pin!(end.wait_for(|end| *end));
+            poll_fn(|cx| {
+                if ended.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { task.as_mut().poll(cx) }
+            })
+            .await;
+        });
+    }
+
+    fn serve_stream<S>(&self, stream: S, peer: SocketAddr, local: SocketAddr) -> Result<(), TurnedAway>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (peer, local) = (canonical(peer), canonical(local));
+        let counters = &self.shared.counters;
+        let admitted = self.admission.admit(peer.ip()).inspect_err(|why| {
+            Counters::add(&counters.turned_away);
+            debug!(%peer, "a connection was turned away: {why}");
+        })?;
+        Counters::add(&counters.accepted);
+        Counters::add(&counters.open);
+        let open = Open { shared: Arc::clone(&self.shared), _admitted: admitted };
+        let stop = self.stop.0.subscribe();
+        let connection = drive::serve(stream, peer, local, Arc::clone(&self.shared), stop);
+        let task = async move {
+            let ended = connection.await;
+            open.shared.counters.cut.fetch_add(ended.cut as u64, Relaxed);
+        };
+        self.spawn(task.instrument(debug_span!("connection", %peer)));
+        Ok(())
+    }
+
+    fn serve_datagrams<S: Datagrams>(&self, socket: S, local: SocketAddr) {
+        let (shared, admission) = (Arc::clone(&self.shared), Arc::clone(&self.admission));
+        let stop = self.stop.0.subscribe();
+        let task = datagrams::serve(socket, local, shared, admission, stop);
+        self.spawn(task.instrument(debug_span!("datagrams", %local)));
+    }
+}
+
+/// A connection that counts as open.
+struct Open<H> {
+    shared: Arc<Shared<H>>,
+    _admitted: Admitted,
+}
+
+impl<H> Drop for Open<H> {
+    fn drop(&mut self) {
+        self.shared.counters.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// An IPv4 address that a socket for both families has mapped, as what it is.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
+        IpAddr::V6(_) => addr,
+    }
+}
+
+/// Accepts connections until the server stops.
+async fn accept<H: Handler>(listener: TcpListener, hub: Arc<Hub<H>>) {
+    let mut stop = hub.stop.0.subscribe();
+    let mut pause = ACCEPT_PAUSE.0;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                pause = ACCEPT_PAUSE.0;
+                serve_accepted(&hub, stream, peer);
+            }
+            // The connection is gone before it was there.
+            Err(error) if is_of_one_connection(&error) => debug!(%error, "a connection was not accepted"),
+            // No descriptors, no memory: spinning would not bring any.
+            Err(error) => {
+                warn!(%error, "nothing can be accepted for the moment");
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(ACCEPT_PAUSE.1),
+                }
+            }
+        }
+    }
+}
+
+fn serve_accepted<H: Handler>(hub: &Hub<H>, stream: TcpStream, peer: SocketAddr) {
+    let local = match stream.set_nodelay(true).and_then(|()| stream.local_addr()) {
+        Ok(local) => local,
+        Err(error) => {
+            debug!(%peer, %error, "a connection was lost at once");
+            return;
+        }
+    };
+    // It is turned away by being dropped, and has been counted.
+    let _ = hub.serve_stream(stream, peer, local);
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    )
+}
+
+/// TCP and UDP on one port.
+struct Twins {
+    listener: TcpListener,
+    socket: UdpSocket,
+    addr: SocketAddr,
+}
+
+fn bind(addr: SocketAddr, v6_only: bool) -> Result<Twins, ServerError> {
+    let mut tries = if addr.port() == 0 { TWIN_TRIES } else { 1 };
+    loop {
+        let failed = |transport| move |error| ServerError::Bind { addr, transport, error };
+        let listener = listen(addr, v6_only).map_err(failed(Transport::Tcp))?;
+        let addr = listener.local_addr().map_err(failed(Transport::Tcp))?;
+        tries -= 1;
+        match open(addr, v6_only) {
+            Ok(socket) => return Ok(Twins { listener, socket, addr }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            Err(error) => return Err(ServerError::Bind { addr, transport: Transport::Udp, error }),
+        }
+    }
+}
+
+fn listen(addr: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
+    let socket = socket(addr, socket2::Type::STREAM, v6_only)?;
+    // A server that starts again need not wait for the connections of its life before to be forgotten. On UDP
+    // the same word would let a second server take the first one's datagrams.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn open(addr: SocketAddr, v6_only: bool) -> io::Result<UdpSocket> {
+    let socket = socket(addr, socket2::Type::DGRAM, v6_only)?;
+    // Where the system gives less, it serves with less.
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    let _ = socket.set_send_buffer_size(UDP_BUFFER);
+    socket.bind(&addr.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+fn socket(addr: SocketAddr, ty: socket2::Type, v6_only: bool) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(addr), ty, None)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
