@@ -61,7 +61,7 @@ pub enum Cause {
     Decode(fixp_codec::Error),
     /// The peer sent an answer that nobody waits for, or a request; the connection has been closed.
     Unexpected,
-    /// The peer refused it without executing it.
+    /// The peer refused it.
     Refused(Refusal),
     /// An ordered channel was asked for, and the peer has none.
     NotOrdered,
@@ -121,6 +121,8 @@ impl fmt::Display for Refusal {
             Self::NotKept => f.write_str("it was executed before, and its answer is no longer kept"),
             Self::Overloaded => f.write_str("no room"),
             Self::Late => f.write_str("its time was over"),
+            Self::TooLarge => f.write_str("its entity is too large"),
+            Self::Unwritable => f.write_str("it was executed, and its answer cannot be written"),
             Self::Other(number) => write!(f, "reason {number}"),
         }
     }

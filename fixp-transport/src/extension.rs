@@ -78,6 +78,10 @@ impl Capabilities {
         Self(self.0 & other.0)
     }
 
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// The value that announces this in a request.
     #[must_use]
     pub fn in_request(self) -> Value {
@@ -108,7 +112,7 @@ impl Capabilities {
     }
 }
 
-/// Why a peer of ours refused a request without executing it (SPEC 10.6).
+/// Why a peer of ours refused a request (SPEC 10.6).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -122,11 +126,21 @@ pub enum Refusal {
     Overloaded,
     /// Its time was over before it began.
     Late,
+    /// Its entity is larger than such a request may have here.
+    TooLarge,
+    /// It was executed, and its answer cannot be written in the dialect.
+    Unwritable,
     /// Something that we do not know by number.
     Other(i16),
 }
 
 impl Refusal {
+    /// Whether the request has certainly not been executed.
+    #[must_use]
+    pub const fn is_unexecuted(self) -> bool {
+        matches!(self, Self::Gap | Self::Overloaded | Self::Late | Self::TooLarge)
+    }
+
     /// The number on the wire.
     #[must_use]
     pub const fn number(self) -> i16 {
@@ -136,6 +150,8 @@ impl Refusal {
             Self::NotKept => 3,
             Self::Overloaded => 4,
             Self::Late => 5,
+            Self::TooLarge => 6,
+            Self::Unwritable => 7,
             Self::Other(number) => number,
         }
     }
@@ -149,6 +165,8 @@ impl Refusal {
             3 => Self::NotKept,
             4 => Self::Overloaded,
             5 => Self::Late,
+            6 => Self::TooLarge,
+            7 => Self::Unwritable,
             number => Self::Other(number),
         }
     }

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::host::Transport;
+use crate::tables;
 
 /// Answers requests. Dropping the future that `handle` gives cancels the work: the caller has gone.
 pub trait Handler: Send + Sync + 'static {
@@ -166,9 +167,14 @@ impl Handler for Echo {
         if !packet.code.is_request() {
             return Reply::Silence;
         }
-        packet.code = crate::tables::okay(peer.dialect);
+        let habits = tables::of(peer.dialect);
+        packet.code = habits.okay;
         packet.version = fixp_codec::VERSION;
         packet.remove(peer.dialect.content_length_key());
+        if let Some(key) = habits.bind_ip {
+            // The sender's own address: the transport adds ours where it belongs.
+            packet.remove(key);
+        }
         Reply::Answer(Answer { body, ..packet.into() })
     }
 }

@@ -10,6 +10,7 @@
 //! as well on the links of a laboratory.
 
 pub mod body;
+pub mod channel;
 pub mod error;
 pub mod extension;
 pub mod handler;
@@ -23,6 +24,7 @@ pub mod tables;
 pub mod udp;
 
 pub use body::{Body, BodyError};
+pub use channel::{CallOptions, Channel, ChannelBuilder, ChannelStats, CutReport, Repeat};
 pub use error::{CallError, Cause, Fate};
 pub use handler::{Answer, Echo, Handler, Nobody, Peer, Reply, Request, handler_fn};
 pub use server::Server;

@@ -104,3 +104,43 @@ impl Default for ServerLimits {
         }
     }
 }
+
+/// What a channel holds at most.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChannelLimits {
+    /// Requests that wait to be sent or are under way, at most 16384. One more waits, or is refused.
+    pub requests: usize,
+    /// Bytes of those requests; also of one request. More go as a bulk transfer.
+    pub bytes: usize,
+    /// Bytes of the head of an answer.
+    pub head: usize,
+    /// Bytes of the entity of an answer, which is gathered.
+    pub entity: usize,
+    /// Bytes after which a batch is full.
+    pub batch: usize,
+}
+
+impl ChannelLimits {
+    /// Default of [`ChannelLimits::requests`]. Costs some 300 bytes each, beside the requests.
+    pub const REQUESTS: usize = 4096;
+    /// Default of [`ChannelLimits::bytes`], 16 MiB.
+    pub const BYTES: usize = 16 << 20;
+    /// Default of [`ChannelLimits::head`], 64 KiB: a thousand messages.
+    pub const HEAD: usize = 64 << 10;
+    /// Default of [`ChannelLimits::entity`], 16 MiB. Costs that much for one answer at a time.
+    pub const ENTITY: usize = 16 << 20;
+    /// Default of [`ChannelLimits::batch`], 64 KiB: what a socket takes at once.
+    pub const BATCH: usize = 64 << 10;
+}
+
+impl Default for ChannelLimits {
+    fn default() -> Self {
+        Self {
+            requests: Self::REQUESTS,
+            bytes: Self::BYTES,
+            head: Self::HEAD,
+            entity: Self::ENTITY,
+            batch: Self::BATCH,
+        }
+    }
+}

@@ -64,10 +64,6 @@ pub fn of(dialect: &Dialect) -> &'static Habits {
     }
 }
 
-pub(crate) fn okay(dialect: &Dialect) -> Code {
-    of(dialect).okay
-}
-
 /// lexst1, the older program.
 pub const LEXST1: Habits = Habits {
     okay: lexst1::answer::OKAY,

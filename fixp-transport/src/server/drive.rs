@@ -1,13 +1,33 @@
-//! Runs one TCP connection of a server.
+//! Runs one TCP connection of a server: the protocol of `connection.rs` on a stream, and the handlers of its
+//! requests, all in one task.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use fixp_codec::{Encoder, Packet};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::futures::OwnedNotified;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Sleep;
 
-use super::shared::Shared;
-use crate::handler::Handler;
+use super::connection::{Connection, Event, Fault, Incoming, Ordered, Ticket};
+use super::network;
+use super::ordered::Verdict;
+use super::shared::{Counters, Shared};
+use crate::body::pipe::{Feed, pipe};
+use crate::body::{Body, PIECE};
+use crate::extension::{self, Refusal};
+use crate::handler::{Answer, Handler, Peer, Reply, Request};
+use crate::host::Transport;
+use crate::scratch;
+use crate::tables;
 
 /// How a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,18 +36,708 @@ pub(crate) struct Ended {
     pub(crate) cut: usize,
 }
 
+/// Who waits for a request of an ordered channel.
+pub(crate) type Waiter = oneshot::Sender<Outcome>;
+
+/// What a request has come to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Reply(Reply),
+    Refused(Refusal),
+}
+
+/// After an answer is more to be written than this, no further piece of a body is taken in.
+const HIGH_WATER: usize = 256 << 10;
+/// How long the rest of a connection is read after its end has been said: a socket closed with bytes unread
+/// would take its last answer with it.
+const LINGER: Duration = Duration::from_secs(1);
+/// How many bytes of that rest are read.
+const LINGER_BYTES: usize = 256 << 10;
+/// After so much silence a connection gives its buffers back.
+const TRIM: Duration = Duration::from_secs(1);
+/// Rounds of reading and writing before other tasks have their turn.
+const ROUNDS: usize = 32;
+
 /// Serves a connection until it ends. Once `stop` is true nothing more is read, what runs is finished, and the
 /// connection is closed.
 pub(crate) async fn serve<S, H>(
-    _stream: S,
-    _peer: SocketAddr,
-    _local: SocketAddr,
-    _shared: Arc<Shared<H>>,
-    _stop: watch::Receiver<bool>,
+    stream: S,
+    peer: SocketAddr,
+    local: SocketAddr,
+    shared: Arc<Shared<H>>,
+    mut stop: watch::Receiver<bool>,
 ) -> Ended
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
 {
-    Ended { cut: 0 }
+    let handler = Arc::clone(&shared.handler);
+    let start = move |job| work(Arc::clone(&handler), job);
+    let mut driver = Driver::new(stream, peer, local, shared, start);
+    loop {
+        let stopping = driver.stopping;
+        tokio::select! {
+            biased;
+            ended = poll_fn(|cx| driver.poll(cx)) => return ended,
+            _ = stop.wait_for(|stop| *stop), if !stopping => driver.stopping = true,
+        }
+    }
+}
+
+/// What a request's future does.
+enum Job {
+    Handle(Request),
+    Wait(oneshot::Receiver<Outcome>),
+}
+
+async fn work<H: Handler>(handler: Arc<H>, job: Job) -> Outcome {
+    match job {
+        Job::Handle(request) => Outcome::Reply(handler.handle(request).await),
+        // The sender is dropped when the same request is waited for by somebody later.
+        Job::Wait(outcome) => outcome.await.unwrap_or(Outcome::Reply(Reply::Silence)),
+    }
+}
+
+/// A request being handled. Its box is used again for the next one.
+struct Running<F> {
+    ticket: Ticket,
+    work: Option<Pin<Box<F>>>,
+    waker: Option<Waker>,
+}
+
+impl<F: Future<Output = Outcome>> Future for Running<F> {
+    type Output = (Ticket, Option<(Outcome, Pin<Box<F>>)>);
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let Some(mut work) = this.work.take() else { return Poll::Ready((this.ticket, None)) };
+        if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
+            return Poll::Ready((this.ticket, Some((outcome, work))));
+        }
+        this.work = Some(work);
+        this.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Open,
+    /// Nothing more comes, or is taken: what runs is finished.
+    Draining,
+    /// Its last answer is in the outbox.
+    Closing,
+    /// Its end has been said; what still comes, of at most so many bytes, is dropped.
+    Lingering(Instant, usize),
+}
+
+struct Driver<S, H, M, F> {
+    stream: S,
+    peer: SocketAddr,
+    local: SocketAddr,
+    shared: Arc<Shared<H>>,
+    start: M,
+    connection: Connection,
+    stage: Stage,
+    stopping: bool,
+    running: FuturesUnordered<Running<F>>,
+    spare: Option<Pin<Box<F>>>,
+    /// A request without a serial is being handled: no further one is taken before its answer.
+    barrier: bool,
+    /// Input that had to wait.
+    rest: BytesMut,
+    /// Where the pieces of a large entity go.
+    upload: Option<Feed>,
+    /// The body of the answer that is being written, and the answers behind it.
+    download: Option<Body>,
+    ready: VecDeque<(Ticket, Answer)>,
+    /// The bytes of the requests that are not answered.
+    requests: usize,
+    /// The bytes counted in the server's budget.
+    charged: usize,
+    /// The room that a packet wants, and the news of freed room.
+    wanted: Option<(usize, Pin<Box<OwnedNotified>>)>,
+    active: Instant,
+    /// The last byte of an entity, or of an answer, that went on.
+    received: Instant,
+    written: Instant,
+    trimmed: bool,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S, H, M, F> Driver<S, H, M, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+    M: Fn(Job) -> F,
+    F: Future<Output = Outcome>,
+{
+    fn new(stream: S, peer: SocketAddr, local: SocketAddr, shared: Arc<Shared<H>>, start: M) -> Self {
+        let now = clock();
+        Self {
+            stream,
+            peer,
+            local,
+            connection: Connection::new(shared.dialect, &shared.limits, shared.extensions),
+            shared,
+            start,
+            stage: Stage::Open,
+            stopping: false,
+            running: FuturesUnordered::new(),
+            spare: None,
+            barrier: false,
+            rest: BytesMut::new(),
+            upload: None,
+            download: None,
+            ready: VecDeque::new(),
+            requests: 0,
+            charged: 0,
+            wanted: None,
+            active: now,
+            received: now,
+            written: now,
+            trimmed: true,
+            sleep: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let now = clock();
+        for _ in 0..ROUNDS {
+            match self.round(now, cx) {
+                Ok(true) => {
+                    self.active = now;
+                    self.trimmed = false;
+                }
+                Ok(false) => {
+                    self.settle();
+                    return self.wait(now, cx);
+                }
+                Err(ended) => {
+                    self.settle();
+                    return Poll::Ready(ended);
+                }
+            }
+        }
+        self.settle();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Does what can be done; tells whether anything could.
+    fn round(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let mut progress = false;
+        while let Poll::Ready(Some((ticket, done))) = self.running.poll_next_unpin(cx) {
+            progress = true;
+            if let Some((outcome, work)) = done {
+                self.spare = Some(work);
+                self.finish(ticket, outcome);
+            } else {
+                self.release(ticket);
+            }
+        }
+        progress |= self.pump(cx);
+        match self.connection.outbox().poll_write(&mut self.stream, cx) {
+            Poll::Ready(Ok(0)) => self.written = now,
+            Poll::Ready(Ok(_)) => {
+                progress = true;
+                self.written = now;
+            }
+            Poll::Ready(Err(_)) => return Err(self.lost()),
+            Poll::Pending => {}
+        }
+        if self.stopping && self.stage == Stage::Open && self.connection.between_packets() {
+            self.stage = Stage::Draining;
+        }
+        match self.stage {
+            Stage::Open => progress |= self.read(now, cx)?,
+            Stage::Draining | Stage::Closing => {
+                let idle = self.connection.outbox().is_empty() && self.download.is_none();
+                let waits = self.stage == Stage::Draining && !(self.running.is_empty() && self.ready.is_empty());
+                if idle && !waits {
+                    match Pin::new(&mut self.stream).poll_shutdown(cx) {
+                        Poll::Pending => {}
+                        Poll::Ready(Err(_)) => return Err(self.ended()),
+                        Poll::Ready(Ok(())) => {
+                            progress = true;
+                            self.stage = Stage::Lingering(now + LINGER, LINGER_BYTES);
+                        }
+                    }
+                }
+            }
+            Stage::Lingering(until, left) => {
+                let read = scratch::read(&mut self.stream, cx, |bytes| bytes.len());
+                match read {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(count)) if count > 0 && count < left => {
+                        progress = true;
+                        self.stage = Stage::Lingering(until, left - count);
+                    }
+                    Poll::Ready(_) => return Err(self.ended()),
+                }
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Takes input: what had to wait, then what the stream has.
+    fn read(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        // Even without input there may be something: the end of an entity, a packet that has got its room.
+        let mut rest = std::mem::take(&mut self.rest);
+        let mut input = &rest[..];
+        let events = self.take(now, &mut input, cx)?;
+        let taken = rest.len() - input.len();
+        rest.advance(taken);
+        self.rest = rest;
+        if events > 0 || taken > 0 || !self.rest.is_empty() || self.is_blocked(cx) {
+            return Ok(events > 0 || taken > 0);
+        }
+        if self.upload.as_ref().is_some_and(|feed| !feed.ignored()) && self.connection.large_left() >= PIECE as u64 {
+            return self.read_piece(now, cx);
+        }
+        // Everything is done with the bytes before the next poll, so all connections of a thread share one
+        // buffer, and an idle one has none.
+        let mut buffer = scratch::take();
+        let read = scratch::read_into(&mut self.stream, cx, &mut buffer);
+        let done = match read {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(_)) => Err(self.lost()),
+            Poll::Ready(Ok(0)) => self.end_of_input(),
+            Poll::Ready(Ok(_)) => {
+                self.received = now;
+                let mut input = &buffer[..];
+                let taken = self.take(now, &mut input, cx);
+                if !input.is_empty() {
+                    self.rest = BytesMut::from(input);
+                }
+                taken.map(|_| true)
+            }
+        };
+        scratch::put(buffer);
+        done
+    }
+
+    /// A large entity is read into buffers of its own, which its reader gets: nothing is copied.
+    fn read_piece(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let mut piece = BytesMut::with_capacity(PIECE).limit(PIECE);
+        match scratch::read_into(&mut self.stream, cx, &mut piece) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(_) | Ok(0)) => Err(self.lost()),
+            Poll::Ready(Ok(_)) => {
+                self.received = now;
+                let piece = piece.into_inner().freeze();
+                let mut input = &piece[..];
+                // All of it is of one entity: the connection only counts it.
+                if let (Some(Ok(Event::Piece(bytes))), Some(feed)) =
+                    (self.connection.next(now, &mut input), &self.upload)
+                {
+                    feed.put(piece.slice_ref(bytes));
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether no input can be taken now.
+    fn is_blocked(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some((bytes, freed)) = &mut self.wanted {
+            let bytes = *bytes;
+            if !self.shared.budget.take(bytes) {
+                if freed.as_mut().poll(cx).is_pending() {
+                    return true;
+                }
+                cx.waker().wake_by_ref();
+                *freed = Box::pin(Arc::clone(self.shared.budget.freed()).notified_owned());
+                return true;
+            }
+            self.granted(bytes);
+        }
+        if let Some(feed) = &self.upload {
+            return feed.poll_ready(cx).is_pending();
+        }
+        let limits = &self.shared.limits;
+        let unanswered = self.running.len() + self.ready.len();
+        let bytes = self.requests + self.connection.outbox().len();
+        !self.connection.in_entity()
+            && (self.barrier
+                || unanswered >= limits.requests_per_connection
+                || bytes > limits.bytes_per_connection)
+    }
+
+    fn granted(&mut self, bytes: usize) {
+        self.wanted = None;
+        self.charged += bytes;
+        self.requests += bytes;
+        self.connection.grant();
+    }
+
+    /// Takes packets from the front of the input, as long as more can be taken.
+    fn take(&mut self, now: Instant, input: &mut &[u8], cx: &mut Context<'_>) -> Result<usize, Ended> {
+        let mut events = 0;
+        while self.stage == Stage::Open && !self.is_blocked(cx) {
+            let Some(event) = self.connection.next(now, input) else { break };
+            events += 1;
+            match event {
+                Err(fault) => return Err(self.fault(fault)),
+                Ok(Event::Room(bytes)) => {
+                    if self.shared.budget.take(bytes) {
+                        self.granted(bytes);
+                    } else {
+                        let freed = Arc::clone(self.shared.budget.freed()).notified_owned();
+                        self.wanted = Some((bytes, Box::pin(freed)));
+                    }
+                }
+                Ok(Event::Request(incoming)) => self.begin(now, incoming, None, cx),
+                Ok(Event::Large(incoming, len)) => {
+                    let (feed, drain) = pipe();
+                    self.upload = Some(feed);
+                    self.begin(now, incoming, Some(Body::from_pipe(len, drain)), cx);
+                }
+                Ok(Event::Piece(bytes)) => {
+                    if let Some(feed) = &self.upload {
+                        feed.put(Bytes::copy_from_slice(bytes));
+                    }
+                }
+                Ok(Event::End) => self.upload = None,
+                Ok(Event::Cancel(serial)) => {
+                    let canceled = self.running.iter_mut().find(|running| running.ticket.serial == Some(serial));
+                    if let Some(running) = canceled {
+                        running.work = None;
+                        if let Some(waker) = running.waker.take() {
+                            waker.wake();
+                        }
+                    }
+                }
+            }
+        }
+        if matches!(self.stage, Stage::Closing) {
+            // Behind the end of the conversation nothing is answered.
+            *input = &[];
+        }
+        Ok(events)
+    }
+
+    /// A request has come: whoever serves it begins.
+    fn begin(&mut self, now: Instant, incoming: Incoming, body: Option<Body>, cx: &mut Context<'_>) {
+        Counters::add(&self.shared.counters.requests);
+        let Incoming { packet, ticket, ordered, deadline } = incoming;
+        self.barrier |= ticket.serial.is_none();
+        let dialect = self.connection.dialect();
+        let peer = Peer { addr: self.peer, local: self.local, transport: Transport::Tcp, dialect };
+        if packet.code == extension::PING {
+            let okay = Packet::new(tables::of(dialect).okay);
+            return self.finish(ticket, Outcome::Reply(okay.into()));
+        }
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return self.finish(ticket, Outcome::Refused(Refusal::Late));
+        }
+        if let Some(reply) = network::answer(&packet, &peer, &self.shared.key) {
+            return self.finish(ticket, Outcome::Reply(reply));
+        }
+        let request = Request { packet, body, peer, deadline: deadline.map(Into::into) };
+        let Some(place) = ordered else { return self.run(ticket, Job::Handle(request), cx) };
+        if request.body.is_some() {
+            return self.finish(ticket, Outcome::Refused(Refusal::TooLarge));
+        }
+        let (waiter, outcome) = oneshot::channel();
+        let mut channels = self.shared.ordered.lock().unwrap_or_else(PoisonError::into_inner);
+        let (verdict, _) = channels.submit(now, place, request, waiter);
+        drop(channels);
+        match verdict {
+            Verdict::Refused(refusal) => self.finish(ticket, Outcome::Refused(refusal)),
+            Verdict::Kept(answer) => {
+                self.finish(ticket, Outcome::Reply(answer.map_or(Reply::Silence, Reply::from)));
+            }
+            Verdict::Wait => self.run(ticket, Job::Wait(outcome), cx),
+            Verdict::Run(request) => {
+                // It runs to its end whatever becomes of this connection: its answer is kept.
+                tokio::spawn(run_ordered(Arc::clone(&self.shared), place, request));
+                self.run(ticket, Job::Wait(outcome), cx);
+            }
+        }
+    }
+
+    fn run(&mut self, ticket: Ticket, job: Job, cx: &mut Context<'_>) {
+        let future = (self.start)(job);
+        let mut work = match self.spare.take() {
+            Some(mut spare) => {
+                spare.set(future);
+                spare
+            }
+            None => Box::pin(future),
+        };
+        // Most answers are there at once: they cost no place among the running.
+        match work.as_mut().poll(cx) {
+            Poll::Ready(outcome) => {
+                self.spare = Some(work);
+                self.finish(ticket, outcome);
+            }
+            Poll::Pending => self.running.push(Running { ticket, work: Some(work), waker: None }),
+        }
+    }
+
+    /// A request has been dealt with.
+    fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
+        let answer = match outcome {
+            Outcome::Reply(Reply::Silence) => return self.release(ticket),
+            Outcome::Reply(Reply::Answer(answer)) => answer,
+            Outcome::Reply(Reply::Unserved) => {
+                let mut answer = network::unserved(self.connection.dialect(), Transport::Tcp);
+                // To a peer of ours other requests may be under way.
+                answer.close &= !self.connection.is_own();
+                answer
+            }
+            Outcome::Refused(refusal) => self.connection.refused(refusal),
+        };
+        if self.download.is_some() || !self.ready.is_empty() {
+            self.ready.push_back((ticket, answer));
+        } else {
+            self.write(ticket, answer);
+        }
+    }
+
+    fn write(&mut self, ticket: Ticket, mut answer: Answer) {
+        if self.connection.answer(ticket, &mut answer).is_err() {
+            // The caller is told, rather than left to wait.
+            tracing::warn!(peer = %self.peer, code = %answer.packet.code, "an answer cannot be written");
+            answer = self.connection.refused(Refusal::Unwritable);
+            if self.connection.answer(ticket, &mut answer).is_err() {
+                self.stage = Stage::Closing;
+            }
+        }
+        Counters::add(&self.shared.counters.answers);
+        self.download = answer.body.take();
+        if answer.close {
+            self.stage = Stage::Closing;
+        }
+        self.release(ticket);
+    }
+
+    /// A request no longer counts.
+    fn release(&mut self, ticket: Ticket) {
+        self.requests = self.requests.saturating_sub(ticket.cost);
+        if ticket.serial.is_none() {
+            self.barrier = false;
+        }
+    }
+
+    /// Moves the body of an answer on, and the answers behind it.
+    fn pump(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        loop {
+            while let Some(body) = &mut self.download {
+                if self.connection.outbox().len() >= HIGH_WATER {
+                    return progress;
+                }
+                match body.poll_chunk(cx) {
+                    Poll::Pending => return progress,
+                    Poll::Ready(Some(Ok(piece))) => {
+                        progress = true;
+                        self.connection.outbox().push(piece);
+                    }
+                    Poll::Ready(None) => self.download = None,
+                    Poll::Ready(Some(Err(error))) => {
+                        // The head has said how long it is: there is no other way to tell the peer.
+                        tracing::warn!(peer = %self.peer, %error, "the body of an answer broke off");
+                        self.download = None;
+                        self.ready.clear();
+                        self.stage = Stage::Closing;
+                    }
+                }
+            }
+            let Some((ticket, answer)) = self.ready.pop_front() else { return progress };
+            progress = true;
+            self.write(ticket, answer);
+        }
+    }
+
+    /// Counts in the server's budget what is held now.
+    fn settle(&mut self) {
+        let held = self.requests + self.connection.outbox().len();
+        if held > self.charged {
+            self.shared.budget.force(held - self.charged);
+        } else {
+            self.shared.budget.give(self.charged - held);
+        }
+        self.charged = held;
+    }
+
+    /// Nothing can be done now: what time would change it, and whether it has come.
+    fn wait(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Ended> {
+        let limits = &self.shared.limits;
+        let busy = !self.running.is_empty() || self.download.is_some() || self.barrier;
+        let mut deadline: Option<Instant> = None;
+        let mut sooner = |at: Instant| deadline = Some(deadline.map_or(at, |then| then.min(at)));
+        match self.stage {
+            Stage::Lingering(until, _) => sooner(until),
+            _ => {
+                if !self.connection.outbox().is_empty() {
+                    sooner(self.written + limits.write_time);
+                } else if let Some(since) = self.connection.head_since() {
+                    sooner(since + limits.head_time);
+                } else if self.connection.in_entity() {
+                    // Where the handler does not read, the peer is not to blame.
+                    if self.upload.as_ref().is_none_or(|feed| feed.poll_ready(cx).is_ready()) {
+                        sooner(self.received + limits.entity_time);
+                    }
+                } else if !busy {
+                    sooner(self.active + limits.idle_time);
+                }
+            }
+        }
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            if !matches!(self.stage, Stage::Lingering(..)) {
+                Counters::add(&self.shared.counters.timed_out);
+                tracing::debug!(peer = %self.peer, "a connection was too slow, or idle");
+            }
+            return Poll::Ready(self.ended());
+        }
+        if !self.trimmed {
+            if self.active + TRIM <= now {
+                self.trimmed = true;
+                self.trim();
+            } else {
+                deadline = Some(deadline.map_or(self.active + TRIM, |then| then.min(self.active + TRIM)));
+            }
+        }
+        if let Some(deadline) = deadline {
+            self.arm(deadline, cx);
+        }
+        Poll::Pending
+    }
+
+    /// Sees to it that the task is polled at this time, or some time before.
+    fn arm(&mut self, at: Instant, cx: &mut Context<'_>) {
+        let at = tokio::time::Instant::from_std(at);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        // A timer that is early costs a look; one set anew for every packet would cost more.
+        if sleep.deadline() > at || sleep.is_elapsed() {
+            sleep.as_mut().reset(at);
+        }
+        if sleep.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Gives buffers back.
+    fn trim(&mut self) {
+        self.connection.outbox().shrink();
+        self.spare = None;
+        self.ready = VecDeque::new();
+        self.rest = BytesMut::from(&self.rest[..]);
+    }
+
+    fn end_of_input(&mut self) -> Result<bool, Ended> {
+        if !self.connection.between_packets() {
+            return Err(self.lost());
+        }
+        self.stage = Stage::Draining;
+        Ok(true)
+    }
+
+    fn fault(&mut self, fault: Fault) -> Ended {
+        Counters::add(&self.shared.counters.malformed);
+        match fault {
+            Fault::Malformed(error) => tracing::debug!(peer = %self.peer, %error, "a packet cannot be read"),
+            Fault::TooLarge(len) => tracing::debug!(peer = %self.peer, len, "an entity is too large"),
+            Fault::Extension => tracing::debug!(peer = %self.peer, "an extension is out of place"),
+        }
+        self.ended()
+    }
+
+    fn lost(&mut self) -> Ended {
+        Counters::add(&self.shared.counters.lost);
+        self.ended()
+    }
+
+    fn ended(&mut self) -> Ended {
+        let unwritten = !self.connection.outbox().is_empty() || self.download.is_some();
+        Ended { cut: self.running.len() + self.ready.len() + usize::from(unwritten) }
+    }
+}
+
+impl<S, H, M, F> Drop for Driver<S, H, M, F> {
+    fn drop(&mut self) {
+        self.shared.budget.give(self.charged);
+    }
+}
+
+/// Executes a request of an ordered channel, and those behind it.
+async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, request: Request) {
+    let mut next = Some(request);
+    while let Some(request) = next {
+        let dialect = request.peer.dialect;
+        let limit = shared.limits.ordered_bytes;
+        let mut ended = End { shared: &shared, place, answer: None, bytes: 0, next: None, done: false };
+        let reply = shared.handler.handle(request).await;
+        ended.answer = match reply {
+            Reply::Silence => None,
+            Reply::Unserved => Some(network::unserved(dialect, Transport::Tcp).packet),
+            Reply::Answer(Answer { mut packet, body, .. }) => match body {
+                None => Some(packet),
+                // It is kept, so it is gathered.
+                Some(body) => match body.collect(limit).await {
+                    Ok(entity) => {
+                        packet.entity = entity;
+                        Some(packet)
+                    }
+                    Err(_) => Some(
+                        Packet::new(tables::of(dialect).refuse)
+                            .with(extension::key::REFUSAL, Refusal::NotKept.number()),
+                    ),
+                },
+            },
+        };
+        if let Some(packet) = &ended.answer {
+            ended.bytes = Encoder::new(dialect).packet_len(packet).unwrap_or(0);
+        }
+        next = ended.end();
+    }
+}
+
+/// Says that a request of an ordered channel has ended, even if its handler panics: those behind it go on.
+struct End<'s, H: Handler> {
+    shared: &'s Arc<Shared<H>>,
+    place: Ordered,
+    answer: Option<Packet>,
+    bytes: usize,
+    next: Option<Request>,
+    done: bool,
+}
+
+impl<H: Handler> End<'_, H> {
+    fn end(mut self) -> Option<Request> {
+        self.finish();
+        self.next.take()
+    }
+
+    fn finish(&mut self) {
+        self.done = true;
+        let mut channels = self.shared.ordered.lock().unwrap_or_else(PoisonError::into_inner);
+        let finished = channels.finished(clock(), self.place.channel, self.answer.as_ref(), self.bytes);
+        drop(channels);
+        if let Some(waiter) = finished.waiter {
+            let reply = self.answer.take().map_or(Reply::Silence, Reply::from);
+            // Whoever has gone asks again.
+            let _ = waiter.send(Outcome::Reply(reply));
+        }
+        self.next = finished.next;
+    }
+}
+
+impl<H: Handler> Drop for End<'_, H> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.finish();
+            if let Some(next) = self.next.take() {
+                tokio::spawn(run_ordered(Arc::clone(self.shared), self.place, next));
+            }
+        }
+    }
+}
+
+/// The clock of tokio, which tests may stop.
+fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

@@ -1,12 +1,16 @@
 //! What all connections and datagrams of a server share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use fixp_codec::Dialect;
+use tokio::sync::Notify;
 
+use super::drive;
+use super::ordered::OrderedChannels;
+use super::public_key::PublicKey;
+use crate::handler::Request;
 use crate::limits::ServerLimits;
-use crate::server::public_key::PublicKey;
 
 /// Which dialect a peer speaks.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +35,28 @@ pub(crate) struct Shared<H> {
     pub(crate) extensions: bool,
     pub(crate) budget: Budget,
     pub(crate) counters: Counters,
+    pub(crate) ordered: Mutex<OrderedChannels<drive::Waiter, Request>>,
+}
+
+impl<H> Shared<H> {
+    pub(crate) fn new(
+        handler: H,
+        dialect: DialectChoice,
+        limits: ServerLimits,
+        key: PublicKey,
+        extensions: bool,
+    ) -> Self {
+        Self {
+            handler: Arc::new(handler),
+            dialect,
+            budget: Budget::new(limits.bytes),
+            ordered: Mutex::new(OrderedChannels::new(&limits)),
+            limits,
+            key,
+            extensions,
+            counters: Counters::default(),
+        }
+    }
 }
 
 /// The bytes of requests and answers in flight in the whole server.
@@ -38,12 +64,12 @@ pub(crate) struct Shared<H> {
 pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
-    freed: tokio::sync::Notify,
+    freed: Arc<Notify>,
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, used: AtomicUsize::new(0), freed: tokio::sync::Notify::new() }
+        Self { limit, used: AtomicUsize::new(0), freed: Arc::new(Notify::new()) }
     }
 
     /// Takes bytes, if there is room for them or nothing else is in flight.
@@ -53,6 +79,11 @@ impl Budget {
                 (used == 0 || used.saturating_add(bytes) <= self.limit).then(|| used.saturating_add(bytes))
             })
             .is_ok()
+    }
+
+    /// Takes bytes, whether there is room or not: what is there already has to be counted.
+    pub(crate) fn force(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Relaxed);
     }
 
     /// Gives bytes back.
@@ -67,7 +98,7 @@ impl Budget {
     }
 
     /// Told when bytes have been given back.
-    pub(crate) const fn freed(&self) -> &tokio::sync::Notify {
+    pub(crate) const fn freed(&self) -> &Arc<Notify> {
         &self.freed
     }
 
@@ -125,6 +156,11 @@ counters! {
     datagrams_dropped,
     /// Datagrams that went.
     datagrams_sent,
+    /// Answers that did not go as datagrams: too large for one, no room to wait, or refused by the system.
+    datagrams_unsent,
+    /// Requests that were being handled, or whose answers were not wholly sent, when their connection, or the
+    /// server, ended.
+    cut,
 }
 
 impl Counters {

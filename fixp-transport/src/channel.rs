@@ -1,0 +1,508 @@
+//! One socket per peer, kept open and used for all requests to it.
+//!
+//! ```
+//! use fixp_codec::{LAXCUS6, Packet, laxcus6::{answer, notify}};
+//! use fixp_transport::{Channel, Echo, Server};
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//!
+//! let server = Server::builder(Echo).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+//!
+//! let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+//! let log = Packet::new(notify::FLUSH_LOG).with_entity("it works");
+//! let echo = channel.call(log).await.unwrap();
+//! assert_eq!((echo.code, &echo.entity[..]), (answer::OKAY, &b"it works"[..]));
+//! channel.close().await;
+//! # });
+//! ```
+
+mod backoff;
+mod drive;
+mod ledger;
+mod session;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use fixp_codec::{Dialect, Encoder, Packet};
+use futures_util::task::AtomicWaker;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tokio::time::{Instant, timeout_at};
+
+pub use ledger::{CutReport, Repeat};
+
+use crate::error::{CallError, Cause};
+use crate::limits::ChannelLimits;
+use crate::socket::{Connect, TcpConnector};
+use crate::tables;
+use ledger::{Key, Ledger, MAX_REQUESTS, Submission};
+
+/// A channel to one peer. Clones share it; when the last one goes, it says EXIT and ends.
+///
+/// All requests go over one connection, which is made when it is needed and made anew when it is lost. To a
+/// peer of ours many are under way at once and a slow answer holds back no other; to another peer they go one
+/// at a time, unless [`ChannelBuilder::depth`] says more, and a time-out closes the connection, since the late
+/// answer would go to the wrong caller.
+#[derive(Clone)]
+pub struct Channel {
+    inner: Arc<Inner>,
+    _open: Arc<OpenHandle>,
+}
+
+/// How a channel behaves.
+#[derive(Clone)]
+pub struct ChannelBuilder {
+    config: Config,
+}
+
+#[derive(Clone)]
+struct Config {
+    dialect: &'static Dialect,
+    extensions: bool,
+    ordered: bool,
+    depth: usize,
+    timeout: Duration,
+    connect_time: Duration,
+    batch_delay: Duration,
+    heartbeat: Option<Duration>,
+    heartbeat_time: Duration,
+    backoff: (Duration, Duration),
+    limits: ChannelLimits,
+    seed: Option<u64>,
+    on_cut: Option<Arc<dyn Fn(&CutReport) + Send + Sync>>,
+}
+
+/// How one request behaves.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct CallOptions {
+    /// How long its caller waits, from the call to the answer; the channel's time unless it is given.
+    pub timeout: Option<Duration>,
+    /// Whether it may be sent twice.
+    pub repeat: Repeat,
+}
+
+/// What a channel has done so far, and what it is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ChannelStats {
+    /// Requests taken.
+    pub requests: u64,
+    /// Requests answered.
+    pub answered: u64,
+    /// Answers that came after their request was given up.
+    pub late: u64,
+    /// Heartbeats sent.
+    pub heartbeats: u64,
+    /// Connections made.
+    pub connections: u64,
+    /// Connections lost.
+    pub cuts: u64,
+    /// Attempts to connect that failed.
+    pub failures: u64,
+    /// Writes to the socket: with [`ChannelStats::requests`] it tells how well requests are batched.
+    pub writes: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Requests that are under way now.
+    pub in_flight: u64,
+    /// Requests that wait to be sent now.
+    pub queued: u64,
+}
+
+/// How the connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Status {
+    Down,
+    Failed(Cause),
+    Open,
+    Closed,
+}
+
+struct Inner {
+    state: Mutex<State>,
+    driver: AtomicWaker,
+    count: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    ids: AtomicU64,
+    status: watch::Sender<Status>,
+    config: Config,
+}
+
+struct State {
+    ledger: Ledger<Option<Permit>>,
+    stats: ChannelStats,
+    /// Since when the oldest request waits to be sent.
+    queued_since: Option<std::time::Instant>,
+    /// When the channel is to be closed, at the latest.
+    closing: Option<Instant>,
+    closed: bool,
+}
+
+type Permit = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl ChannelBuilder {
+    /// Whether our extensions are announced; they are unless this says no.
+    #[must_use]
+    pub const fn extensions(mut self, extensions: bool) -> Self {
+        self.config.extensions = extensions;
+        self
+    }
+
+    /// An ordered channel: requests are executed one after the other, in the order of the calls, each exactly
+    /// once, over one connection after another if need be. The peer must be one of ours, else every request
+    /// fails with [`Cause::NotOrdered`].
+    #[must_use]
+    pub const fn ordered(mut self) -> Self {
+        self.config.ordered = true;
+        self
+    }
+
+    /// How many requests are under way to a peer of another make, 1 unless this says more. Both recorded
+    /// programs take any number and answer in order.
+    #[must_use]
+    pub const fn depth(mut self, depth: usize) -> Self {
+        self.config.depth = if depth == 0 { 1 } else { depth };
+        self
+    }
+
+    /// How long a caller waits, 30 s unless this or [`CallOptions`] says otherwise.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.config.timeout = timeout;
+        self
+    }
+
+    /// How long making a connection may take, with its greeting; 10 s.
+    #[must_use]
+    pub const fn connect_time(mut self, time: Duration) -> Self {
+        self.config.connect_time = time;
+        self
+    }
+
+    /// How long a request may wait for company while others are under way; 0: whatever is there when the
+    /// socket is free goes together. On an idle socket nothing ever waits.
+    #[must_use]
+    pub const fn batch_delay(mut self, delay: Duration) -> Self {
+        self.config.batch_delay = delay;
+        self
+    }
+
+    /// After how much silence an idle connection is tried (30 s; nothing for never), and how long the answer
+    /// may take (10 s). A peer of ours is asked by our own PING, laxcus6 by TEST; lexst1 has no request for
+    /// it, and TCP's keep-alive does it.
+    #[must_use]
+    pub const fn heartbeat(mut self, after: Option<Duration>, time: Duration) -> Self {
+        self.config.heartbeat = after;
+        self.config.heartbeat_time = time;
+        self
+    }
+
+    /// The first and the longest pause between attempts to connect, 100 ms and 10 s; it doubles, and each is
+    /// shortened by chance to between a half and all of it, so that a thousand clients do not come at once.
+    #[must_use]
+    pub const fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.config.backoff = (first, longest);
+        self
+    }
+
+    /// What the channel holds at most.
+    #[must_use]
+    pub const fn limits(mut self, limits: ChannelLimits) -> Self {
+        self.config.limits = limits;
+        self
+    }
+
+    /// The seed of the channel's chances, for tests that are to run the same again.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.config.seed = Some(seed);
+        self
+    }
+
+    /// Called each time a connection is lost, with what is known of its requests.
+    #[must_use]
+    pub fn on_cut(mut self, report: impl Fn(&CutReport) + Send + Sync + 'static) -> Self {
+        self.config.on_cut = Some(Arc::new(report));
+        self
+    }
+
+    /// A channel that has connected over TCP.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection.
+    pub async fn connect(self, peer: SocketAddr) -> Result<Channel, CallError> {
+        let connector = match (self.config.heartbeat, tables::of(self.config.dialect).test) {
+            (Some(after), None) => TcpConnector::new(peer).with_keep_alive(after),
+            _ => TcpConnector::new(peer),
+        };
+        let channel = self.open(connector);
+        channel.ready().await?;
+        Ok(channel)
+    }
+
+    /// A channel that connects when it is needed. Must be called where a tokio runtime is.
+    pub fn open(self, connector: impl Connect) -> Channel {
+        let mut config = self.config;
+        config.limits.requests = config.limits.requests.clamp(1, MAX_REQUESTS / 4);
+        let seed = config.seed.unwrap_or_else(rand::random);
+        let (status, _) = watch::channel(Status::Down);
+        let inner = Arc::new(Inner {
+            state: Mutex::new(State {
+                ledger: Ledger::new(drive::number(seed)),
+                stats: ChannelStats::default(),
+                queued_since: None,
+                closing: None,
+                closed: false,
+            }),
+            driver: AtomicWaker::new(),
+            count: Arc::new(Semaphore::new(config.limits.requests)),
+            bytes: Arc::new(Semaphore::new(config.limits.bytes.min(Semaphore::MAX_PERMITS))),
+            ids: AtomicU64::new(1),
+            status,
+            config,
+        });
+        tokio::spawn(drive::run(Arc::clone(&inner), connector, seed));
+        Channel { _open: Arc::new(OpenHandle(Arc::clone(&inner))), inner }
+    }
+}
+
+impl Channel {
+    /// The settings of a channel in this dialect.
+    #[must_use]
+    pub fn builder(dialect: &'static Dialect) -> ChannelBuilder {
+        ChannelBuilder {
+            config: Config {
+                dialect,
+                extensions: true,
+                ordered: false,
+                depth: 1,
+                timeout: Duration::from_secs(30),
+                connect_time: Duration::from_secs(10),
+                batch_delay: Duration::ZERO,
+                heartbeat: Some(Duration::from_secs(30)),
+                heartbeat_time: Duration::from_secs(10),
+                backoff: (Duration::from_millis(100), Duration::from_secs(10)),
+                limits: ChannelLimits::default(),
+                seed: None,
+                on_cut: None,
+            },
+        }
+    }
+
+    /// Sends a request and waits for its answer, and before that, if the channel is full, for room in it.
+    /// Dropping the future cancels the request.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer, and whether the request may have been executed.
+    pub async fn call(&self, packet: Packet) -> Result<Packet, CallError> {
+        self.call_with(packet, CallOptions::default()).await
+    }
+
+    /// As [`Channel::call`], with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Channel::call`].
+    pub async fn call_with(&self, packet: Packet, options: CallOptions) -> Result<Packet, CallError> {
+        let deadline = Instant::now() + options.timeout.unwrap_or(self.inner.config.timeout);
+        let size = self.size(&packet)?;
+        let permit = match self.try_room(size) {
+            Ok(permit) => permit,
+            Err(Cause::Full) => match timeout_at(deadline, self.room(size)).await {
+                Ok(permit) => permit?,
+                Err(_) => return Err(CallError::not_sent(Cause::Timeout)),
+            },
+            Err(cause) => return Err(CallError::not_sent(cause)),
+        };
+        self.place(packet, size, deadline, options.repeat, permit)?.await
+    }
+
+    /// Sends a request if there is room for it now; the future then waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Full`] at once when there is no room.
+    pub fn try_call(
+        &self,
+        packet: Packet,
+        options: CallOptions,
+    ) -> Result<impl Future<Output = Result<Packet, CallError>> + Send + use<>, CallError> {
+        let deadline = Instant::now() + options.timeout.unwrap_or(self.inner.config.timeout);
+        let size = self.size(&packet)?;
+        let permit = self.try_room(size).map_err(CallError::not_sent)?;
+        self.place(packet, size, deadline, options.repeat, permit)
+    }
+
+    /// Waits until the channel is connected.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not, as soon as an attempt has failed.
+    pub async fn ready(&self) -> Result<(), CallError> {
+        let mut status = self.inner.status.subscribe();
+        self.inner.driver.wake();
+        let found = status.wait_for(|status| !matches!(status, Status::Down)).await.map(|status| *status);
+        match found {
+            Ok(Status::Open) => Ok(()),
+            Ok(Status::Failed(cause)) => Err(CallError::not_sent(cause)),
+            _ => Err(CallError::not_sent(Cause::Closed)),
+        }
+    }
+
+    /// What it has done, and is doing.
+    #[must_use]
+    pub fn stats(&self) -> ChannelStats {
+        let state = self.inner.lock();
+        ChannelStats {
+            in_flight: state.ledger.in_flight() as u64,
+            queued: state.ledger.queued() as u64,
+            ..state.stats
+        }
+    }
+
+    /// Ends the channel in order: what is under way is waited for, within the channel's time, EXIT is said,
+    /// and the connection closed. Further calls, of clones too, are refused.
+    pub async fn close(self) {
+        self.inner.begin_to_close();
+        let mut status = self.inner.status.subscribe();
+        // The sender lives as long as the channel does.
+        let _ = status.wait_for(|status| *status == Status::Closed).await;
+    }
+
+    fn size(&self, packet: &Packet) -> Result<usize, CallError> {
+        let encoder = Encoder::new(crate::extension::own(self.inner.config.dialect));
+        let size = encoder.packet_len(packet).map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
+        let limit = self.inner.config.limits.bytes;
+        if size > limit {
+            return Err(CallError::not_sent(Cause::TooLarge { size, limit }));
+        }
+        Ok(size)
+    }
+
+    fn try_room(&self, size: usize) -> Result<Permit, Cause> {
+        let full = |error| match error {
+            TryAcquireError::NoPermits => Cause::Full,
+            TryAcquireError::Closed => Cause::Closed,
+        };
+        let count = Arc::clone(&self.inner.count).try_acquire_owned().map_err(full)?;
+        let bytes = Arc::clone(&self.inner.bytes).try_acquire_many_owned(permits(size)).map_err(full)?;
+        Ok((count, bytes))
+    }
+
+    async fn room(&self, size: usize) -> Result<Permit, CallError> {
+        let closed = |_| CallError::not_sent(Cause::Closed);
+        let count = Arc::clone(&self.inner.count).acquire_owned().await.map_err(closed)?;
+        let bytes = Arc::clone(&self.inner.bytes).acquire_many_owned(permits(size)).await.map_err(closed)?;
+        Ok((count, bytes))
+    }
+
+    fn place(
+        &self,
+        packet: Packet,
+        size: usize,
+        deadline: Instant,
+        repeat: Repeat,
+        permit: Permit,
+    ) -> Result<Placed, CallError> {
+        let id = self.inner.ids.fetch_add(1, Relaxed);
+        let mut state = self.inner.lock();
+        if state.closed || state.closing.is_some() {
+            return Err(CallError::not_sent(Cause::Closed));
+        }
+        state.stats.requests += 1;
+        if !self.inner.config.batch_delay.is_zero() && state.queued_since.is_none() {
+            state.queued_since = Some(Instant::now().into_std());
+        }
+        let deadline = deadline.into_std();
+        let permit = Some(permit);
+        let submission = Submission { id, packet, size, deadline, repeat, permit, internal: false };
+        let key = state.ledger.submit(submission).ok_or(CallError::not_sent(Cause::Full))?;
+        drop(state);
+        self.inner.driver.wake();
+        Ok(Placed { inner: Arc::clone(&self.inner), key: Some(key) })
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+fn permits(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// A request in the ledger. Dropping it cancels the request.
+struct Placed {
+    inner: Arc<Inner>,
+    key: Option<Key>,
+}
+
+impl Future for Placed {
+    type Output = Result<Packet, CallError>;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let Some(key) = self.key else { return Poll::Ready(Err(CallError::not_sent(Cause::Closed))) };
+        let outcome = self.inner.lock().ledger.poll(key, cx.waker());
+        match outcome {
+            Some(outcome) => {
+                self.key = None;
+                Poll::Ready(outcome)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            let mut state = self.inner.lock();
+            state.ledger.cancel(key);
+            let tell = !state.ledger.canceled.is_empty();
+            drop(state);
+            if tell {
+                self.inner.driver.wake();
+            }
+        }
+    }
+}
+
+/// The last one to go ends the channel.
+struct OpenHandle(Arc<Inner>);
+
+impl Drop for OpenHandle {
+    fn drop(&mut self) {
+        self.0.begin_to_close();
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin_to_close(&self) {
+        let mut state = self.lock();
+        if state.closing.is_none() {
+            state.closing = Some(Instant::now() + self.config.timeout);
+        }
+        drop(state);
+        self.count.close();
+        self.driver.wake();
+    }
+
+    /// Wakes those whose requests have ended, without the lock.
+    fn wake(&self, wakers: &mut Vec<Waker>) {
+        for waker in wakers.drain(..) {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The protocol of one connection at the client, without socket and clock: what is said first, requests
+//! out, answers in.
+
+use bytes::BytesMut;
+use fixp_codec::{
+    Code, Decoder, Dialect, Encoder, Error, Limits, Message, Packet, Source, StreamDecoder, ValueRef, laxcus6,
+};
+
+use super::ledger::Tag;
+use crate::error::Cause;
+use crate::extension::{self, Capabilities, Refusal, key};
+use crate::outbox::Outbox;
+use crate::tables;
+
+/// What a session does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) dialect: &'static Dialect,
+    /// Whether our extensions are announced.
+    pub(crate) extensions: bool,
+    /// Whether the announcement must come before the first request.
+    pub(crate) announce_first: bool,
+    /// Bytes of the head of an answer.
+    pub(crate) head: usize,
+    /// Bytes of the entity of an answer.
+    pub(crate) entity: usize,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    terms: Terms,
+    decoder: StreamDecoder<'static>,
+    stage: Stage,
+    partner: Partner,
+    packet: Option<Packet>,
+    gathered: BytesMut,
+    /// The bytes put into the outbox since the connection was made.
+    pub(crate) enqueued: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// The answer to the greeting has not come.
+    Greeting,
+    Open,
+}
+
+/// What is known of the peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Partner {
+    /// Nothing has come from it yet.
+    Unknown,
+    /// It has announced nothing.
+    Other,
+    Ours(Capabilities),
+}
+
+/// What has come.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The greeting is answered: requests may go.
+    Open,
+    /// An answer, what it repeats, and why it is a refusal, if it is one of ours.
+    Answer { serial: Option<i64>, refusal: Option<Refusal>, packet: Packet },
+}
+
+impl Session {
+    /// A session whose greeting, if it has one, is in the outbox.
+    pub(crate) fn new(terms: Terms, outbox: &mut Outbox) -> Self {
+        // Lengths are the session's own business; see `read`.
+        let limits = Limits { head: terms.head, entity: terms.entity, ..Limits::default() };
+        let decoder = Decoder::new(extension::own(terms.dialect)).with_limits(limits).stream();
+        let habits = tables::of(terms.dialect);
+        let mut session = Self {
+            terms,
+            decoder,
+            stage: Stage::Open,
+            partner: if terms.extensions { Partner::Unknown } else { Partner::Other },
+            packet: None,
+            gathered: BytesMut::new(),
+            enqueued: 0,
+        };
+        let greeting = if habits.asks_security {
+            Some(Packet::new(laxcus6::notify::SECURE_QUERY))
+        } else if terms.announce_first && terms.extensions {
+            // An answer that nobody asked for: a peer of another make drops it without a word, one of ours
+            // answers it with its own (SPEC 10.2).
+            Some(Packet::new(habits.okay))
+        } else {
+            None
+        };
+        if let Some(mut greeting) = greeting {
+            session.stage = Stage::Greeting;
+            if terms.extensions {
+                greeting.messages.push(Message::new(key::CAPABILITIES, Capabilities::OURS.in_request()));
+            }
+            session.put(outbox, &greeting, &[]).unwrap_or_default();
+        }
+        session
+    }
+
+    pub(crate) const fn partner(&self) -> Partner {
+        self.partner
+    }
+
+    /// Whether requests may be sent.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
+    /// Writes a request.
+    pub(crate) fn request(
+        &mut self,
+        outbox: &mut Outbox,
+        packet: &Packet,
+        tag: Tag,
+        left_ms: i32,
+    ) -> Result<(), Error> {
+        let announcement = [Capabilities::VERSION, Capabilities::OURS.bits()];
+        match tag {
+            Tag::None if self.partner == Partner::Unknown => {
+                self.put(outbox, packet, &[(key::CAPABILITIES, ValueRef::Raw(&announcement))])
+            }
+            Tag::None => self.put(outbox, packet, &[]),
+            Tag::Serial(serial) => self.put(
+                outbox,
+                packet,
+                &[(key::SERIAL, ValueRef::Int64(serial)), (key::DEADLINE, ValueRef::Int32(left_ms))],
+            ),
+            Tag::Ordered { channel, serial, predecessor, answered } => self.put(
+                outbox,
+                packet,
+                &[
+                    (key::SERIAL, ValueRef::Int64(serial)),
+                    (key::PREDECESSOR, ValueRef::Int64(predecessor)),
+                    (key::CHANNEL, ValueRef::Raw(&channel)),
+                    (key::ANSWERED, ValueRef::Int64(answered)),
+                    (key::DEADLINE, ValueRef::Int32(left_ms)),
+                ],
+            ),
+        }
+    }
+
+    /// Tells a peer of ours that nobody waits for an answer any more.
+    pub(crate) fn cancel(&mut self, outbox: &mut Outbox, serial: i64) {
+        let cancel = Packet::new(extension::CANCEL);
+        self.put(outbox, &cancel, &[(key::SERIAL, ValueRef::Int64(serial))]).unwrap_or_default();
+    }
+
+    /// Says that the conversation ends.
+    pub(crate) fn exit(&mut self, outbox: &mut Outbox) {
+        let exit = Packet::new(tables::of(self.terms.dialect).exit);
+        self.put(outbox, &exit, &[]).unwrap_or_default();
+    }
+
+    fn put(&mut self, outbox: &mut Outbox, packet: &Packet, extra: &[(u16, ValueRef<'_>)]) -> Result<(), Error> {
+        let before = outbox.len();
+        let head = Extended { packet, extra, length_key: self.terms.dialect.content_length_key() };
+        let encoder = Encoder::new(extension::own(self.terms.dialect));
+        outbox.append(|out| encoder.head(&head, out))?;
+        outbox.push(packet.entity.clone());
+        self.enqueued += (outbox.len() - before) as u64;
+        Ok(())
+    }
+
+    /// What comes next from the input, taking bytes from its front; nothing when it is used up.
+    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Option<Result<Event, Cause>> {
+        loop {
+            match self.decoder.next(input)? {
+                Err(error) => return Some(Err(Cause::Decode(error))),
+                Ok(fixp_codec::Event::Head(head)) => match head.to_packet() {
+                    Ok(packet) => self.packet = Some(packet),
+                    Err(error) => return Some(Err(Cause::Decode(error))),
+                },
+                Ok(fixp_codec::Event::Entity(piece)) => self.gathered.extend_from_slice(piece),
+                Ok(fixp_codec::Event::End) => {
+                    let mut packet = self.packet.take()?;
+                    packet.entity = self.gathered.split().freeze();
+                    return Some(self.answer(packet));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, mut packet: Packet) -> Result<Event, Cause> {
+        let Code::Answer(code) = packet.code else { return Err(Cause::Unexpected) };
+        if self.partner == Partner::Unknown {
+            self.partner = match Capabilities::of_answer(&packet) {
+                Some(theirs) => Partner::Ours(Capabilities::OURS.common(theirs)),
+                None => Partner::Other,
+            };
+        }
+        if self.stage == Stage::Greeting {
+            if tables::of(self.terms.dialect).asks_security {
+                if packet.code != laxcus6::answer::SECURE_NOTIFY {
+                    return Err(Cause::Security(code));
+                }
+                let mode = packet.entity.first_chunk().map_or(-1, |mode| i32::from_le_bytes(*mode));
+                // Bit 1 asks for a cipher (the issue of encryption).
+                if mode < 0 || mode & 2 != 0 {
+                    return Err(Cause::Security(u16::try_from(mode).unwrap_or(u16::MAX)));
+                }
+            } else if !matches!(self.partner, Partner::Ours(_)) {
+                return Err(Cause::NotOrdered);
+            }
+            self.stage = Stage::Open;
+            return Ok(Event::Open);
+        }
+        let (mut serial, mut refusal) = (None, None);
+        if let Partner::Ours(_) = self.partner {
+            serial = packet.first(key::SERIAL).and_then(fixp_codec::Value::as_i64);
+            refusal = packet.first(key::REFUSAL).and_then(fixp_codec::Value::as_i16).map(Refusal::of_number);
+            packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+        }
+        Ok(Event::Answer { serial, refusal, packet })
+    }
+
+    /// Whether the stream may end here.
+    pub(crate) fn between_packets(&self) -> bool {
+        self.decoder.pending() == 0
+    }
+}
+
+/// A packet with more messages behind its own, and CONTENT_LENGTH at the end whatever it had.
+struct Extended<'a> {
+    packet: &'a Packet,
+    extra: &'a [(u16, ValueRef<'a>)],
+    length_key: u16,
+}
+
+impl Source for Extended<'_> {
+    fn code(&self) -> Code {
+        self.packet.code
+    }
+
+    fn version(&self) -> u16 {
+        self.packet.version
+    }
+
+    fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
+        self.packet.messages().filter(|(key, _)| *key != self.length_key).chain(self.extra.iter().copied())
+    }
+
+    fn entity(&self) -> &[u8] {
+        &[]
+    }
+
+    fn entity_len(&self) -> usize {
+        self.packet.entity.len()
+    }
+}

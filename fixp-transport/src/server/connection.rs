@@ -1,0 +1,385 @@
+//! The protocol of one TCP connection at the server, without socket and clock: bytes in, requests out;
+//! answers in, bytes out.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use fixp_codec::{
+    Decoder, Dialect, Encoder, Error, Limits, MAX_ENTITY, Message, Packet, Source, StreamDecoder, ValueRef,
+};
+
+use super::shared::DialectChoice;
+use super::sniff::{Sniffed, Sniffer};
+use crate::body::PIECE;
+use crate::extension::{self, Capabilities, Refusal, key};
+use crate::handler::Answer;
+use crate::limits::ServerLimits;
+use crate::outbox::Outbox;
+use crate::tables;
+
+/// What a piece of input has brought.
+#[derive(Debug)]
+pub(crate) enum Event<'i> {
+    /// A head has come, and its packet needs so many bytes: nothing more is taken before
+    /// [`Connection::grant`].
+    Room(usize),
+    /// A request with its whole entity.
+    Request(Incoming),
+    /// A request whose entity, of this length, comes in pieces.
+    Large(Incoming, u64),
+    /// The next bytes of a large entity.
+    Piece(&'i [u8]),
+    /// A large entity is complete.
+    End,
+    /// The caller of the request with this serial has gone.
+    Cancel(i64),
+}
+
+/// A request, and how it is to be answered.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) packet: Packet,
+    pub(crate) ticket: Ticket,
+    pub(crate) ordered: Option<Ordered>,
+    /// When its caller stops waiting.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// Where an answer belongs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    /// The serial to be repeated; without one, answers go in the order of the requests.
+    pub(crate) serial: Option<i64>,
+    /// Whether our capabilities are announced with the answer.
+    announce: bool,
+    /// The bytes that the request counts for.
+    pub(crate) cost: usize,
+}
+
+/// The place of a request on an ordered channel (SPEC 10.5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ordered {
+    pub(crate) channel: [u8; 16],
+    pub(crate) serial: i64,
+    pub(crate) predecessor: i64,
+    pub(crate) answered: i64,
+}
+
+/// Why a connection cannot go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// A packet cannot be read.
+    Malformed(Error),
+    /// An entity is longer than is taken.
+    TooLarge(u64),
+    /// One of our own commands from a peer that has announced nothing (SPEC 10.2), or one that is broken.
+    Extension,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    extensions: bool,
+    choice: DialectChoice,
+    head_limit: usize,
+    entity_limit: u64,
+    gather: usize,
+    reading: Reading,
+    phase: Phase,
+    /// What the peer has announced, if anything.
+    partner: Option<Capabilities>,
+    /// When the first byte came of a head that is not whole.
+    head_since: Option<Instant>,
+    outbox: Outbox,
+}
+
+#[derive(Debug)]
+enum Reading {
+    Unknown(Sniffer),
+    Known(&'static Dialect, StreamDecoder<'static>),
+}
+
+#[derive(Debug)]
+enum Phase {
+    Head,
+    /// Waits for [`Connection::grant`].
+    Room(Packet, usize, Option<u64>),
+    /// The entity is gathered.
+    Gather(Packet, usize, BytesMut),
+    /// The large packet is to be told of.
+    Tell(Packet, usize, u64),
+    /// The entity goes on in pieces, so many bytes are to come.
+    Large(u64),
+}
+
+/// What the decoder has found, with nothing borrowed from it.
+enum Found<'i> {
+    Head(Packet, usize, u64),
+    Piece(&'i [u8]),
+    End,
+}
+
+fn known(dialect: &'static Dialect, head: usize) -> Reading {
+    // How long an entity may be is this connection's own limit: the decoder's is for those who gather.
+    let limits = Limits { head, entity: MAX_ENTITY, ..Limits::default() };
+    Reading::Known(dialect, Decoder::new(extension::own(dialect)).with_limits(limits).stream())
+}
+
+fn read<'i>(decoder: &mut StreamDecoder<'static>, input: &mut &'i [u8]) -> Option<Result<Found<'i>, Error>> {
+    let before = *input;
+    Some(match decoder.next(input)? {
+        Err(error) => Err(error),
+        Ok(fixp_codec::Event::End) => Ok(Found::End),
+        Ok(fixp_codec::Event::Head(head)) => {
+            let lengths = (head.head_bytes().len(), head.entity_len() as u64);
+            head.to_packet().map(|packet| Found::Head(packet, lengths.0, lengths.1))
+        }
+        // What is taken of the input is the piece.
+        Ok(fixp_codec::Event::Entity(_)) => Ok(Found::Piece(&before[..before.len() - input.len()])),
+    })
+}
+
+impl Connection {
+    pub(crate) fn new(choice: DialectChoice, limits: &ServerLimits, extensions: bool) -> Self {
+        let reading = match choice {
+            DialectChoice::Fixed(dialect) => known(dialect, limits.head),
+            DialectChoice::Told { .. } => Reading::Unknown(Sniffer::new()),
+        };
+        Self {
+            extensions,
+            choice,
+            head_limit: limits.head,
+            entity_limit: limits.entity,
+            gather: limits.gather,
+            reading,
+            phase: Phase::Head,
+            partner: None,
+            head_since: None,
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// The dialect: until it is known, that of those who do not tell.
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        match (&self.reading, self.choice) {
+            (Reading::Known(dialect, _), _) => dialect,
+            (_, DialectChoice::Fixed(dialect) | DialectChoice::Told { default: dialect }) => dialect,
+        }
+    }
+
+    /// Whether the peer is one of ours.
+    pub(crate) const fn is_own(&self) -> bool {
+        self.partner.is_some()
+    }
+
+    /// Since when a head is coming.
+    pub(crate) const fn head_since(&self) -> Option<Instant> {
+        self.head_since
+    }
+
+    /// Whether an entity is coming.
+    pub(crate) const fn in_entity(&self) -> bool {
+        matches!(self.phase, Phase::Gather(..) | Phase::Large(_))
+    }
+
+    /// How many bytes of a large entity are still to come.
+    pub(crate) const fn large_left(&self) -> u64 {
+        match self.phase {
+            Phase::Large(left) => left,
+            _ => 0,
+        }
+    }
+
+    /// What is to be written.
+    pub(crate) const fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// Whether the stream may end here.
+    pub(crate) fn between_packets(&self) -> bool {
+        matches!(self.phase, Phase::Head) && self.head_since.is_none()
+    }
+
+    /// What the input brings next, taking bytes from its front. Nothing when it is used up, or while the room
+    /// for a packet is not granted.
+    pub(crate) fn next<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Result<Event<'i>, Fault>> {
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Head) {
+                Phase::Tell(packet, cost, len) => {
+                    self.phase = Phase::Large(len);
+                    return Some(self.incoming(now, packet, cost).map(|event| match event {
+                        Event::Request(incoming) => Event::Large(incoming, len),
+                        other => other,
+                    }));
+                }
+                room @ Phase::Room(..) => {
+                    self.phase = room;
+                    return None;
+                }
+                other => self.phase = other,
+            }
+            if matches!(self.phase, Phase::Head) && self.head_since.is_none() && !input.is_empty() {
+                self.head_since = Some(now);
+            }
+            let found = match &mut self.reading {
+                Reading::Known(_, decoder) => read(decoder, input),
+                Reading::Unknown(sniffer) => {
+                    let default = match self.choice {
+                        DialectChoice::Fixed(dialect) | DialectChoice::Told { default: dialect } => dialect,
+                    };
+                    let (head, dialect) = match sniffer.take(input, self.head_limit) {
+                        Sniffed::More => return None,
+                        Sniffed::Head(head, dialect) => (head, dialect.unwrap_or(default)),
+                        // What is wrong with it, a decoder says.
+                        Sniffed::Bad(head) => (head, default),
+                    };
+                    self.reading = known(dialect, self.head_limit);
+                    let Reading::Known(_, decoder) = &mut self.reading else { return None };
+                    match read(decoder, &mut &head[..]) {
+                        Some(Ok(Found::Head(packet, head, entity))) => Some(Ok(Found::Head(packet, head, entity))),
+                        Some(Err(error)) => Some(Err(error)),
+                        _ => continue,
+                    }
+                }
+            };
+            match found? {
+                Err(error) => return Some(Err(Fault::Malformed(error))),
+                Ok(Found::Head(packet, head, entity)) => {
+                    self.head_since = None;
+                    if entity > self.entity_limit {
+                        return Some(Err(Fault::TooLarge(entity)));
+                    }
+                    let large = entity > self.gather as u64;
+                    // A large entity counts for the piece that is held of it.
+                    let room = head + if large { PIECE } else { entity as usize };
+                    self.phase = Phase::Room(packet, room, large.then_some(entity));
+                    return Some(Ok(Event::Room(room)));
+                }
+                Ok(Found::Piece(piece)) => match &mut self.phase {
+                    Phase::Gather(_, _, gathered) => gathered.extend_from_slice(piece),
+                    Phase::Large(left) => {
+                        *left = left.saturating_sub(piece.len() as u64);
+                        return Some(Ok(Event::Piece(piece)));
+                    }
+                    // An entity comes behind its head and nowhere else.
+                    Phase::Head | Phase::Room(..) | Phase::Tell(..) => return Some(Err(Fault::Extension)),
+                },
+                Ok(Found::End) => match std::mem::replace(&mut self.phase, Phase::Head) {
+                    Phase::Gather(mut packet, cost, gathered) => {
+                        packet.entity = gathered.freeze();
+                        return Some(self.incoming(now, packet, cost));
+                    }
+                    _ => return Some(Ok(Event::End)),
+                },
+            }
+        }
+    }
+
+    /// Gives what [`Event::Room`] asked for.
+    pub(crate) fn grant(&mut self) {
+        self.phase = match std::mem::replace(&mut self.phase, Phase::Head) {
+            Phase::Room(packet, cost, None) => Phase::Gather(packet, cost, BytesMut::new()),
+            Phase::Room(packet, cost, Some(len)) => Phase::Tell(packet, cost, len),
+            other => other,
+        };
+    }
+
+    /// A whole request, or a head whose entity follows: takes out what is ours.
+    fn incoming(&mut self, now: Instant, mut packet: Packet, cost: usize) -> Result<Event<'static>, Fault> {
+        let announced = if self.extensions { Capabilities::of_request(&packet) } else { None };
+        if announced.is_some() && packet.code.is_request() {
+            self.partner = announced;
+        }
+        if extension::is_own(packet.code) && self.partner.is_none() {
+            return Err(Fault::Extension);
+        }
+        let mut ticket = Ticket { serial: None, announce: announced.is_some(), cost };
+        let (mut ordered, mut deadline) = (None, None);
+        if self.partner.is_some() {
+            let number = |key| packet.first(key).and_then(fixp_codec::Value::as_i64);
+            ticket.serial = number(key::SERIAL);
+            deadline = packet
+                .first(key::DEADLINE)
+                .and_then(fixp_codec::Value::as_i32)
+                .map(|left| now + Duration::from_millis(u64::try_from(left).unwrap_or(0)));
+            if packet.code == extension::CANCEL {
+                return number(key::SERIAL).map(Event::Cancel).ok_or(Fault::Extension);
+            }
+            if let Some(channel) = packet.first(key::CHANNEL) {
+                let place = || {
+                    Some(Ordered {
+                        channel: channel.as_raw()?.try_into().ok()?,
+                        serial: number(key::SERIAL)?,
+                        predecessor: number(key::PREDECESSOR)?,
+                        answered: number(key::ANSWERED).unwrap_or(0),
+                    })
+                };
+                // A place that cannot be read must not be executed as if it had none.
+                ordered = Some(place().ok_or(Fault::Extension)?);
+            }
+            packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+        }
+        Ok(Event::Request(Incoming { packet, ticket, ordered, deadline }))
+    }
+
+    /// Writes an answer: all of it, or, where it has a body, its head. What cannot be written is refused
+    /// instead, so that the caller does not wait.
+    pub(crate) fn answer(&mut self, ticket: Ticket, answer: &mut Answer) -> Result<(), Error> {
+        let dialect = self.dialect();
+        let packet = &mut answer.packet;
+        packet.remove(dialect.content_length_key());
+        if let Some(serial) = ticket.serial {
+            packet.messages.push(Message::new(key::SERIAL, serial));
+        }
+        if ticket.announce {
+            packet.messages.push(Message::new(key::CAPABILITIES, Capabilities::OURS.in_answer()));
+        }
+        let encoder = Encoder::new(dialect);
+        let Some(body) = &answer.body else {
+            let entity = packet.entity.clone();
+            let head = WithEntity { packet, len: entity.len() };
+            self.outbox.append(|out| encoder.head(&head, out))?;
+            self.outbox.push(entity);
+            return Ok(());
+        };
+        let len = usize::try_from(body.len()).unwrap_or(usize::MAX);
+        self.outbox.append(|out| encoder.head(&WithEntity { packet, len }, out)).map(|_| ())
+    }
+
+    /// The answer to a request that was not executed; to a peer of ours with the reason.
+    pub(crate) fn refused(&self, refusal: Refusal) -> Answer {
+        let mut packet = Packet::new(tables::of(self.dialect()).refuse);
+        if self.partner.is_some() {
+            packet.messages.push(Message::new(key::REFUSAL, refusal.number()));
+        }
+        packet.into()
+    }
+}
+
+/// A packet's head whose entity is written by somebody else.
+pub(crate) struct WithEntity<'a> {
+    pub(crate) packet: &'a Packet,
+    pub(crate) len: usize,
+}
+
+impl Source for WithEntity<'_> {
+    fn code(&self) -> fixp_codec::Code {
+        self.packet.code
+    }
+
+    fn version(&self) -> u16 {
+        self.packet.version
+    }
+
+    fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
+        self.packet.messages()
+    }
+
+    fn entity(&self) -> &[u8] {
+        &[]
+    }
+
+    fn entity_len(&self) -> usize {
+        self.len
+    }
+}

@@ -1,0 +1,205 @@
+//! What a server remembers of ordered channels: each request runs once and after its predecessor, and a
+//! repeat is answered from what was kept (SPEC 10.5). No clock, no socket, and nothing is executed here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use fixp_codec::Packet;
+
+use super::connection::Ordered;
+use crate::extension::Refusal;
+use crate::limits::ServerLimits;
+
+/// All ordered channels. `W` is who waits for an answer, `R` what is to be executed.
+#[derive(Debug)]
+pub(crate) struct OrderedChannels<W, R> {
+    limits: Bounds,
+    channels: BTreeMap<[u8; 16], Channel<W, R>>,
+    /// When all were last looked at for those to be forgotten.
+    swept: Option<Instant>,
+}
+
+/// What a kept answer costs beside its bytes.
+const KEPT: usize = 64;
+
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    waiting: usize,
+    channels: usize,
+    bytes: usize,
+    time: Duration,
+}
+
+#[derive(Debug)]
+struct Channel<W, R> {
+    /// The serial of the last request that was taken.
+    last: i64,
+    /// The request that runs, and those behind it.
+    waiting: VecDeque<Waiting<W, R>>,
+    /// Answers that the peer may not have, oldest first.
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+    touched: Instant,
+}
+
+#[derive(Debug)]
+struct Waiting<W, R> {
+    serial: i64,
+    /// Taken out when it runs.
+    request: Option<R>,
+    /// The latest who asked: the earlier ones' connections are gone.
+    waiter: W,
+}
+
+#[derive(Debug)]
+struct Kept {
+    serial: i64,
+    /// Nothing where the request had no answer.
+    answer: Option<Packet>,
+    bytes: usize,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict<R> {
+    /// It is to be executed now, and [`OrderedChannels::finished`] called at its end.
+    Run(R),
+    /// It waits for its predecessor, or runs already: its waiter will be told.
+    Wait,
+    /// It ran before, and this was the answer.
+    Kept(Option<Packet>),
+    /// It is not executed.
+    Refused(Refusal),
+}
+
+/// The end of a request.
+#[derive(Debug)]
+pub(crate) struct Finished<W, R> {
+    /// Who waits for it.
+    pub(crate) waiter: Option<W>,
+    /// What is to be executed next on the channel.
+    pub(crate) next: Option<R>,
+}
+
+impl<W, R> OrderedChannels<W, R> {
+    pub(crate) fn new(limits: &ServerLimits) -> Self {
+        let limits = Bounds {
+            waiting: limits.requests_per_connection,
+            channels: limits.ordered_channels,
+            bytes: limits.ordered_bytes,
+            time: limits.ordered_time,
+        };
+        Self { limits, channels: BTreeMap::new(), swept: None }
+    }
+
+    /// The channels remembered.
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// A request has come. With [`Verdict::Run`] and [`Verdict::Wait`] the waiter is kept; with the others
+    /// it is given back.
+    pub(crate) fn submit(&mut self, now: Instant, place: Ordered, request: R, waiter: W) -> (Verdict<R>, Option<W>) {
+        self.forget(now);
+        let Ordered { channel: id, serial, predecessor, answered } = place;
+        if !self.channels.contains_key(&id) {
+            if predecessor != 0 {
+                return (Verdict::Refused(Refusal::Forgotten), Some(waiter));
+            }
+            if !self.make_room() {
+                return (Verdict::Refused(Refusal::Overloaded), Some(waiter));
+            }
+        }
+        let channel = self.channels.entry(id).or_insert_with(|| Channel {
+            last: 0,
+            waiting: VecDeque::new(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            touched: now,
+        });
+        channel.touched = now;
+        while channel.kept.front().is_some_and(|kept| kept.serial <= answered) {
+            channel.drop_oldest();
+        }
+        if serial <= channel.last {
+            if let Some(known) = channel.waiting.iter_mut().find(|waiting| waiting.serial == serial) {
+                known.waiter = waiter;
+                return (Verdict::Wait, None);
+            }
+            return match channel.kept.iter().find(|kept| kept.serial == serial) {
+                Some(kept) => (Verdict::Kept(kept.answer.clone()), Some(waiter)),
+                None => (Verdict::Refused(Refusal::NotKept), Some(waiter)),
+            };
+        }
+        if predecessor != channel.last {
+            return (Verdict::Refused(Refusal::Gap), Some(waiter));
+        }
+        if channel.waiting.len() >= self.limits.waiting {
+            return (Verdict::Refused(Refusal::Overloaded), Some(waiter));
+        }
+        channel.last = serial;
+        if channel.waiting.is_empty() {
+            channel.waiting.push_back(Waiting { serial, request: None, waiter });
+            return (Verdict::Run(request), None);
+        }
+        channel.waiting.push_back(Waiting { serial, request: Some(request), waiter });
+        (Verdict::Wait, None)
+    }
+
+    /// The request that ran on this channel has ended with this answer, of so many bytes.
+    pub(crate) fn finished(
+        &mut self,
+        now: Instant,
+        id: [u8; 16],
+        answer: Option<&Packet>,
+        bytes: usize,
+    ) -> Finished<W, R> {
+        let Some(channel) = self.channels.get_mut(&id) else { return Finished { waiter: None, next: None } };
+        channel.touched = now;
+        let Some(done) = channel.waiting.pop_front() else { return Finished { waiter: None, next: None } };
+        let bytes = bytes + KEPT;
+        channel.kept.push_back(Kept { serial: done.serial, answer: answer.cloned(), bytes });
+        channel.kept_bytes += bytes;
+        while channel.kept_bytes > self.limits.bytes {
+            channel.drop_oldest();
+        }
+        let next = channel.waiting.front_mut().and_then(|next| next.request.take());
+        Finished { waiter: Some(done.waiter), next }
+    }
+
+    /// Forgets channels that have been silent for too long. One that works is never forgotten.
+    fn forget(&mut self, now: Instant) {
+        // Looking at all of them each time would be slow.
+        let time = self.limits.time;
+        if self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= time / 4) {
+            self.swept = Some(now);
+            self.channels.retain(|_, channel| !channel.is_stale(now, time));
+        }
+    }
+
+    /// Makes room for one more channel.
+    fn make_room(&mut self) -> bool {
+        if self.channels.len() < self.limits.channels {
+            return true;
+        }
+        let silent = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| channel.waiting.is_empty())
+            .min_by_key(|(_, channel)| channel.touched)
+            .map(|(id, _)| *id);
+        silent.is_some_and(|id| self.channels.remove(&id).is_some())
+    }
+}
+
+impl<W, R> Channel<W, R> {
+    fn is_stale(&self, now: Instant, time: Duration) -> bool {
+        self.waiting.is_empty() && now.saturating_duration_since(self.touched) >= time
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(kept) = self.kept.pop_front() {
+            self.kept_bytes -= kept.bytes;
+        }
+    }
+}
