@@ -1,0 +1,488 @@
+//! Runs an exchange on tokio: one task for all sockets of a client.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use fixp_codec::{Dialect, LAXCUS6, Packet, laxcus6};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::task::AtomicWaker;
+use tokio::io::ReadBuf;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use super::exchange::{Action, Config, Exchange, Options, Outcome, Port, Repeat, Security, Ticket, Transmit};
+use super::stats::Stats;
+use super::{MAX_DATAGRAM, bind_ip};
+use crate::socket::{Bind, Datagrams, UdpBinder};
+use crate::{CallError, Cause, tables};
+
+/// Makes a [`Client`].
+#[derive(Clone, Debug)]
+pub struct Builder<B = UdpBinder> {
+    config: Config,
+    v4: Option<B>,
+    v6: Option<B>,
+    random: Option<u64>,
+}
+
+impl<B: Bind> Builder<B> {
+    /// The dialect of all peers; laxcus6 if nothing is said.
+    #[must_use]
+    pub const fn dialect(mut self, dialect: &'static Dialect) -> Self {
+        self.config.dialect = dialect;
+        self
+    }
+
+    /// Whether we announce ourselves; if nothing is said, we do.
+    #[must_use]
+    pub const fn extensions(mut self, on: bool) -> Self {
+        self.config.extensions = on;
+        self
+    }
+
+    /// How long a request may take unless it says otherwise; [`Config::TIMEOUT`] if nothing is said.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.config.timeout = timeout;
+        self
+    }
+
+    /// Whether a laxcus6 client asks SECURE_QUERY first; if nothing is said, before each request.
+    #[must_use]
+    pub const fn security(mut self, security: Security) -> Self {
+        self.config.security = security;
+        self
+    }
+
+    /// Everything else that can be set.
+    #[must_use]
+    pub fn configure(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        self
+    }
+
+    /// Where the serials begin, for tests: a number that others know lets them forge answers.
+    #[must_use]
+    pub const fn random(mut self, random: u64) -> Self {
+        self.random = Some(random);
+        self
+    }
+
+    /// Other sockets: those for IPv4 peers, and those for IPv6 peers.
+    #[must_use]
+    pub fn sockets<C: Bind>(self, v4: Option<C>, v6: Option<C>) -> Builder<C> {
+        Builder { config: self.config, v4, v6, random: self.random }
+    }
+
+    /// The client. Its sockets are opened when they are needed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn build(self) -> Client {
+        let exchange = Exchange::new(self.config, self.random.unwrap_or_else(rand::random));
+        let shared = Arc::new(Shared {
+            core: Mutex::new(Core { exchange, callers: HashMap::new(), closed: false }),
+            waker: AtomicWaker::new(),
+        });
+        let driver = Driver {
+            shared: Arc::clone(&shared),
+            v4: self.v4.map(Arc::new),
+            v6: self.v6.map(Arc::new),
+            sockets: Vec::new(),
+            opening: FuturesUnordered::new(),
+            blocked: None,
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            buffer: vec![0; MAX_DATAGRAM + 1],
+        };
+        tokio::spawn(driver.run());
+        Client { closer: Arc::new(Closer { shared }) }
+    }
+}
+
+impl Builder<UdpBinder> {
+    fn new() -> Self {
+        Self {
+            config: Config { source: bind_ip::by_route, ..Config::new(&LAXCUS6) },
+            v4: Some(UdpBinder::new((Ipv4Addr::UNSPECIFIED, 0).into())),
+            v6: Some(UdpBinder::new((Ipv6Addr::UNSPECIFIED, 0).into())),
+            random: None,
+        }
+    }
+}
+
+/// Sends requests and notices to any number of peers. Clones share its sockets; when the last is dropped, they
+/// are closed.
+#[derive(Clone)]
+pub struct Client {
+    closer: Arc<Closer>,
+}
+
+impl Client {
+    /// Makes a client of laxcus6 on sockets of the system, if nothing else is said.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Sends a request once, and waits for its answer. Dropping the future gives the request up.
+    ///
+    /// The answer is as it was read, CONTENT_LENGTH included, without anything of ours.
+    ///
+    /// # Errors
+    ///
+    /// - [`Cause::Timeout`]: no answer in time;
+    /// - [`Cause::TooLarge`], [`Cause::Encode`]: not a datagram of the dialect;
+    /// - [`Cause::Full`]: the limits of [`Config`] are reached;
+    /// - [`Cause::Connect`]: no port could be opened, or it did not take the datagram;
+    /// - [`Cause::Security`]: the server wants a cipher;
+    /// - [`Cause::Refused`]: one of our own servers has not executed it;
+    /// - [`Cause::Lost`], [`Cause::Closed`]: the port broke, the client was closed.
+    pub async fn request(&self, peer: SocketAddr, packet: Packet) -> Result<Packet, CallError> {
+        self.request_with(peer, packet, Options::default()).await
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::request`].
+    pub async fn request_with(
+        &self,
+        peer: SocketAddr,
+        packet: Packet,
+        options: Options,
+    ) -> Result<Packet, CallError> {
+        let outcome = self.run(|exchange, now| exchange.request(now, peer, packet, options)).await?;
+        // Only notices end with nothing.
+        outcome.ok_or(CallError::possibly_executed(Cause::Unexpected))
+    }
+
+    /// Sends something that has no answer, and waits until the socket has taken it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::request`].
+    pub async fn notice(&self, peer: SocketAddr, packet: Packet) -> Result<(), CallError> {
+        let options = Options::default();
+        self.run(|exchange, now| exchange.notice(now, peer, packet, options)).await.map(drop)
+    }
+
+    /// Says EXIT to a peer, three times at most, and gives its answer: it forgets what it keeps of us.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::request`].
+    pub async fn exit(&self, peer: SocketAddr) -> Result<Packet, CallError> {
+        let (code, every) = {
+            let config = self.lock();
+            let config = config.exchange.config();
+            (tables::of(config.dialect).exit, config.query_every)
+        };
+        let repeat = Repeat::Harmless { times: 2, every };
+        let options = Options { repeat, timeout: Some(3 * every), ..Options::default() };
+        self.request_with(peer, Packet::new(code), options).await
+    }
+
+    /// Says EMPTY_OPERATE to a laxcus6 peer: nothing, so that a NAT between keeps its mapping.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::request`].
+    pub async fn empty(&self, peer: SocketAddr) -> Result<(), CallError> {
+        let packet = Packet::new(laxcus6::notify::EMPTY_OPERATE);
+        self.notice(peer, packet.with(laxcus6::key::SPEAK, "helo, laxcus server!")).await
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.lock().exchange.stats()
+    }
+
+    /// Closes the sockets; requests under way end by [`Cause::Closed`], as all later ones do.
+    pub fn close(&self) {
+        self.closer.shared.close();
+    }
+
+    async fn run(
+        &self,
+        begin: impl FnOnce(&mut Exchange, Instant) -> Result<Ticket, CallError>,
+    ) -> Outcome {
+        let (sender, receiver) = oneshot::channel();
+        let ticket = {
+            let mut core = self.lock();
+            let ticket = begin(&mut core.exchange, now())?;
+            core.callers.insert(ticket, sender);
+            ticket
+        };
+        let mut caller = Caller { shared: &self.closer.shared, ticket: Some(ticket) };
+        self.closer.shared.waker.wake();
+        let outcome = receiver.await;
+        caller.ticket = None;
+        // Without the task that runs the sockets nobody knows.
+        outcome.unwrap_or(Err(CallError::possibly_executed(Cause::Closed)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.closer.shared.lock()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// The clock of tokio, which a test can stop.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+struct Core {
+    exchange: Exchange,
+    callers: HashMap<Ticket, oneshot::Sender<Outcome>>,
+    closed: bool,
+}
+
+struct Shared {
+    core: Mutex<Core>,
+    /// Wakes the task that runs the sockets.
+    waker: AtomicWaker,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        let mut core = self.lock();
+        core.exchange.close(Instant::now());
+        core.closed = true;
+        core.tell();
+        drop(core);
+        self.waker.wake();
+    }
+}
+
+impl Core {
+    /// Tells the callers whose requests have ended.
+    fn tell(&mut self) -> bool {
+        let mut told = false;
+        while let Some((ticket, outcome)) = self.exchange.poll_event() {
+            told = true;
+            if let Some(caller) = self.callers.remove(&ticket) {
+                // A caller that has gone has nothing to be told.
+                let _ = caller.send(outcome);
+            }
+        }
+        told
+    }
+}
+
+/// Closes when the last client is dropped.
+struct Closer {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// Gives the request up when its future is dropped.
+struct Caller<'a> {
+    shared: &'a Shared,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            let mut core = self.shared.lock();
+            if core.callers.remove(&ticket).is_some() {
+                core.exchange.cancel(now(), ticket);
+            }
+            drop(core);
+            self.shared.waker.wake();
+        }
+    }
+}
+
+type Opening<S> = Pin<Box<dyn Future<Output = (Port, io::Result<S>)> + Send>>;
+
+struct Driver<B: Bind> {
+    shared: Arc<Shared>,
+    v4: Option<Arc<B>>,
+    v6: Option<Arc<B>>,
+    sockets: Vec<(Port, B::Socket)>,
+    opening: FuturesUnordered<Opening<B::Socket>>,
+    /// What a socket has not taken yet.
+    blocked: Option<Transmit>,
+    sleep: Pin<Box<Sleep>>,
+    buffer: Vec<u8>,
+}
+
+/// Datagrams taken from one socket before the others have their turn.
+const TURN: usize = 64;
+/// Rounds before other tasks have theirs.
+const ROUNDS: usize = 16;
+
+impl<B: Bind> Driver<B> {
+    async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.waker.register(cx.waker());
+        for _ in 0..ROUNDS {
+            if self.shared.lock().closed {
+                return Poll::Ready(());
+            }
+            let mut worked = self.poll_opening(cx);
+            worked |= self.poll_receive(cx);
+            self.shared.lock().exchange.handle_timeout(now());
+            worked |= self.act();
+            worked |= self.poll_send(cx);
+            worked |= self.shared.lock().tell();
+            worked |= self.poll_sleep(cx);
+            if !worked {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_opening(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut worked = false;
+        while let Poll::Ready(Some((port, socket))) = self.opening.poll_next_unpin(cx) {
+            worked = true;
+            let local = socket.and_then(|socket| {
+                let local = socket.local_addr()?;
+                self.sockets.push((port, socket));
+                Ok(local)
+            });
+            if let Err(error) = &local {
+                tracing::warn!(%error, "no port could be opened");
+            }
+            self.shared.lock().exchange.handle_bound(now(), port, local.map_err(|error| error.kind()));
+        }
+        worked
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut worked = false;
+        let mut lost = None;
+        for (port, socket) in &self.sockets {
+            for _ in 0..TURN {
+                let mut buffer = ReadBuf::new(&mut self.buffer);
+                match socket.poll_recv_from(cx, &mut buffer) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(from)) => {
+                        self.shared.lock().exchange.handle_datagram(now(), *port, from, buffer.filled());
+                    }
+                    // Somebody's answer to an earlier datagram that nobody listens; it says not whose.
+                    Poll::Ready(Err(error)) if transient(error.kind()) => {}
+                    Poll::Ready(Err(error)) => {
+                        tracing::warn!(%error, "a port is lost");
+                        lost = Some((*port, error.kind()));
+                        break;
+                    }
+                }
+                worked = true;
+            }
+        }
+        if let Some((port, kind)) = lost {
+            worked = true;
+            self.sockets.retain(|socket| socket.0 != port);
+            self.shared.lock().exchange.handle_port_lost(now(), port, kind);
+        }
+        worked
+    }
+
+    fn act(&mut self) -> bool {
+        let mut worked = false;
+        while let Some(action) = { self.shared.lock().exchange.poll_action() } {
+            worked = true;
+            match action {
+                Action::Close(port) => self.sockets.retain(|socket| socket.0 != port),
+                Action::Open { port, v6 } => {
+                    let binder = if v6 { &self.v6 } else { &self.v4 }.clone();
+                    self.opening.push(Box::pin(async move {
+                        match binder {
+                            Some(binder) => (port, binder.bind().await),
+                            None => (port, Err(io::ErrorKind::Unsupported.into())),
+                        }
+                    }));
+                }
+            }
+        }
+        worked
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut worked = false;
+        loop {
+            let next = self.blocked.take().or_else(|| self.shared.lock().exchange.poll_transmit(now()));
+            let Some(transmit) = next else { return worked };
+            let socket = self.sockets.iter().find(|socket| socket.0 == transmit.port);
+            let sent = match socket {
+                Some((_, socket)) => match socket.poll_send_to(cx, &transmit.bytes, transmit.to) {
+                    Poll::Pending => {
+                        self.blocked = Some(transmit);
+                        return worked;
+                    }
+                    Poll::Ready(sent) => sent.map(drop),
+                },
+                None => Err(io::ErrorKind::NotConnected.into()),
+            };
+            worked = true;
+            if let Err(error) = &sent {
+                tracing::debug!(peer = %transmit.to, %error, "a datagram was not taken");
+            }
+            let sent = sent.map_err(|error| error.kind());
+            self.shared.lock().exchange.handle_transmitted(now(), &transmit, sent);
+        }
+    }
+
+    /// Whether a deadline has come.
+    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(at) = self.shared.lock().exchange.poll_timeout() else { return false };
+        let at = tokio::time::Instant::from_std(at);
+        if self.sleep.deadline() != at || self.sleep.is_elapsed() {
+            self.sleep.as_mut().reset(at);
+        }
+        self.sleep.as_mut().poll(cx).is_ready()
+    }
+}
+
+/// Errors that say nothing of the socket itself.
+const fn transient(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
+        WouldBlock,
+    };
+    matches!(
+        kind,
+        ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | WouldBlock
+    )
+}
