@@ -30,6 +30,8 @@ use tokio::sync::watch;
 use tracing::{Instrument, debug, debug_span, warn};
 
 pub mod admission;
+#[cfg(feature = "config")]
+pub mod config;
 mod connection;
 mod datagrams;
 mod drive;
@@ -39,6 +41,8 @@ mod ordered;
 pub mod public_key;
 mod shared;
 mod sniff;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use admission::{AllowError, AllowList, TurnedAway};
 pub use node::{Membership, Node};

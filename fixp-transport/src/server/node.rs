@@ -124,6 +124,12 @@ impl ShutdownFrom {
         Self { own: true, list: AllowList::nobody() }
     }
 
+    /// Nobody, unless a list is added.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self { own: false, list: AllowList::nobody() }
+    }
+
     /// Only those of a list.
     #[must_use]
     pub const fn list(list: AllowList) -> Self {
