@@ -272,7 +272,7 @@ impl NextConnection {
     }
 
     /// It is cut when this many bytes of that direction have come to their reader; before the first byte
-    /// for 0, as soon as that end is open.
+    /// for 0, as soon as both ends are open.
     pub fn cut_after(self, direction: Direction, bytes: u64, cut: Cut) -> Self {
         self.shared.with(|world| world.set_rule_cut(self.rule, direction, bytes, cut));
         self

@@ -459,13 +459,20 @@ impl World {
         }
         match self.ends.get_mut(&end) {
             Some(connection) => {
-                if connection.handle(self.now, segment) && end.side == Side::Server {
+                let opens = connection.handle(self.now, segment) && end.side == Side::Server;
+                if opens {
                     self.opened(end, to);
                 }
                 self.settle(end);
+                if opens {
+                    // Its cut may have waited for this.
+                    self.settle(end.other());
+                }
             }
             None if segment.rst => {}
             None if segment.syn && segment.ack.is_none() => self.begin(from, to, end),
+            // A late copy, for a connection of which neither end is left, has nobody who would hear.
+            None if !self.pairs.contains_key(&end.connection) => {}
             None => self.refuse(from, to, end),
         }
     }
@@ -474,7 +481,10 @@ impl World {
     /// it when nothing is left.
     fn settle(&mut self, end: End) {
         self.send(end);
-        if let Some(cut) = self.ends.get_mut(&end).and_then(Connection::cut_due) {
+        // A cut before the first byte waits until both ends are open, so that there is a connection to be cut.
+        if self.ends.get(&end.other()).is_none_or(|other| other.opened)
+            && let Some(cut) = self.ends.get_mut(&end).and_then(Connection::cut_due)
+        {
             self.cut(end, cut);
             self.send(end);
         }
