@@ -10,13 +10,16 @@
 //! as well on the links of a laboratory.
 
 pub mod body;
+pub mod bulk;
 pub mod channel;
 pub mod error;
 pub mod extension;
 pub mod handler;
+pub mod heartbeat;
 pub mod host;
 pub mod limits;
 mod outbox;
+pub mod rate;
 mod scratch;
 pub mod server;
 pub mod socket;

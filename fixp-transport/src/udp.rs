@@ -28,6 +28,7 @@ mod peers;
 pub(crate) mod security;
 mod stats;
 
+pub(crate) use client::now;
 pub use client::{Builder, Client};
 pub use exchange::{Config, Options, Repeat, Security};
 pub use stats::Stats;

@@ -623,14 +623,11 @@ impl Exchange {
         let refusal = packet.first(key::REFUSAL).and_then(|value| value.as_i16());
         packet.messages.retain(|message| !key::RANGE.contains(&message.key));
         let outcome = match refusal {
-            Some(number) if matches!(stage, Stage::Own { .. }) => {
+            Some(number) if announced.is_some() || matches!(stage, Stage::Own { .. }) => {
                 let refusal = Refusal::of_number(number);
-                Err(match refusal {
-                    Refusal::Gap | Refusal::Overloaded | Refusal::Late => {
-                        CallError::not_sent(Cause::Refused(refusal))
-                    }
-                    _ => CallError::possibly_executed(Cause::Refused(refusal)),
-                })
+                let cause = Cause::Refused(refusal);
+                let unexecuted = refusal.is_unexecuted();
+                Err(if unexecuted { CallError::not_sent(cause) } else { CallError::possibly_executed(cause) })
             }
             _ if asked && packet.code == security::WANTED => {
                 Err(CallError::not_sent(Cause::Security(number(packet.code))))
@@ -764,7 +761,9 @@ impl Exchange {
                     }
                 }
                 Out::Cancel { port, to, serial } => {
-                    let packet = Packet::new(extension::CANCEL).with(key::SERIAL, serial);
+                    let packet = Packet::new(extension::CANCEL)
+                        .with(key::CAPABILITIES, Capabilities::OURS.in_request())
+                        .with(key::SERIAL, serial);
                     if let Some(bytes) = self.encode(port, to, packet, extension::own(self.config.dialect)) {
                         return Some(Transmit { ticket: None, port, to, bytes, copy: 0 });
                     }
