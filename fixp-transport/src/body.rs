@@ -21,6 +21,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::rate::RateLimiter;
 
 pub(crate) mod pipe;
 
@@ -34,6 +37,14 @@ pub struct Body {
     len: u64,
     left: u64,
     source: Source,
+    pace: Option<Box<Paced>>,
+}
+
+/// The rate of a body, the piece that waits for its time, and what stands behind it.
+struct Paced {
+    limiter: RateLimiter,
+    waiting: Bytes,
+    until: Option<Pin<Box<Sleep>>>,
 }
 
 enum Source {
@@ -115,7 +126,14 @@ impl Body {
     }
 
     const fn new(len: u64, source: Source) -> Self {
-        Self { len, left: len, source }
+        Self { len, left: len, source, pace: None }
+    }
+
+    /// The same at a rate that it shares with others.
+    #[must_use]
+    pub fn paced(mut self, limiter: &RateLimiter) -> Self {
+        self.pace = Some(Box::new(Paced { limiter: limiter.clone(), waiting: Bytes::new(), until: None }));
+        self
     }
 
     /// Its whole length in bytes.
@@ -130,7 +148,7 @@ impl Body {
         self.len == 0
     }
 
-    /// The bytes that have not been read from it.
+    /// The bytes that have not come from its source yet.
     #[must_use]
     pub const fn left(&self) -> u64 {
         self.left
@@ -147,23 +165,56 @@ impl Body {
 
     /// As [`Body::chunk`], for those who poll.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let Some(mut pace) = self.pace.take() else { return self.poll_piece(cx) };
+        let polled = self.poll_paced(&mut pace, cx);
+        self.pace = Some(pace);
+        polled
+    }
+
+    fn poll_paced(
+        &mut self,
+        pace: &mut Paced,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            if let Some(until) = &mut pace.until {
+                ready!(until.as_mut().poll(cx));
+                pace.until = None;
+                let piece = pace.waiting.split_to(pace.waiting.len().min(RateLimiter::PIECE));
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            if pace.waiting.is_empty() {
+                match ready!(self.poll_piece(cx)) {
+                    Some(Ok(piece)) => pace.waiting = piece,
+                    other => return Poll::Ready(other),
+                }
+            }
+            let now = Instant::now();
+            let bytes = pace.waiting.len().min(RateLimiter::PIECE);
+            let wait = pace.limiter.take(now, bytes);
+            if wait.is_zero() {
+                return Poll::Ready(Some(Ok(pace.waiting.split_to(bytes))));
+            }
+            pace.until = Some(Box::pin(tokio::time::sleep_until(now + wait)));
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             let item = match &mut self.source {
                 Source::Done => return Poll::Ready(None),
                 Source::Whole(bytes) if bytes.is_empty() => None,
                 Source::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
-                Source::Pipe(drain) => ready!(drain.poll_next(cx)).map(Ok),
-                Source::Stream(stream) => {
-                    ready!(stream.as_mut().poll_next(cx)).map(|item| item.map_err(|error| error.kind()))
-                }
+                Source::Pipe(drain) => ready!(drain.poll_next(cx)),
+                Source::Stream(stream) => ready!(stream.as_mut().poll_next(cx))
+                    .map(|item| item.map_err(|error| BodyError::Source(error.kind()))),
             };
             let item = match item {
                 Some(Ok(bytes)) if bytes.is_empty() => continue,
                 Some(Ok(bytes)) if bytes.len() as u64 > self.left => {
                     Err(BodyError::TooLong { len: self.len })
                 }
-                Some(Ok(bytes)) => Ok(bytes),
-                Some(Err(kind)) => Err(BodyError::Source(kind)),
+                Some(item) => item,
                 None if self.left > 0 => Err(BodyError::Cut { missing: self.left }),
                 None => {
                     self.source = Source::Done;
@@ -187,7 +238,7 @@ impl Body {
         if self.left > limit as u64 {
             return Err(BodyError::TooLarge { len: self.left, limit });
         }
-        if let Source::Whole(bytes) = &mut self.source {
+        if let (Source::Whole(bytes), None) = (&mut self.source, &self.pace) {
             return Ok(std::mem::take(bytes));
         }
         // Memory grows with the bytes that have come, not with what was announced.

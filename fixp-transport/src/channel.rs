@@ -18,7 +18,7 @@
 mod backoff;
 mod drive;
 mod ledger;
-mod session;
+pub(crate) mod session;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -34,11 +34,14 @@ use tokio::time::{Instant, timeout_at};
 
 pub use ledger::{CutReport, Repeat};
 
+use crate::body::Body;
+use crate::bulk::{Transferred, Transfers};
 use crate::error::{CallError, Cause};
 use crate::limits::ChannelLimits;
 use crate::socket::{Connect, TcpConnector};
 use crate::tables;
 use ledger::{Key, Ledger, MAX_REQUESTS, Submission};
+use session::Terms;
 
 /// A channel to one peer. Clones share it; when the last one goes, it says EXIT and ends.
 ///
@@ -129,6 +132,7 @@ struct Inner {
     bytes: Arc<Semaphore>,
     ids: AtomicU64,
     status: watch::Sender<Status>,
+    transfers: Arc<Transfers>,
     config: Config,
 }
 
@@ -251,7 +255,17 @@ impl ChannelBuilder {
         config.limits.requests = config.limits.requests.clamp(1, MAX_REQUESTS / 4);
         let seed = config.seed.unwrap_or_else(rand::random);
         let (status, _) = watch::channel(Status::Down);
+        let connector = Arc::new(connector);
+        let terms = Terms {
+            dialect: config.dialect,
+            extensions: config.extensions,
+            announce_first: config.ordered,
+            head: config.limits.head,
+            entity: config.limits.entity,
+        };
+        let transfers = Transfers::new(Arc::clone(&connector), terms, config.connect_time, config.timeout);
         let inner = Arc::new(Inner {
+            transfers: Arc::new(transfers),
             state: Mutex::new(State {
                 ledger: Ledger::new(drive::number(seed)),
                 stats: ChannelStats::default(),
@@ -266,7 +280,7 @@ impl ChannelBuilder {
             status,
             config,
         });
-        tokio::spawn(drive::run(Arc::clone(&inner), connector, seed));
+        tokio::spawn(drive::run(Arc::clone(&inner), connector, terms, seed));
         Channel { _open: Arc::new(OpenHandle(Arc::clone(&inner))), inner }
     }
 }
@@ -337,6 +351,18 @@ impl Channel {
         let size = self.size(&packet)?;
         let permit = self.try_room(size).map_err(CallError::not_sent)?;
         self.place(packet, size, deadline, options.repeat, permit)
+    }
+
+    /// Sends a request with a large entity, and gets an answer with one, over a connection of its own, in
+    /// pieces. There is no limit in time but that something has to move: after the channel's time without a
+    /// byte either way it ends. [`Body::paced`] holds it under a rate. Dropping the future, or the body of the
+    /// answer, ends it. It has no place on an ordered channel, and is never repeated.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer; what breaks off behind the answer's head, its body tells.
+    pub async fn transfer(&self, head: Packet, body: Body) -> Result<Transferred, CallError> {
+        Arc::clone(&self.inner.transfers).transfer(head, body).await
     }
 
     /// Waits until the channel is connected.

@@ -5,6 +5,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
+use super::BodyError;
+
 /// The two ends of a pipe.
 pub(crate) fn pipe() -> (Feed, Drain) {
     let shared = Arc::new(Mutex::new(Shared::default()));
@@ -14,6 +16,8 @@ pub(crate) fn pipe() -> (Feed, Drain) {
 #[derive(Default)]
 struct Shared {
     piece: Option<Bytes>,
+    /// Why the feeding end went away in the middle.
+    failure: Option<BodyError>,
     /// The feeding end is done, or gone.
     ended: bool,
     /// The draining end is gone: whatever comes is dropped.
@@ -55,6 +59,21 @@ impl Feed {
         wake(waker);
     }
 
+    /// Says why nothing more comes.
+    pub(crate) fn fail(self, error: BodyError) {
+        lock(&self.0).failure = Some(error);
+    }
+
+    /// Ready when nobody reads any more.
+    pub(crate) fn poll_ignored(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut shared = lock(&self.0);
+        if shared.ignored {
+            return Poll::Ready(());
+        }
+        shared.feeding = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Whether nobody reads what is put.
     pub(crate) fn ignored(&self) -> bool {
         lock(&self.0).ignored
@@ -72,16 +91,16 @@ impl Drop for Feed {
 }
 
 impl Drain {
-    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let mut shared = lock(&self.0);
         match shared.piece.take() {
             Some(piece) => {
                 let waker = shared.feeding.take();
                 drop(shared);
                 wake(waker);
-                Poll::Ready(Some(piece))
+                Poll::Ready(Some(Ok(piece)))
             }
-            None if shared.ended => Poll::Ready(None),
+            None if shared.ended => Poll::Ready(shared.failure.take().map(Err)),
             None => {
                 shared.draining = Some(cx.waker().clone());
                 Poll::Pending

@@ -35,10 +35,11 @@ pub(super) fn number(seed: u64) -> u128 {
 }
 
 /// Runs the channel until it is closed.
-pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: C, seed: u64) {
+pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms: Terms, seed: u64) {
     let config = &inner.config;
     let mut driver = Driver {
-        connector: Arc::new(connector),
+        connector,
+        terms,
         link: Link::Down,
         retry_at: None,
         last: Cause::Timeout,
@@ -56,6 +57,7 @@ type Connecting<S> = Pin<Box<dyn Future<Output = io::Result<S>> + Send>>;
 struct Driver<C: Connect> {
     inner: Arc<Inner>,
     connector: Arc<C>,
+    terms: Terms,
     link: Link<C::Stream>,
     /// When the next attempt may begin.
     retry_at: Option<Instant>,
@@ -171,22 +173,16 @@ impl<C: Connect> Driver<C> {
             Poll::Ready(Err(error)) => error.kind(),
             Poll::Ready(Ok(stream)) => {
                 let config = &self.inner.config;
-                let terms = Terms {
-                    dialect: config.dialect,
-                    extensions: config.extensions,
-                    announce_first: config.ordered,
-                    head: config.limits.head,
-                    entity: config.limits.entity,
-                };
                 let mut outbox = Outbox::default();
-                let session = Session::new(terms, &mut outbox);
+                let session = Session::new(self.terms, &mut outbox);
                 tracing::debug!(peer = %self.connector.peer(), "connected");
                 let mut state = self.inner.lock();
                 state.stats.connections += 1;
                 let matching = if config.ordered { Matching::Ordered } else { Matching::InOrder(1) };
                 state.ledger.set_matching(matching);
                 drop(state);
-                let mut up = Up { stream, session, outbox, written: 0, greeting: until, active: now, exit: None };
+                let mut up =
+                    Up { stream, session, outbox, written: 0, greeting: until, active: now, exit: None };
                 if up.session.is_open() {
                     self.opened(&mut up);
                 }
@@ -369,7 +365,12 @@ impl<C: Connect> Driver<C> {
         result
     }
 
-    fn answers(&mut self, up: &mut Up<C::Stream>, events: &mut Vec<Event>, count: usize) -> Result<(), Cause> {
+    fn answers(
+        &mut self,
+        up: &mut Up<C::Stream>,
+        events: &mut Vec<Event>,
+        count: usize,
+    ) -> Result<(), Cause> {
         let mut state = self.inner.lock();
         state.stats.bytes_read += count as u64;
         let mut fault = None;

@@ -100,7 +100,10 @@ struct Entry<P> {
 enum State {
     Queued,
     /// It ends at this byte of its connection, and has this serial on an ordered channel.
-    Sent { end: u64, serial: i64 },
+    Sent {
+        end: u64,
+        serial: i64,
+    },
     Done(Outcome),
 }
 
@@ -328,7 +331,12 @@ impl<P> Ledger<P> {
     }
 
     /// An answer has come.
-    pub(crate) fn answer(&mut self, serial: Option<i64>, refusal: Option<Refusal>, answer: Packet) -> Matched {
+    pub(crate) fn answer(
+        &mut self,
+        serial: Option<i64>,
+        refusal: Option<Refusal>,
+        answer: Packet,
+    ) -> Matched {
         let found = match self.matching {
             Matching::InOrder(_) => self.flight.front().copied(),
             Matching::Tagged => serial.and_then(Key::of_serial).filter(|key| self.entry(*key).is_some()),
@@ -364,7 +372,9 @@ impl<P> Ledger<P> {
     /// Once nothing of a broken ordered channel is under way, a new one begins.
     fn mend(&mut self) {
         let resent = self.queue.front().and_then(|key| self.entry(*key));
-        if self.broken && self.in_flight == 0 && !matches!(resent.map(|entry| &entry.state), Some(State::Sent { .. }))
+        if self.broken
+            && self.in_flight == 0
+            && !matches!(resent.map(|entry| &entry.state), Some(State::Sent { .. }))
         {
             self.broken = false;
             self.channel = self.channel.wrapping_add(1);
@@ -392,7 +402,9 @@ impl<P> Ledger<P> {
         // A slow request at the front must not make the rest pile up.
         if self.flight.len() > 2 * self.in_flight + 64 && self.matching == Matching::Tagged {
             let mut flight = mem::take(&mut self.flight);
-            flight.retain(|key| self.entry(*key).is_some_and(|entry| matches!(entry.state, State::Sent { .. })));
+            flight.retain(|key| {
+                self.entry(*key).is_some_and(|entry| matches!(entry.state, State::Sent { .. }))
+            });
             self.flight = flight;
         }
     }
@@ -479,8 +491,7 @@ impl<P> Ledger<P> {
                 if whole { &mut report.possibly_executed } else { &mut report.not_sent }.push(entry.id);
             }
             // On an ordered channel what was sent keeps its place even if nobody waits: others come behind it.
-            let repeat = ordered
-                || !entry.abandoned && (!whole || entry.repeat == Repeat::Harmless);
+            let repeat = ordered || !entry.abandoned && (!whole || entry.repeat == Repeat::Harmless);
             if repeat && !entry.internal {
                 if !ordered {
                     entry.state = State::Queued;
@@ -612,6 +623,10 @@ impl<P> Ledger<P> {
     }
 
     fn entry_mut(&mut self, key: Key) -> Option<&mut Entry<P>> {
-        self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?.entry.as_mut()
+        self.slots
+            .get_mut(key.index as usize)
+            .filter(|slot| slot.generation == key.generation)?
+            .entry
+            .as_mut()
     }
 }

@@ -154,7 +154,12 @@ impl Session {
         self.put(outbox, &exit, &[]).unwrap_or_default();
     }
 
-    fn put(&mut self, outbox: &mut Outbox, packet: &Packet, extra: &[(u16, ValueRef<'_>)]) -> Result<(), Error> {
+    fn put(
+        &mut self,
+        outbox: &mut Outbox,
+        packet: &Packet,
+        extra: &[(u16, ValueRef<'_>)],
+    ) -> Result<(), Error> {
         let before = outbox.len();
         let head = Extended { packet, extra, length_key: self.terms.dialect.content_length_key() };
         let encoder = Encoder::new(extension::own(self.terms.dialect));
