@@ -287,7 +287,11 @@ where
         let mut asked = Asked { to: from, peer, announces: false, own: false, serial: None };
         let left = if self.shared.extensions { self.extend(&mut asked, &mut packet) } else { None };
         if extension::is_own(packet.code) {
-            return if asked.own { Ok(self.own_command(cx, &asked, packet.code)) } else { Err(Dropped::NotOwn) };
+            return if asked.own {
+                Ok(self.own_command(cx, &asked, packet.code))
+            } else {
+                Err(Dropped::NotOwn)
+            };
         }
         if let Some(reply) = network::answer(&packet, &peer, &self.shared.key) {
             self.reply(cx, &asked, Some(reply));
@@ -471,9 +475,11 @@ fn refusal(asked: &Asked, refusal: Refusal) -> Packet {
 /// Adds to an answer what stands in every datagram of its dialect, and what is ours.
 fn finish(packet: &mut Packet, asked: &Asked) {
     let bind_ip = tables::of(asked.peer.dialect).bind_ip;
+    let length = asked.peer.dialect.content_length_key();
     packet.messages.retain(|message| {
         let refusal = asked.own && message.key == extension::key::REFUSAL;
-        (refusal || !extension::key::RANGE.contains(&message.key)) && bind_ip != Some(message.key)
+        let ours = extension::key::RANGE.contains(&message.key);
+        (refusal || !ours) && message.key != length && bind_ip != Some(message.key)
     });
     if asked.announces {
         packet.messages.push(Message::new(extension::key::CAPABILITIES, Capabilities::OURS.in_answer()));
