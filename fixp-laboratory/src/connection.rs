@@ -434,6 +434,7 @@ impl Connection {
                 self.handshake.made += 1;
                 let mut segment = self.segment(0);
                 segment.syn = true;
+                segment.longest = path.segment as u16;
                 if self.end.side == Side::Client {
                     segment.ack = None;
                 }

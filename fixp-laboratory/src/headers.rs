@@ -79,6 +79,8 @@ fn udp(from: SocketAddr, to: SocketAddr, content: &[u8]) -> Vec<u8> {
 fn tcp(from: SocketAddr, to: SocketAddr, segment: &Segment, content: &[u8]) -> Vec<u8> {
     let mut options = Vec::new();
     if segment.syn {
+        options.extend([2, 4]);
+        options.extend(segment.longest.to_be_bytes());
         // Selective acknowledgements are permitted.
         options.extend([1, 1, 4, 2]);
     }

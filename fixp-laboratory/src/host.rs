@@ -1,4 +1,23 @@
 //! Hosts, and their listeners.
+//!
+//! ```
+//! use std::io::ErrorKind;
+//! use fixp_laboratory::Laboratory;
+//!
+//! Laboratory::run("hosts", |lab| async move {
+//!     let (a, b) = (lab.host("fd00::1".parse()?), lab.host("fd00::2".parse()?));
+//!     let listener = b.listen(6900)?;
+//!     let client = a.connect(listener.local_addr()).await?;
+//!     let (server, peer) = listener.accept().await?;
+//!     assert_eq!(peer, client.local_addr());
+//!
+//!     drop((listener, server));
+//!     let again = a.connect("[fd00::2]:6900".parse()?).await;
+//!     assert_eq!(again.expect_err("nobody listens").kind(), ErrorKind::ConnectionRefused);
+//!     Ok::<(), Box<dyn std::error::Error>>(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::future::poll_fn;
 use std::io;

@@ -1,4 +1,28 @@
 //! The laboratory, and the harness of a test in it.
+//!
+//! ```
+//! use std::time::Duration;
+//! use fixp_laboratory::{Laboratory, LinkConfig, Verdict};
+//! use tokio::time::timeout;
+//!
+//! // Three runs; a failing one would print its seed.
+//! Laboratory::run_seeds("third", 0..3, |lab| async move {
+//!     let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+//!     lab.link(a.ip(), b.ip(), &LinkConfig::default().with_jitter(Duration::from_millis(30)));
+//!     lab.filter(a.ip(), b.ip(), |_, nth| if nth == 2 { Verdict::Drop } else { Verdict::Pass });
+//!
+//!     let (a, b) = (a.bind(0)?, b.bind(0)?);
+//!     for _ in 0..4 {
+//!         a.send_to(b"hello", b.local_addr())?;
+//!     }
+//!     let mut buf = [0; 5];
+//!     for _ in 0..3 {
+//!         b.recv_from(&mut buf).await?;
+//!     }
+//!     assert!(timeout(Duration::from_secs(60), b.recv_from(&mut buf)).await.is_err());
+//!     Ok::<(), std::io::Error>(())
+//! });
+//! ```
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -64,7 +88,7 @@ impl Laboratory {
     ///
     /// # Panics
     ///
-    /// As the test does; and when an hour (or another [limit](Self::set_time_limit)) of virtual time has
+    /// As the test does; inside of a runtime; and when an hour (or another [limit](Self::set_time_limit)) of virtual time has
     /// passed, because then something waits for what will not come.
     pub fn run<F, T>(name: &str, test: impl FnOnce(Self) -> F) -> T
     where
@@ -78,29 +102,21 @@ impl Laboratory {
     ///
     /// # Panics
     ///
-    /// As [`run`](Self::run).
-    pub fn run_seeds<F, T>(
-        name: &str,
-        seeds: impl IntoIterator<Item = u64>,
-        mut test: impl FnMut(Self) -> F,
-    ) -> Option<T>
+    /// As [`run`](Self::run), and when a test gives back an error.
+    pub fn run_seeds<F, T>(name: &str, seeds: impl IntoIterator<Item = u64>, mut test: impl FnMut(Self) -> F)
     where
         F: Future<Output = T>,
         T: Outcome,
     {
-        if let Some(seed) = seed_asked() {
-            return Some(run(name, seed, test));
-        }
-        let mut last = None;
-        for seed in seeds {
-            let outcome = run(name, seed, &mut test);
-            let failed = outcome.failure().is_some();
-            last = Some(outcome);
-            if failed {
-                break;
+        let mut one = |seed| {
+            if let Some(failure) = run(name, seed, &mut test).failure() {
+                panic!("laboratory: {name} failed with seed {seed}: {failure}");
             }
+        };
+        match seed_asked() {
+            Some(seed) => one(seed),
+            None => seeds.into_iter().for_each(one),
         }
-        last
     }
 
     /// A laboratory in the current runtime, whose clock should be paused.

@@ -64,6 +64,8 @@ pub(crate) struct Segment {
     /// The end it is for.
     pub(crate) end: End,
     pub(crate) syn: bool,
+    /// With a SYN: how long segments may be. Only for the eyes of who reads a capture.
+    pub(crate) longest: u16,
     pub(crate) fin: bool,
     pub(crate) rst: bool,
     pub(crate) seq: u64,
@@ -81,6 +83,7 @@ impl Segment {
         Self {
             end,
             syn: false,
+            longest: 0,
             fin: false,
             rst: false,
             seq,

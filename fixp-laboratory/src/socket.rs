@@ -1,4 +1,19 @@
 //! Sockets for datagrams.
+//!
+//! ```
+//! use fixp_laboratory::Laboratory;
+//!
+//! Laboratory::run("sockets", |lab| async move {
+//!     let (a, b) = (lab.host("10.0.0.1".parse()?), lab.host("10.0.0.2".parse()?));
+//!     let (a, b) = (a.bind(0)?, b.bind(6900)?);
+//!     a.send_to(b"hello", b.local_addr())?;
+//!     let mut buf = [0; 1500];
+//!     let (len, from) = b.recv_from(&mut buf).await?;
+//!     assert_eq!((&buf[..len], from), (&b"hello"[..], a.local_addr()));
+//!     Ok::<(), Box<dyn std::error::Error>>(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};

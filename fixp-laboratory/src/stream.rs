@@ -1,4 +1,28 @@
 //! Streams.
+//!
+//! ```
+//! use fixp_laboratory::Laboratory;
+//! use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+//!
+//! Laboratory::run("streams", |lab| async move {
+//!     let host = lab.host("10.0.0.1".parse()?);
+//!     let listener = host.listen(0)?;
+//!     let mut client = host.connect(listener.local_addr()).await?;
+//!     let (mut server, _) = listener.accept().await?;
+//!
+//!     client.write_all(b"the question").await?;
+//!     client.shutdown().await?;
+//!     let mut question = String::new();
+//!     server.read_to_string(&mut question).await?;
+//!     server.write_all(b"the answer").await?;
+//!     drop(server);
+//!     let mut answer = String::new();
+//!     client.read_to_string(&mut answer).await?;
+//!     assert_eq!((&question[..], &answer[..]), ("the question", "the answer"));
+//!     Ok::<(), Box<dyn std::error::Error>>(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -21,7 +45,9 @@ use crate::segment::End;
 /// stream is to end it so, or, if there are bytes that have not been read, to reset it (as Linux does). A
 /// reset discards what is under way; bytes that have come can still be read (as on Linux), then every read
 /// fails with `ConnectionReset`, as every write does. After the end of the stream reads give nothing,
-/// whatever happens later.
+/// whatever happens later. A stream to a peer that does not answer fails with `TimedOut` in the end
+/// ([`HostConfig::give_up`](crate::HostConfig::give_up)), one of a host that has crashed with
+/// `ConnectionAborted`.
 #[derive(Debug)]
 pub struct Stream {
     shared: Arc<Shared>,

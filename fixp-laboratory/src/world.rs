@@ -166,11 +166,16 @@ impl World {
         }
         if let Some(host) = self.hosts.get_mut(&ip) {
             host.up = false;
-            for listening in std::mem::take(&mut host.listeners).into_values() {
-                self.woken.extend(listening.wakers);
-            }
+            let listeners = std::mem::take(&mut host.listeners);
             for bound in std::mem::take(&mut host.sockets).into_values() {
                 self.woken.extend(bound.wakers);
+            }
+            for listening in listeners.into_values() {
+                self.woken.extend(listening.wakers);
+                // Nobody holds these yet, so nobody would drop them.
+                for end in listening.open {
+                    self.close(end);
+                }
             }
         }
     }

@@ -139,6 +139,7 @@ fn a_crash_leaves_the_connection_half_open() -> Tested {
         assert_eq!(b.listen(8).unwrap_err().kind(), ErrorKind::NetworkDown);
         assert_eq!(b.connect(client.local_addr()).await.unwrap_err().kind(), ErrorKind::NetworkDown);
         drop(server);
+        assert_eq!(lab.connections(a.ip(), b.ip()), [client.id()]);
 
         // The peer is not told.
         client.write_all(b"anybody?").await?;
@@ -185,6 +186,20 @@ fn a_reset_host_resets_all_its_connections() -> Tested {
         assert_eq!(lab.now() - start, ms(10));
         // The host is there, and takes new ones.
         pair(&lab).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_crash_takes_what_was_not_accepted() -> Tested {
+    Laboratory::run("not-accepted", |lab| async move {
+        let (a, b) = two(&lab);
+        let listener = b.listen(7)?;
+        let client = a.connect(listener.local_addr()).await?;
+        b.crash();
+        drop(client);
+        tokio::time::sleep(Duration::from_secs(1_000)).await;
+        assert_eq!(lab.connections(a.ip(), b.ip()), []);
         Ok(())
     })
 }
