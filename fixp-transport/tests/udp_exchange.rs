@@ -1,0 +1,480 @@
+//! The bookkeeping of requests over UDP under arbitrary requests, losses, copies, delays, cancels and restarts
+//! of peers: on a clock of its own, without sockets.
+//!
+//! What may be asked of the network: to a legacy peer an answer comes within the quarantine after its request
+//! ended, and the copies of an answer within the time to settle. To our own peers nothing is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fixp_codec::{Code, Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_transport::extension::{self, Capabilities, key};
+use fixp_transport::udp::exchange::{Action, Config, Exchange, Options, Port, Repeat, Security, Ticket};
+use fixp_transport::{Cause, Fate};
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+
+/// Peers in the world, of which so many are remembered.
+const PEERS: u16 = 5;
+const REMEMBERED: usize = 4;
+const PORTS: usize = 3;
+const REQUESTS: usize = 24;
+const BYTES: usize = 1000;
+const QUARANTINE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Server {
+    /// Answers with all the messages of the request, as the recorded ones.
+    Echo,
+    /// Answers without them.
+    Strip,
+    /// One of ours.
+    Own,
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Request { peer: u16, timeout: u64, repeat: Option<(u32, u64)>, wait: bool },
+    Notice { peer: u16 },
+    Cancel(usize),
+    /// A request reaches its server, and the answer leaves; with `again`, a copy stays on its way.
+    Arrive { which: usize, again: bool },
+    Lose(usize),
+    /// An answer comes; with `again`, a copy stays on its way.
+    Answer { which: usize, again: bool },
+    /// An answer comes from an address that was not asked.
+    Stray { which: usize, peer: u16 },
+    Garbage { peer: u16, bytes: Vec<u8> },
+    Advance(u64),
+    Restart { peer: u16, server: Server },
+    /// The next datagram is refused by its socket.
+    Refuse,
+    /// The next port cannot be opened.
+    Unopened,
+    LosePort(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let server = prop_oneof![Just(Server::Echo), Just(Server::Strip), Just(Server::Own)];
+    let millis = prop_oneof![0..30_u64, 0..5000_u64, 0..100_000_u64];
+    prop_oneof![
+        8 => (0..PEERS, 1..20_000_u64, prop::option::of((1..3_u32, 1..3000_u64)), any::<bool>())
+            .prop_map(|(peer, timeout, repeat, wait)| Op::Request { peer, timeout, repeat, wait }),
+        1 => (0..PEERS).prop_map(|peer| Op::Notice { peer }),
+        2 => any::<usize>().prop_map(Op::Cancel),
+        8 => (any::<usize>(), prop::bool::weighted(0.2)).prop_map(|(which, again)| Op::Arrive { which, again }),
+        1 => any::<usize>().prop_map(Op::Lose),
+        8 => (any::<usize>(), prop::bool::weighted(0.3)).prop_map(|(which, again)| Op::Answer { which, again }),
+        1 => (any::<usize>(), 0..PEERS).prop_map(|(which, peer)| Op::Stray { which, peer }),
+        1 => (0..PEERS, prop::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(peer, bytes)| Op::Garbage { peer, bytes }),
+        5 => millis.prop_map(Op::Advance),
+        1 => (0..PEERS, server).prop_map(|(peer, server)| Op::Restart { peer, server }),
+        1 => Just(Op::Refuse),
+        1 => Just(Op::Unopened),
+        1 => (0..4_usize).prop_map(Op::LosePort),
+    ]
+}
+
+fn addr(peer: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 6000 + peer))
+}
+
+/// A datagram under way. Those of one exchange share the moment until which its copies may come.
+#[derive(Clone, Debug)]
+struct Flight {
+    port: Port,
+    peer: SocketAddr,
+    bytes: Vec<u8>,
+    /// The request that it is, or answers, if it is one without a serial.
+    legacy: Option<Ticket>,
+}
+
+struct World {
+    dialect: &'static Dialect,
+    now: Instant,
+    exchange: Exchange,
+    servers: BTreeMap<SocketAddr, Server>,
+    to_servers: Vec<Flight>,
+    to_client: Vec<Flight>,
+    live: BTreeMap<Ticket, Live>,
+    /// Until when an answer to a request may come: past it the network has lost it.
+    ends: BTreeMap<Ticket, Instant>,
+    /// By the model, not by the exchange: when a port may carry a request without serial to a peer again.
+    blocked: BTreeMap<(Port, SocketAddr), Instant>,
+    open: BTreeSet<Port>,
+    used: BTreeSet<Port>,
+    refuse: bool,
+    unopened: bool,
+    next_tag: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Live {
+    tag: u32,
+    notice: bool,
+    peer: SocketAddr,
+    /// Where it stands without a serial, SECURE_QUERY included.
+    lane: Option<Port>,
+    /// Copies of it that a socket took.
+    sent: u32,
+    /// Without a serial.
+    legacy: u32,
+}
+
+impl World {
+    fn new(dialect: &'static Dialect, extensions: bool, security: Security, servers: &[Server]) -> Self {
+        let config = Config {
+            extensions,
+            security,
+            ports: PORTS,
+            requests: REQUESTS,
+            bytes: BYTES,
+            peers: REMEMBERED,
+            quarantine: QUARANTINE,
+            settle: SETTLE,
+            ..Config::new(dialect)
+        };
+        Self {
+            dialect,
+            now: Instant::now(),
+            exchange: Exchange::new(config, u64::MAX / 2 - 3),
+            servers: (0..PEERS).map(addr).zip(servers.iter().copied()).collect(),
+            to_servers: Vec::new(),
+            to_client: Vec::new(),
+            live: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            open: BTreeSet::new(),
+            used: BTreeSet::new(),
+            refuse: false,
+            unopened: false,
+            next_tag: 1,
+        }
+    }
+
+    fn request(&self, tag: u32) -> Packet {
+        let (code, speak) = if self.dialect.name() == "lexst1" {
+            (lexst1::app::ADD_LOG, lexst1::key::SPEAK)
+        } else {
+            (laxcus6::notify::FLUSH_LOG, laxcus6::key::SPEAK)
+        };
+        Packet::new(code).with(speak, "hello").with_entity(tag.to_le_bytes().to_vec())
+    }
+
+    fn run(&mut self, op: &Op) {
+        match *op {
+            Op::Request { peer, timeout, repeat, wait } => {
+                let options = Options {
+                    timeout: Some(Duration::from_millis(timeout)),
+                    repeat: repeat.map_or(Repeat::Never, |(times, every)| Repeat::Harmless {
+                        times,
+                        every: Duration::from_millis(every),
+                    }),
+                    wait,
+                };
+                self.begin(peer, options, false);
+            }
+            Op::Notice { peer } => self.begin(peer, Options::default(), true),
+            Op::Cancel(which) => {
+                if let Some(&ticket) = pick(&self.live.keys().copied().collect::<Vec<_>>(), which) {
+                    self.exchange.cancel(self.now, ticket);
+                    self.ended(ticket, false);
+                }
+            }
+            Op::Arrive { which, again } => {
+                if self.to_servers.is_empty() {
+                    return;
+                }
+                let at = which % self.to_servers.len();
+                let flight = self.to_servers[at].clone();
+                if !again {
+                    self.to_servers.remove(at);
+                }
+                let server = self.servers[&flight.peer];
+                if let Some(bytes) = serve(self.dialect, server, &flight.bytes) {
+                    self.to_client.push(Flight { bytes, ..flight });
+                }
+            }
+            Op::Lose(which) => {
+                if !self.to_servers.is_empty() {
+                    self.to_servers.remove(which % self.to_servers.len());
+                }
+            }
+            Op::Answer { which, again } => {
+                if self.to_client.is_empty() {
+                    return;
+                }
+                let at = which % self.to_client.len();
+                let flight = self.to_client[at].clone();
+                if !again {
+                    self.to_client.remove(at);
+                }
+                if flight.legacy.is_some_and(|ticket| self.ends.get(&ticket).is_some_and(|&end| end <= self.now)) {
+                    return;
+                }
+                if self.open.contains(&flight.port) {
+                    self.exchange.handle_datagram(self.now, flight.port, flight.peer, &flight.bytes);
+                }
+            }
+            Op::Stray { which, peer } => {
+                if let Some(flight) = pick(&self.to_client, which).cloned()
+                    && flight.peer != addr(peer)
+                    && flight.legacy.is_none()
+                {
+                    self.exchange.handle_datagram(self.now, flight.port, addr(peer), &flight.bytes);
+                }
+            }
+            Op::Garbage { peer, ref bytes } => {
+                // What is not a packet: one that is one would be an answer of that peer.
+                if let Some(&port) = self.open.first()
+                    && Decoder::new(self.dialect).packet(bytes).is_err()
+                {
+                    self.exchange.handle_datagram(self.now, port, addr(peer), bytes);
+                }
+            }
+            Op::Advance(millis) => self.advance(Duration::from_millis(millis)),
+            Op::Restart { peer, server } => {
+                self.servers.insert(addr(peer), server);
+            }
+            Op::Refuse => self.refuse = true,
+            Op::Unopened => self.unopened = true,
+            Op::LosePort(which) => {
+                let open: Vec<_> = self.open.iter().copied().collect();
+                if let Some(&port) = pick(&open, which) {
+                    self.open.remove(&port);
+                    self.exchange.handle_port_lost(self.now, port, std::io::ErrorKind::Other);
+                }
+            }
+        }
+        self.settle();
+    }
+
+    fn begin(&mut self, peer: u16, options: Options, notice: bool) {
+        let (tag, peer) = (self.next_tag, addr(peer));
+        self.next_tag += 1;
+        let packet = self.request(tag);
+        let begun = if notice {
+            self.exchange.notice(self.now, peer, packet, options)
+        } else {
+            self.exchange.request(self.now, peer, packet, options)
+        };
+        match begun {
+            Ok(ticket) => {
+                let live = Live { tag, notice, peer, lane: None, sent: 0, legacy: 0 };
+                assert!(self.live.insert(ticket, live).is_none(), "a ticket twice");
+            }
+            Err(error) => assert_eq!((error.cause, error.fate), (Cause::Full, Fate::NotSent)),
+        }
+    }
+
+    /// Time passes, from one thing that is due to the next.
+    fn advance(&mut self, by: Duration) {
+        let until = self.now + by;
+        while let Some(at) = self.exchange.poll_timeout().filter(|&at| at <= until) {
+            self.now = self.now.max(at);
+            self.exchange.handle_timeout(self.now);
+            self.settle();
+        }
+        self.now = until;
+    }
+
+    /// Does all that is to be done at once.
+    fn settle(&mut self) {
+        loop {
+            let mut worked = false;
+            while let Some(action) = self.exchange.poll_action() {
+                worked = true;
+                match action {
+                    Action::Open { port, v6 } => {
+                        assert!(!v6);
+                        assert!(self.used.insert(port), "a number of a port twice");
+                        if std::mem::take(&mut self.unopened) {
+                            let kind = std::io::ErrorKind::AddrInUse;
+                            self.exchange.handle_bound(self.now, port, Err(kind));
+                        } else {
+                            self.open.insert(port);
+                            let local = SocketAddr::from(([10, 0, 0, 1], 40000));
+                            self.exchange.handle_bound(self.now, port, Ok(local));
+                        }
+                    }
+                    Action::Close(port) => assert!(self.open.remove(&port), "closed twice"),
+                }
+            }
+            while let Some((ticket, outcome)) = self.exchange.poll_event() {
+                worked = true;
+                let live = self.live.get(&ticket).expect("an event for what has ended").clone();
+                match outcome {
+                    Ok(None) => assert!(live.notice && live.sent == 1),
+                    Ok(Some(packet)) => {
+                        assert!(!live.notice);
+                        assert_eq!(packet.entity[..], live.tag.to_le_bytes(), "the answer to another request");
+                        assert!(live.sent > 0);
+                        assert!(!packet.messages.iter().any(|message| key::RANGE.contains(&message.key)));
+                        self.ended(ticket, true);
+                    }
+                    Err(error) => {
+                        let fate = if live.sent == 0 { Fate::NotSent } else { Fate::PossiblyExecuted };
+                        assert_eq!(error.fate, fate, "{error}");
+                    }
+                }
+                self.ended(ticket, false);
+            }
+            // One at a time: it may end its request, and give its port to another.
+            if let Some(transmit) = self.exchange.poll_transmit(self.now) {
+                worked = true;
+                self.transmit(&transmit);
+            }
+            if !worked {
+                break;
+            }
+        }
+        let stats = self.exchange.stats();
+        assert_eq!(stats.in_flight, self.live.len());
+        assert!(stats.in_flight <= REQUESTS && stats.in_flight_bytes <= BYTES, "{stats:?}");
+        assert!(stats.ports <= PORTS && stats.peers <= REMEMBERED, "{stats:?}");
+    }
+
+    fn transmit(&mut self, transmit: &fixp_transport::udp::exchange::Transmit) {
+        let (port, to) = (transmit.port, transmit.to);
+        assert!(self.open.contains(&port), "a port that is not open");
+        let read = Decoder::new(extension::own(self.dialect)).packet(&transmit.bytes).unwrap();
+        let serial = read.first(key::SERIAL).is_some();
+        let Some(ticket) = transmit.ticket else {
+            assert_eq!(read.code(), extension::CANCEL);
+            self.exchange.handle_transmitted(self.now, transmit, Ok(()));
+            return;
+        };
+        let query = read.code() == laxcus6::notify::SECURE_QUERY;
+        let live = self.live.get(&ticket).expect("sent for what has ended").clone();
+        if !serial && !live.notice {
+            let others = self.live.iter().filter(|&(&other, live)| {
+                other != ticket && live.peer == to && live.lane == Some(port)
+            });
+            assert_eq!(others.count(), 0, "two requests without serial from one port to one peer");
+            if live.lane != Some(port) {
+                let until = self.blocked.get(&(port, to));
+                assert!(until.is_none_or(|&until| until <= self.now), "a port in quarantine");
+            }
+        }
+        let refuse = std::mem::take(&mut self.refuse);
+        let live = self.live.get_mut(&ticket).unwrap();
+        if !serial && !live.notice {
+            live.lane = Some(port);
+        }
+        if !query && !refuse {
+            live.sent += 1;
+            live.legacy += u32::from(!serial);
+        }
+        if query {
+            live.lane = Some(port);
+        }
+        if serial {
+            live.lane = None;
+        }
+        let outcome = if refuse {
+            Err(std::io::ErrorKind::NetworkUnreachable)
+        } else {
+            // Answers to SECURE_QUERY say what they are: they may come at any time.
+            let legacy = (!serial && !query).then_some(ticket);
+            self.to_servers.push(Flight { port, peer: to, bytes: transmit.bytes.to_vec(), legacy });
+            Ok(())
+        };
+        self.exchange.handle_transmitted(self.now, transmit, outcome);
+    }
+
+    fn ended(&mut self, ticket: Ticket, answered: bool) {
+        let Some(live) = self.live.remove(&ticket) else { return };
+        if live.legacy == 0 || live.notice {
+            // The servers of this world do answer notices, at once.
+            self.ends.insert(ticket, self.now);
+            return;
+        }
+        let Some(port) = live.lane else { return };
+        let until = self.now + if answered && live.legacy == 1 { SETTLE } else { QUARANTINE };
+        self.ends.insert(ticket, until);
+        self.blocked.insert((port, live.peer), until);
+    }
+}
+
+fn pick<T>(from: &[T], which: usize) -> Option<&T> {
+    from.get(which.checked_rem(from.len())?)
+}
+
+/// What a server answers.
+fn serve(dialect: &'static Dialect, server: Server, bytes: &[u8]) -> Option<Vec<u8>> {
+    let request = Decoder::new(extension::own(dialect)).packet(bytes).unwrap().to_packet().unwrap();
+    if extension::is_own(request.code) {
+        return None;
+    }
+    let mut answer = Packet { code: okay(dialect), ..request.clone() };
+    if request.code == laxcus6::notify::SECURE_QUERY {
+        answer = Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity(vec![0; 5]);
+    }
+    match server {
+        Server::Echo => {}
+        Server::Strip => answer.messages.clear(),
+        Server::Own => {
+            answer.messages.retain(|message| !key::RANGE.contains(&message.key));
+            answer.remove(dialect.content_length_key());
+            if Capabilities::of_request(&request).is_some() {
+                answer = answer.with(key::CAPABILITIES, Capabilities::OURS.in_answer());
+            }
+            if let Some(serial) = request.first(key::SERIAL) {
+                answer = answer.with(key::SERIAL, serial.clone());
+            }
+        }
+    }
+    Some(answer.to_bytes(dialect).unwrap().to_vec())
+}
+
+fn okay(dialect: &Dialect) -> Code {
+    fixp_transport::tables::of(dialect).okay
+}
+
+fn worlds() -> impl Strategy<Value = (bool, bool, Security, Vec<Server>)> {
+    let server = prop_oneof![2 => Just(Server::Echo), 2 => Just(Server::Strip), 3 => Just(Server::Own)];
+    let security = prop_oneof![
+        Just(Security::Always),
+        Just(Security::Unasked),
+        Just(Security::Remembered(Duration::from_secs(10)))
+    ];
+    (any::<bool>(), prop::bool::weighted(0.8), security, prop::collection::vec(server, PEERS as usize))
+}
+
+/// A runner with a fixed seed, or that of FIXP_SEED, which it prints.
+fn runner(cases: u32) -> TestRunner {
+    let seed: u64 = std::env::var("FIXP_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x0f1d);
+    println!("FIXP_SEED={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+#[test]
+fn no_answer_goes_astray() {
+    let cases = std::env::var("FIXP_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1500);
+    let strategy = (worlds(), prop::collection::vec(op(), 1..150));
+    let test = |((lexst1, extensions, security, servers), ops): ((bool, bool, Security, Vec<Server>), Vec<Op>)| {
+        let dialect: &'static Dialect = if lexst1 { &LEXST1 } else { &LAXCUS6 };
+        let mut world = World::new(dialect, extensions, security, &servers);
+        for op in &ops {
+            world.run(op);
+        }
+        // Everything ends, and is forgotten.
+        world.advance(Duration::from_secs(40));
+        assert!(world.live.is_empty(), "{:?}", world.live);
+        world.advance(Duration::from_secs(3600));
+        let stats = world.exchange.stats();
+        assert!(stats.ports <= 1 && stats.peers == 0 && stats.waiting == 0, "{stats:?}");
+        assert_eq!(world.exchange.poll_timeout(), None);
+        assert_eq!(world.open.len(), stats.ports);
+        Ok(())
+    };
+    if let Err(error) = runner(cases).run(&strategy, test) {
+        panic!("{error}");
+    }
+}
