@@ -30,8 +30,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use fixp_codec::{Dialect, LAXCUS6};
-use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::Deserialize as Derive;
+use serde::de::{Deserializer, Error as _};
 
 use super::admission::AllowList;
 use super::node::ShutdownFrom;
@@ -101,10 +101,12 @@ impl Config {
     /// Text that is not TOML, options that are not known, and values that they cannot have, each with its line.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| ConfigError {
-            line: error.span().map(|span| 1 + text.as_bytes()[..span.start.min(text.len())]
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count()),
+            line: error.span().map(|span| {
+                1 + text.as_bytes()[..span.start.min(text.len())]
+                    .iter()
+                    .filter(|byte| **byte == b'\n')
+                    .count()
+            }),
             message: error.message().into(),
         })
     }
@@ -231,7 +233,8 @@ impl TryFrom<KeyFields> for Key {
     fn try_from(fields: KeyFields) -> Result<Self, String> {
         match fields {
             KeyFields { bits: None, modulus: Some(modulus), exponent } => {
-                let number = |digits: &str| hexadecimal(digits).ok_or_else(|| format!("{digits:?} is no number"));
+                let number =
+                    |digits: &str| hexadecimal(digits).ok_or_else(|| format!("{digits:?} is no number"));
                 let exponent = exponent.as_deref().unwrap_or("010001");
                 PublicKey::new(&number(&modulus)?, &number(exponent)?)
                     .map(Self::Given)
@@ -254,7 +257,8 @@ fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> =
         digits.chars().map(|digit| Some(digit.to_digit(16)? as u8)).collect::<Option<_>>()?;
     // From the end, as a number may have an odd count of digits.
-    let mut bytes: Vec<u8> = digits.rchunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    let mut bytes: Vec<u8> =
+        digits.rchunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
     bytes.reverse();
     Some(bytes)
 }
@@ -287,7 +291,9 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         "h" => number.checked_mul(3600).map(Duration::from_secs),
         _ => None,
     });
-    duration.ok_or_else(|| D::Error::custom(format_args!("{text:?} is no duration, such as \"10s\" or \"500ms\"")))
+    duration.ok_or_else(|| {
+        D::Error::custom(format_args!("{text:?} is no duration, such as \"10s\" or \"500ms\""))
+    })
 }
 
 /// `262144`, `"256KiB"`.
