@@ -224,7 +224,9 @@ impl World {
                     && flight.peer != addr(peer)
                     && flight.legacy.is_none()
                 {
+                    let before = self.exchange.stats().answers;
                     self.exchange.handle_datagram(self.now, flight.port, addr(peer), &flight.bytes);
+                    assert_eq!(self.exchange.stats().answers, before, "an answer from another address");
                 }
             }
             Op::Garbage { peer, ref bytes } => {
@@ -477,4 +479,183 @@ fn no_answer_goes_astray() {
     if let Err(error) = runner(cases).run(&strategy, test) {
         panic!("{error}");
     }
+}
+
+/// Opens the ports that are asked for, and gives what is to be sent.
+fn sent(exchange: &mut Exchange, now: Instant) -> Vec<fixp_transport::udp::exchange::Transmit> {
+    let mut sent = Vec::new();
+    loop {
+        while let Some(action) = exchange.poll_action() {
+            if let Action::Open { port, .. } = action {
+                exchange.handle_bound(now, port, Ok(SocketAddr::from(([10, 0, 0, 1], 40000))));
+            }
+        }
+        let Some(transmit) = exchange.poll_transmit(now) else { return sent };
+        exchange.handle_transmitted(now, &transmit, Ok(()));
+        sent.push(transmit);
+    }
+}
+
+fn add_log(tag: u8) -> Packet {
+    Packet::new(lexst1::app::ADD_LOG).with_entity(vec![tag])
+}
+
+/// A peer of ours is replaced by another program while a request with a serial and one without are outstanding
+/// at the same port: the answer without a serial could be that of either, and is nobody's.
+#[test]
+fn replaced_peer() {
+    let (now, peer) = (Instant::now(), addr(0));
+    let mut exchange = Exchange::new(Config::new(&LEXST1), 7);
+    // Two ports; the answer at the second tells what the peer is, while the first is still asked.
+    let slow = exchange.request(now, peer, add_log(1), Options::default()).unwrap();
+    exchange.request(now, peer, add_log(2), Options::default()).unwrap();
+    let first = sent(&mut exchange, now);
+    assert_ne!(first[0].port, first[1].port);
+    let answer = serve(&LEXST1, Server::Own, &first[1].bytes).unwrap();
+    exchange.handle_datagram(now, first[1].port, peer, &answer);
+    assert!(exchange.poll_event().unwrap().1.is_ok());
+    // From now on requests leave from the first port, with serials.
+    exchange.request(now, peer, add_log(3), Options::default()).unwrap();
+    let second = sent(&mut exchange, now);
+    assert_eq!(second[0].port, first[0].port);
+
+    let foreign = serve(&LEXST1, Server::Strip, &second[0].bytes).unwrap();
+    exchange.handle_datagram(now, second[0].port, peer, &foreign);
+    assert_eq!(exchange.poll_event(), None);
+    assert_eq!(exchange.stats().late, 1);
+    // One that says that it has no serial is told from it.
+    let own = serve(&LEXST1, Server::Own, &first[0].bytes).unwrap();
+    exchange.handle_datagram(now, first[0].port, peer, &own);
+    let (ticket, outcome) = exchange.poll_event().unwrap();
+    assert_eq!((ticket, &outcome.unwrap().unwrap().entity[..]), (slow, &[1][..]));
+}
+
+/// What a request to one of ours carries, and that its caller's going is told.
+#[test]
+fn serials() {
+    let (now, peer) = (Instant::now(), addr(0));
+    let mut exchange = Exchange::new(Config::new(&LEXST1), 7);
+    exchange.request(now, peer, add_log(1), Options::default()).unwrap();
+    let first = sent(&mut exchange, now);
+    let answer = serve(&LEXST1, Server::Own, &first[0].bytes).unwrap();
+    exchange.handle_datagram(now, first[0].port, peer, &answer);
+    assert!(exchange.poll_event().unwrap().1.is_ok());
+    let options = Options { timeout: Some(Duration::from_millis(1500)), ..Options::default() };
+    let tickets: Vec<_> =
+        (0..1000).map(|tag| exchange.request(now, peer, add_log(tag as u8), options).unwrap()).collect();
+    let requests = sent(&mut exchange, now);
+    assert_eq!(requests.len(), 1000);
+    assert!(requests.iter().all(|request| request.port == first[0].port));
+    let read = Decoder::new(&LEXST1).packet(&requests[0].bytes).unwrap().to_packet().unwrap();
+    let keys: Vec<_> = read.messages.iter().map(|message| message.key).collect();
+    let (bind_ip, length) = (lexst1::key::BIND_IP, lexst1::key::CONTENT_LENGTH);
+    assert_eq!(keys, [key::CAPABILITIES, key::SERIAL, key::DEADLINE, bind_ip, length]);
+    assert_eq!(read.first(key::SERIAL).unwrap().as_i64(), Some(7));
+    assert_eq!(read.first(key::DEADLINE).unwrap().as_i32(), Some(1500));
+
+    exchange.cancel(now, tickets[0]);
+    let cancel = sent(&mut exchange, now);
+    let cancel = Decoder::new(extension::own(&LEXST1)).packet(&cancel[0].bytes).unwrap();
+    assert_eq!(cancel.code(), extension::CANCEL);
+    assert_eq!(cancel.first(key::SERIAL).unwrap().as_i64(), Some(7));
+
+    // In any order, and each once.
+    for request in requests.iter().rev() {
+        let answer = serve(&LEXST1, Server::Own, &request.bytes).unwrap();
+        exchange.handle_datagram(now, request.port, peer, &answer);
+        exchange.handle_datagram(now, request.port, peer, &answer);
+    }
+    for (at, ticket) in tickets.iter().enumerate().skip(1).rev() {
+        let (ended, outcome) = exchange.poll_event().unwrap();
+        assert_eq!((ended, outcome.unwrap().unwrap().entity[0]), (*ticket, at as u8));
+    }
+    assert_eq!(exchange.poll_event(), None);
+    assert_eq!(exchange.stats().late, 1001);
+}
+
+/// The times of laxcus6: SECURE_QUERY three times in 30 s, and nothing else is ever sent without its answer.
+#[test]
+fn query_times() {
+    let (start, peer) = (Instant::now(), addr(0));
+    let config = Config { extensions: false, timeout: Duration::from_secs(100), ..Config::new(&LAXCUS6) };
+    let mut exchange = Exchange::new(config, 0);
+    let request = Packet::new(laxcus6::notify::FLUSH_LOG);
+    exchange.request(start, peer, request, Options::default()).unwrap();
+    let mut at = Vec::new();
+    let mut now = start;
+    loop {
+        for transmit in sent(&mut exchange, now) {
+            assert_eq!(&transmit.bytes[..], b"\x87\x00\x01\x15\x01\x01\x00\xfc\x03\x01\x50\x00");
+            at.push((now - start).as_secs());
+        }
+        if let Some((_, outcome)) = exchange.poll_event() {
+            let error = outcome.unwrap_err();
+            assert_eq!((error.cause, error.fate), (Cause::Timeout, Fate::NotSent));
+            break;
+        }
+        now = exchange.poll_timeout().unwrap();
+        exchange.handle_timeout(now);
+    }
+    assert_eq!(at, [0, 10, 20]);
+    assert_eq!(now - start, Duration::from_secs(30));
+}
+
+/// A server that wants a cipher, said in either way, is an error that names it; it has executed nothing.
+#[test]
+fn ciphers_wanted() {
+    let (now, peer) = (Instant::now(), addr(0));
+    for (mode, code) in [(2_i32, 2), (3, 3), (0, 1002)] {
+        let mut exchange = Exchange::new(Config { extensions: false, ..Config::new(&LAXCUS6) }, 0);
+        exchange.request(now, peer, Packet::new(laxcus6::notify::FLUSH_LOG), Options::default()).unwrap();
+        for answer in [
+            Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity(mode.to_le_bytes().to_vec()),
+            Packet::new(laxcus6::answer::ENCRYPT_CONTENT_NOTIFY),
+        ] {
+            if let Some(transmit) = sent(&mut exchange, now).first() {
+                let bytes = answer.to_bytes(&LAXCUS6).unwrap();
+                exchange.handle_datagram(now, transmit.port, peer, &bytes);
+            }
+        }
+        let error = exchange.poll_event().unwrap().1.unwrap_err();
+        assert_eq!((error.cause, error.fate), (Cause::Security(code), Fate::NotSent));
+    }
+}
+
+/// What does not fit in a datagram is refused before anything is sent; what fits exactly is sent, without an
+/// announcement if that is what has no room.
+#[test]
+fn sizes() {
+    let (now, peer) = (Instant::now(), addr(0));
+    let mut exchange = Exchange::new(Config { bytes: 1 << 20, ..Config::new(&LAXCUS6) }, 0);
+    let test = |len| Packet::new(laxcus6::notify::TEST).with_entity(vec![1; len]);
+    let head = test(60000).to_bytes(&LAXCUS6).unwrap().len() - 60000;
+    let error = exchange.request(now, peer, test(65507 - head + 1), Options::default()).unwrap_err();
+    assert_eq!((error.cause, error.fate), (Cause::TooLarge { size: 65508, limit: 65507 }, Fate::NotSent));
+    exchange.request(now, peer, test(65507 - head), Options::default()).unwrap();
+    let transmits = sent(&mut exchange, now);
+    assert_eq!(transmits[0].bytes.len(), 65507);
+    assert_eq!(exchange.stats().long, 1);
+    let small = exchange.request(now, addr(1), test(1472 - 6 - 6 - 7 - 4), Options::default());
+    assert!(small.is_ok());
+    sent(&mut exchange, now);
+    assert_eq!(exchange.stats().long, 1);
+}
+
+/// IPv6 peers have ports of their own, and their address in full where the dialect wants it.
+#[test]
+fn families() {
+    let now = Instant::now();
+    let mut exchange = Exchange::new(Config { extensions: false, ..Config::new(&LEXST1) }, 0);
+    let peer: SocketAddr = "[2001:db8::1]:5000".parse().unwrap();
+    exchange.request(now, peer, add_log(1), Options::default()).unwrap();
+    let Some(Action::Open { port, v6: true }) = exchange.poll_action() else { panic!("not an IPv6 port") };
+    exchange.handle_bound(now, port, Ok("[2001:db8::ab]:40000".parse().unwrap()));
+    let transmit = exchange.poll_transmit(now).unwrap();
+    let read = Decoder::new(&LEXST1).packet(&transmit.bytes).unwrap();
+    assert_eq!(read.first(lexst1::key::BIND_IP).unwrap().as_str(), Some("2001:DB8:0:0:0:0:0:AB"));
+    // The same peer as a socket names it.
+    let answer = serve(&LEXST1, Server::Strip, &transmit.bytes).unwrap();
+    let flow = std::net::SocketAddrV6::new("2001:db8::1".parse().unwrap(), 5000, 9, 0);
+    exchange.handle_datagram(now, port, flow.into(), &answer);
+    assert!(exchange.poll_event().unwrap().1.is_ok());
 }
