@@ -254,7 +254,8 @@ where
             Stage::Open => progress |= self.read(now, cx)?,
             Stage::Draining | Stage::Closing => {
                 let idle = self.connection.outbox().is_empty() && self.download.is_none();
-                let waits = self.stage == Stage::Draining && !(self.running.is_empty() && self.ready.is_empty());
+                let waits =
+                    self.stage == Stage::Draining && !(self.running.is_empty() && self.ready.is_empty());
                 if idle && !waits {
                     match Pin::new(&mut self.stream).poll_shutdown(cx) {
                         Poll::Pending => {}
@@ -293,7 +294,9 @@ where
         if events > 0 || taken > 0 || !self.rest.is_empty() || self.is_blocked(cx) {
             return Ok(events > 0 || taken > 0);
         }
-        if self.upload.as_ref().is_some_and(|feed| !feed.ignored()) && self.connection.large_left() >= PIECE as u64 {
+        if self.upload.as_ref().is_some_and(|feed| !feed.ignored())
+            && self.connection.large_left() >= PIECE as u64
+        {
             return self.read_piece(now, cx);
         }
         // Everything is done with the bytes before the next poll, so all connections of a thread share one
@@ -401,7 +404,8 @@ where
                 }
                 Ok(Event::End) => self.upload = None,
                 Ok(Event::Cancel(serial)) => {
-                    let canceled = self.running.iter_mut().find(|running| running.ticket.serial == Some(serial));
+                    let canceled =
+                        self.running.iter_mut().find(|running| running.ticket.serial == Some(serial));
                     if let Some(running) = canceled {
                         running.work = None;
                         if let Some(waker) = running.waker.take() {
@@ -431,6 +435,10 @@ where
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
             return self.finish(ticket, Outcome::Refused(Refusal::Late));
+        }
+        if network::ends(&packet, &peer) {
+            self.stage = Stage::Closing;
+            return self.release(ticket);
         }
         if let Some(reply) = network::answer(&packet, &peer, &self.shared.key) {
             return self.finish(ticket, Outcome::Reply(reply));
