@@ -18,7 +18,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
@@ -32,7 +32,7 @@ use tracing::{Instrument, debug, debug_span, warn};
 pub mod admission;
 #[cfg(feature = "config")]
 pub mod config;
-mod connection;
+pub(crate) mod connection;
 mod datagrams;
 mod drive;
 pub mod network;
@@ -262,16 +262,21 @@ impl<H: Handler> Builder<H> {
                 .map_err(ServerError::Key)?,
         };
         let both = self.binds.iter().any(SocketAddr::is_ipv4);
-        let sockets: Vec<Twins> = self.binds.iter().map(|addr| bind(*addr, both)).collect::<Result<_, _>>()?;
+        let sockets: Vec<Twins> =
+            self.binds.iter().map(|addr| bind(*addr, both)).collect::<Result<_, _>>()?;
         let limits = &self.limits;
         let admission = Admission::new(self.allow, limits.connections, limits.connections_per_source);
         let shared = Shared::new(self.handler, self.dialect, self.limits, key, self.extensions);
-        let hub =
-            Arc::new(Hub { shared: Arc::new(shared), admission, stop: self.stop, end: watch::Sender::new(false) });
+        let hub = Arc::new(Hub {
+            shared: Arc::new(shared),
+            admission,
+            stop: self.stop,
+            end: watch::Sender::new(false),
+        });
         let mut addrs = Vec::new();
         for Twins { listener, socket, addr } in sockets {
             addrs.push(addr);
-            hub.spawn(accept(listener, Arc::clone(&hub)));
+            hub.accept(listener);
             hub.serve_datagrams(socket, addr);
         }
         Ok(Server { hub, addrs })
@@ -379,16 +384,13 @@ impl<H> fmt::Debug for Server<H> {
 }
 
 impl<H: Handler> Hub<H> {
-    /// Runs a task until it ends, or nothing may go on.
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut end = self.end.subscribe();
+    // Each of these makes its future where it is run: one that is moved into another takes its room twice.
+
+    fn accept(self: &Arc<Self>, listener: TcpListener) {
+        let (hub, mut end) = (Arc::clone(self), self.end.subscribe());
         tokio::spawn(async move {
-            let mut task = pin!(task);
-            let mut ended = pin!(end.wait_for(|end| *end));
-            poll_fn(|cx| {
-                if ended.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { task.as_mut().poll(cx) }
-            })
-            .await;
+            let accepting = pin!(accept(listener, &hub));
+            until(&mut end, accepting).await;
         });
     }
 
@@ -405,22 +407,38 @@ impl<H: Handler> Hub<H> {
         Counters::add(&counters.accepted);
         Counters::add(&counters.open);
         let open = Open { shared: Arc::clone(&self.shared), _admitted: admitted };
-        let stop = self.stop.0.subscribe();
-        let connection = drive::serve(stream, peer, local, Arc::clone(&self.shared), stop);
+        let (stop, mut end) = (self.stop.0.subscribe(), self.end.subscribe());
         let task = async move {
-            let ended = connection.await;
-            open.shared.counters.cut.fetch_add(ended.cut as u64, Relaxed);
+            let connection = pin!(drive::serve(stream, peer, local, Arc::clone(&open.shared), stop));
+            if let Some(ended) = until(&mut end, connection).await {
+                open.shared.counters.cut.fetch_add(ended.cut as u64, Relaxed);
+            }
         };
-        self.spawn(task.instrument(debug_span!("connection", %peer)));
+        tokio::spawn(task.instrument(debug_span!("connection", %peer)));
         Ok(())
     }
 
     fn serve_datagrams<S: Datagrams>(&self, socket: S, local: SocketAddr) {
         let (shared, admission) = (Arc::clone(&self.shared), Arc::clone(&self.admission));
-        let stop = self.stop.0.subscribe();
-        let task = datagrams::serve(socket, local, shared, admission, stop);
-        self.spawn(task.instrument(debug_span!("datagrams", %local)));
+        let (stop, mut end) = (self.stop.0.subscribe(), self.end.subscribe());
+        let task = async move {
+            let service = pin!(datagrams::serve(socket, local, shared, admission, stop));
+            until(&mut end, service).await;
+        };
+        tokio::spawn(task.instrument(debug_span!("datagrams", %local)));
     }
+}
+
+/// Runs a future until it ends, or, giving nothing, until nothing may go on.
+async fn until<F: Future>(end: &mut watch::Receiver<bool>, mut future: Pin<&mut F>) -> Option<F::Output> {
+    let mut ended = pin!(end.wait_for(|end| *end));
+    poll_fn(|cx| {
+        if ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 /// A connection that counts as open.
@@ -444,7 +462,7 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
 }
 
 /// Accepts connections until the server stops.
-async fn accept<H: Handler>(listener: TcpListener, hub: Arc<Hub<H>>) {
+async fn accept<H: Handler>(listener: TcpListener, hub: &Hub<H>) {
     let mut stop = hub.stop.0.subscribe();
     let mut pause = ACCEPT_PAUSE.0;
     loop {
@@ -456,7 +474,7 @@ async fn accept<H: Handler>(listener: TcpListener, hub: Arc<Hub<H>>) {
         match accepted {
             Ok((stream, peer)) => {
                 pause = ACCEPT_PAUSE.0;
-                serve_accepted(&hub, stream, peer);
+                serve_accepted(hub, stream, peer);
             }
             // The connection is gone before it was there.
             Err(error) if is_of_one_connection(&error) => debug!(%error, "a connection was not accepted"),

@@ -1,5 +1,6 @@
 //! The configuration, and the file that explains it.
 #![cfg(feature = "config")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ fn the_example_has_the_defaults() {
     assert_eq!(Config::from_toml(EXAMPLE), Ok(Config::default()));
     assert_eq!(Config::from_toml(""), Ok(Config::default()));
     // Nor is anything in it left out by being in a comment.
-    let options = |text: &str| text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
+    let options =
+        |text: &str| text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
     assert_eq!(options(EXAMPLE), 25);
 }
 

@@ -1,4 +1,5 @@
 //! Starting, limits of connections, stopping.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -103,11 +104,17 @@ async fn a_port_that_is_taken() {
     let tcp = TcpListener::bind(loopback()).await.unwrap();
     let addr = tcp.local_addr().unwrap();
     let error = builder(Echo).bind(addr).start().await.unwrap_err();
-    assert!(matches!(&error, ServerError::Bind { transport: Transport::Tcp, addr: at, .. } if *at == addr), "{error}");
+    assert!(
+        matches!(&error, ServerError::Bind { transport: Transport::Tcp, addr: at, .. } if *at == addr),
+        "{error}"
+    );
     let udp = UdpSocket::bind(loopback()).await.unwrap();
     let addr = udp.local_addr().unwrap();
     let error = builder(Echo).bind(addr).start().await.unwrap_err();
-    assert!(matches!(&error, ServerError::Bind { transport: Transport::Udp, addr: at, .. } if *at == addr), "{error}");
+    assert!(
+        matches!(&error, ServerError::Bind { transport: Transport::Udp, addr: at, .. } if *at == addr),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -119,7 +126,10 @@ async fn a_key_is_made_at_the_start() {
     let mut buffer = [0; 256];
     let len = within(socket.recv(&mut buffer)).await.unwrap();
     // c7 .. e9 03: 12 bytes of head and 80 of a key of 512 bits (tcp_security_rpc.md 2.2).
-    assert_eq!((len, hex::encode(&buffer[..21])), (92, "c70001e9030100fc030150500000000001 40000000".replace(' ', "")));
+    assert_eq!(
+        (len, hex::encode(&buffer[..21])),
+        (92, "c70001e9030100fc030150500000000001 40000000".replace(' ', ""))
+    );
     assert!(matches!(Server::builder(Nobody).key_bits(8).start().await, Err(ServerError::Key(_))));
 }
 
@@ -265,7 +275,11 @@ async fn stopped_and_dropped() {
 struct Idle;
 
 impl AsyncRead for Idle {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Poll::Pending
     }
 }

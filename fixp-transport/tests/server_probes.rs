@@ -1,5 +1,6 @@
 //! What the recorded servers answered to every probe, ours answers: the lines of `recorded/probe-*.jsonl`, over
 //! real sockets, with the echo that the recorded servers had.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! The public key, its bounds, and its bytes on the wire.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crypto_bigint::BoxedUint;
 use fixp_transport::server::{PublicKey, PublicKeyError};

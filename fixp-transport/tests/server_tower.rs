@@ -1,5 +1,6 @@
 //! Handlers under tower's own layers, and services as handlers.
 #![cfg(feature = "tower")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,9 +90,12 @@ async fn what_is_shed_is_refused_unexecuted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_is_an_error_of_the_server() {
-    for (dialect, failed) in [(&LAXCUS6, laxcus6::answer::SERVER_ERROR), (&LEXST1, lexst1::answer::SERVER_ERROR)] {
+    for (dialect, failed) in
+        [(&LAXCUS6, laxcus6::answer::SERVER_ERROR), (&LEXST1, lexst1::answer::SERVER_ERROR)]
+    {
         let gate = Arc::new(Semaphore::new(0));
-        let service = ServiceBuilder::new().timeout(Duration::from_secs(5)).service(HandlerService::new(gated(&gate)));
+        let service =
+            ServiceBuilder::new().timeout(Duration::from_secs(5)).service(HandlerService::new(gated(&gate)));
         let handler = ServiceHandler::new(service).refusing(|error: &BoxError| error.is::<Overloaded>());
         let packet = answer(handler.handle(request(dialect)).await);
         // It may have been executed, so nothing says that it was not.

@@ -287,11 +287,11 @@ where
         let mut asked = Asked { to: from, peer, announces: false, own: false, serial: None };
         let left = if self.shared.extensions { self.extend(&mut asked, &mut packet) } else { None };
         if extension::is_own(packet.code) {
-            return if asked.own {
-                Ok(self.own_command(cx, &asked, packet.code))
-            } else {
-                Err(Dropped::NotOwn)
-            };
+            if !asked.own {
+                return Err(Dropped::NotOwn);
+            }
+            self.own_command(cx, &asked, packet.code);
+            return Ok(());
         }
         if let Some(reply) = network::answer(&packet, &peer, &self.shared.key) {
             self.reply(cx, &asked, Some(reply));
@@ -619,4 +619,139 @@ fn route(peer: SocketAddr) -> io::Result<IpAddr> {
     let socket = std::net::UdpSocket::bind((any, 0))?;
     socket.connect(peer)?;
     Ok(socket.local_addr()?.ip().to_canonical())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::sync::Mutex;
+    use std::task::Waker;
+
+    use fixp_codec::LAXCUS6;
+
+    use super::*;
+    use crate::handler::Echo;
+    use crate::limits::ServerLimits;
+    use crate::server::{AllowList, PublicKey};
+
+    fn peer(number: u32) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(number.into()), 1)
+    }
+
+    #[test]
+    fn announcements_are_forgotten_in_time() {
+        let (mut announced, now) = (Announced::default(), Instant::now());
+        announced.put(peer(1), Capabilities::OURS, now);
+        assert_eq!(announced.touch(peer(2), now), None);
+        // Every datagram counts as one more announcement.
+        let later = now + ANNOUNCED_TIME;
+        assert_eq!(announced.touch(peer(1), later), Some(Capabilities::OURS));
+        assert_eq!(announced.touch(peer(1), later + ANNOUNCED_TIME), Some(Capabilities::OURS));
+        let late = later + ANNOUNCED_TIME * 2 + Duration::from_millis(1);
+        assert_eq!(announced.touch(peer(1), late), None);
+        assert!(announced.young.is_empty() && announced.old.is_empty());
+    }
+
+    #[test]
+    fn announcements_are_bounded() {
+        let (mut announced, now) = (Announced::default(), Instant::now());
+        for number in 0..3 * ANNOUNCED as u32 {
+            announced.put(peer(number), Capabilities::OURS, now);
+            assert!(announced.young.len() + announced.old.len() <= ANNOUNCED);
+            // One that is heard of stays.
+            assert_eq!(announced.touch(peer(0), now), Some(Capabilities::OURS));
+        }
+        assert_eq!(announced.touch(peer(1), now), None);
+    }
+
+    #[test]
+    fn addresses_of_this_host() {
+        let mut local = Local { bound: "[::]:5000".parse().unwrap(), routes: HashMap::new() };
+        assert_eq!(local.towards("127.0.0.1:7".parse().unwrap()), "127.0.0.1:5000".parse().unwrap());
+        assert_eq!(local.towards("[::ffff:127.0.0.1]:7".parse().unwrap()), "127.0.0.1:5000".parse().unwrap());
+        let mut local = Local { bound: "10.0.0.1:5000".parse().unwrap(), routes: HashMap::new() };
+        assert_eq!(local.towards("127.0.0.1:7".parse().unwrap()), "10.0.0.1:5000".parse().unwrap());
+        assert!(local.routes.is_empty());
+        assert_eq!(address_text("2001:db8::ab".parse().unwrap()), "2001:DB8:0:0:0:0:0:AB");
+        assert_eq!(address_text("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1");
+    }
+
+    /// A socket with so many datagrams to be read, which takes none until it is opened.
+    #[derive(Default)]
+    struct Slow(Arc<Mutex<State>>);
+
+    #[derive(Default)]
+    struct State {
+        unread: usize,
+        read: usize,
+        sent: usize,
+        open: bool,
+        wakers: Vec<Waker>,
+    }
+
+    impl Datagrams for Slow {
+        fn poll_recv_from(
+            &self,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<SocketAddr>> {
+            let mut state = self.0.lock().unwrap();
+            if state.unread == 0 {
+                state.wakers.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            state.unread -= 1;
+            state.read += 1;
+            // TEST (keepudp.md 1.3).
+            buf.put_slice(b"\x87\x00\x01\x05\x01\x02\x00\xe8\x03\x05\x30TEST!\xfc\x03\x01\x50\x00");
+            Poll::Ready(Ok(peer(0x0a00_0001)))
+        }
+
+        fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], _: SocketAddr) -> Poll<io::Result<usize>> {
+            let mut state = self.0.lock().unwrap();
+            if !state.open {
+                state.wakers.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            state.sent += 1;
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(peer(0x0a00_0002))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_the_socket_is_bounded() {
+        const COUNT: usize = 5 * QUEUE;
+        let state = Arc::new(Mutex::new(State { unread: COUNT, ..State::default() }));
+        let key = PublicKey::new(&[0xff; 64], &[3]).unwrap();
+        let fixed = DialectChoice::Fixed(&LAXCUS6);
+        let shared = Arc::new(Shared::new(Echo, fixed, ServerLimits::default(), key, true));
+        let admission = Admission::new(AllowList::everyone(), 1, 1);
+        let (stop, stopped) = watch::channel(false);
+        let socket = Slow(Arc::clone(&state));
+        let local = socket.local_addr().unwrap();
+        let task = tokio::spawn(serve(socket, local, Arc::clone(&shared), admission, stopped));
+        for _ in 0..COUNT {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(state.lock().unwrap().read, QUEUE);
+        // An answer to TEST has 57 bytes.
+        assert_eq!(shared.budget.used(), QUEUE * 57);
+        let wakers = {
+            let mut state = state.lock().unwrap();
+            state.open = true;
+            std::mem::take(&mut state.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        while state.lock().unwrap().sent < COUNT {
+            tokio::task::yield_now().await;
+        }
+        stop.send_replace(true);
+        task.await.unwrap();
+        assert_eq!(state.lock().unwrap().sent, COUNT);
+        assert_eq!(shared.budget.used(), 0);
+    }
 }

@@ -107,7 +107,8 @@ fn laxcus6_udp(packet: &Packet, peer: &Peer, key: &PublicKey) -> Option<Reply> {
         notify::EMPTY_OPERATE => None,
         notify::EXIT => {
             let direct = packet.first(keys::DIRECT_NOTIFY).and_then(Value::as_bool);
-            (direct != Some(true)).then(|| identified(goodbye(peer.dialect, Transport::Udp), packet, peer.dialect))
+            (direct != Some(true))
+                .then(|| identified(goodbye(peer.dialect, Transport::Udp), packet, peer.dialect))
         }
         notify::SECURE_QUERY => {
             Some(Packet::new(answer::SECURE_NOTIFY).with_entity(key.secure_body(NONE)).into())
@@ -129,9 +130,10 @@ fn laxcus6_udp(packet: &Packet, peer: &Peer, key: &PublicKey) -> Option<Reply> {
                 .into()
         }),
         notify::RETRY_SUBPACKET => None,
-        notify::CANCEL_PACKET => packet.first(PACKET_IDENTIFY).and_then(Value::as_i32).map(|_| {
-            Packet::new(answer::CANCEL_NOTFOUND).with(SPEAK, "cancel io packet bucket!").into()
-        }),
+        notify::CANCEL_PACKET => packet
+            .first(PACKET_IDENTIFY)
+            .and_then(Value::as_i32)
+            .map(|_| Packet::new(answer::CANCEL_NOTFOUND).with(SPEAK, "cancel io packet bucket!").into()),
         notify::VISIT if serial().is_none() => None,
         _ if is_sub_packet(packet) => return Some(sub_packet(packet, peer)),
         _ => return None,

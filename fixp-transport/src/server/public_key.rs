@@ -52,7 +52,9 @@ impl fmt::Display for PublicKeyError {
                 PublicKey::MAX_BITS
             ),
             Self::EvenModulus => f.write_str("the modulus is even"),
-            Self::Exponent => f.write_str("the exponent is not odd, less than 3, or not less than the modulus"),
+            Self::Exponent => {
+                f.write_str("the exponent is not odd, less than 3, or not less than the modulus")
+            }
             Self::Primes => f.write_str("no primes were found"),
         }
     }
