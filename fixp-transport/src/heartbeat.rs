@@ -28,8 +28,8 @@
 //!
 //! # Times
 //!
-//! I is the interval, 20 s unless the hub tells otherwise; silence is counted from the last answer, or from
-//! when the peer was added.
+//! I is the interval, 20 s unless the hub tells otherwise; silence is counted from the last answer, or from the
+//! first HELO.
 //!
 //! | | laxcus6 | lexst1 |
 //! |---|---|---|
@@ -242,7 +242,7 @@ pub struct Heartbeat {
 struct Peer {
     interval: Duration,
     state: State,
-    /// The last answer, or when it was added.
+    /// The last answer, or the first HELO.
     heard: Instant,
     next_helo: Instant,
     probing: Option<Probing>,
@@ -304,7 +304,7 @@ impl Heartbeat {
         let entry = Peer {
             interval,
             state: State::New,
-            heard: now,
+            heard: now + phase,
             next_helo: now + phase,
             probing: None,
             log_in: None,
@@ -597,7 +597,10 @@ impl Peer {
     fn next(&self, config: &Config) -> Instant {
         let probing = self.probing.map(|probing| probing.next.min(probing.until));
         let burst = self.burst.map(|burst| burst.next);
-        [self.worse_at(config), probing, burst, self.log_in].into_iter().flatten().fold(self.next_helo, Instant::min)
+        [self.worse_at(config), probing, burst, self.log_in]
+            .into_iter()
+            .flatten()
+            .fold(self.next_helo, Instant::min)
     }
 }
 

@@ -559,6 +559,14 @@ fn serials() {
     assert_eq!(cancel.code(), extension::CANCEL);
     assert_eq!(cancel.first(key::SERIAL).unwrap().as_i64(), Some(7));
 
+    // From an address that nobody has asked, and from one that was asked something else.
+    let answer = serve(&LEXST1, Server::Own, &requests[5].bytes).unwrap();
+    exchange.handle_datagram(now, requests[5].port, addr(1), &answer);
+    exchange.notice(now, addr(1), add_log(0), Options::default()).unwrap();
+    exchange.handle_datagram(now, requests[5].port, addr(1), &answer);
+    assert_eq!((exchange.stats().strangers, exchange.stats().late), (1, 1));
+    assert_eq!(exchange.poll_event(), None);
+
     // In any order, and each once.
     for request in requests.iter().rev() {
         let answer = serve(&LEXST1, Server::Own, &request.bytes).unwrap();
@@ -570,7 +578,7 @@ fn serials() {
         assert_eq!((ended, outcome.unwrap().unwrap().entity[0]), (*ticket, at as u8));
     }
     assert_eq!(exchange.poll_event(), None);
-    assert_eq!(exchange.stats().late, 1001);
+    assert_eq!(exchange.stats().late, 1002);
 }
 
 /// The times of laxcus6: SECURE_QUERY three times in 30 s, and nothing else is ever sent without its answer.
