@@ -30,10 +30,8 @@ const OTHER: [(&str, &str); 4] = [
     ("subpacket-1of1", "KEEP UDP"),
 ];
 
-/// The same over TCP, to be looked at: bytes that are no packet take the answers before them with them, and
-/// SECURE_CREATE is answered before the connection is closed (`network::ends`).
-const TCP_OTHER: [&str; 4] =
-    ["app-data-trailing", "cl-negative", "secure-create-garbage", "secure-create-nodata"];
+/// The same over TCP, to be looked at: bytes that are no packet take the answers before them with them.
+const TCP_OTHER: [&str; 2] = ["app-data-trailing", "cl-negative"];
 
 struct Probe {
     name: String,
