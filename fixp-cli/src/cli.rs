@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use conformance_vectors::exit::Exit;
 
-use crate::commands::{completions, conformance, decode, dialects, encode, explain, testee};
+use crate::commands::{
+    completions, conformance, decode, dialects, encode, explain, load, ping, send, serve, testee,
+};
 use crate::failure::Failure;
 
 const AFTER: &str = "\
@@ -11,11 +13,14 @@ Examples:
   fixp explain 87000105010100fc03015000
   fixp decode capture.bin
   fixp encode '{\"type\":\"request\",\"major\":1,\"minor\":5}'
+  fixp serve --echo
+  fixp ping 127.0.0.1:5000 -c 4
+  fixp send 127.0.0.1:5000 --request NOTIFY/TEST
   fixp conformance --testee 'python3 testee.py'
 
 Exit codes:
   0  all is well
-  1  the input is broken, or vectors failed
+  1  the input is broken, vectors failed, or a peer did not answer
   2  wrong arguments, or a file named by an option cannot be used
   3  the testee could not be run";
 
@@ -36,6 +41,10 @@ enum Command {
     Explain(explain::Args),
     Decode(decode::Args),
     Encode(encode::Args),
+    Serve(serve::Args),
+    Send(send::Args),
+    Ping(ping::Args),
+    Load(load::Args),
     Conformance(conformance::Args),
     Testee(testee::Args),
     Dialects(dialects::Args),
@@ -61,6 +70,10 @@ impl Cli {
             Command::Explain(args) => args.run(),
             Command::Decode(args) => args.run(),
             Command::Encode(args) => args.run(),
+            Command::Serve(args) => args.run(),
+            Command::Send(args) => args.run(),
+            Command::Ping(args) => args.run(),
+            Command::Load(args) => args.run(),
             Command::Conformance(args) => args.run(),
             Command::Testee(args) => args.run(),
             Command::Dialects(args) => args.run(),

@@ -6,4 +6,8 @@ pub(crate) mod decode;
 pub(crate) mod dialects;
 pub(crate) mod encode;
 pub(crate) mod explain;
+pub(crate) mod load;
+pub(crate) mod ping;
+pub(crate) mod send;
+pub(crate) mod serve;
 pub(crate) mod testee;

@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use fixp_codec::dialect::BUILT_IN;
 use fixp_codec::{Dialect, LAXCUS6, Packet};
+use fixp_transport::server::DialectChoice;
 
 use crate::kind::Kind;
 use crate::output;
@@ -39,6 +40,14 @@ pub(crate) struct Teller {
 }
 
 impl WhichDialect {
+    /// The same for a server.
+    pub(crate) const fn of_peers(&self) -> DialectChoice {
+        match self.dialect {
+            Choice::Is(dialect) => DialectChoice::Fixed(dialect),
+            Choice::Auto => DialectChoice::Told { default: self.default_dialect },
+        }
+    }
+
     pub(crate) const fn teller(&self) -> Teller {
         Teller { choice: self.dialect, default: self.default_dialect, told: None, noted: false }
     }

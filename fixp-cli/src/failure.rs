@@ -5,6 +5,9 @@ use std::{fmt, io};
 use conformance_vectors::LoadError;
 use conformance_vectors::exit::Exit;
 use conformance_vectors::runner::RunError;
+use fixp_transport::CallError;
+use fixp_transport::server::ServerError;
+use fixp_transport::server::config::ConfigError;
 
 use crate::hex_text::BadHex;
 use crate::json_text::BadJson;
@@ -36,12 +39,24 @@ pub(crate) enum Failure {
     Vectors(LoadError),
     /// There was no run.
     Run(RunError),
+    /// The configuration of a server is wrong.
+    Config { name: String, error: ConfigError },
+    /// A server could not be started.
+    Server(ServerError),
+    /// A request has no answer.
+    Call(CallError),
+    /// A peer cannot be talked to.
+    Peer { name: String, error: io::Error },
+    /// The system does not give what a command needs.
+    System(io::Error),
+    /// A command was told that something is so, and it is not.
+    NotSo(String),
 }
 
 impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::File { .. } => Exit::Usage,
+            Self::Usage(_) | Self::File { .. } | Self::Config { .. } => Exit::Usage,
             Self::Run(error) => error.exit(),
             // Whoever reads our output has seen enough.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Passed,
@@ -63,10 +78,15 @@ impl fmt::Display for Failure {
                 write!(f, "limit at byte {limit}: {name} is longer (--max-bytes)")
             }
             Self::Output(error) => write!(f, "cannot write: {error}"),
-            Self::Usage(what) => f.write_str(what),
+            Self::Usage(what) | Self::NotSo(what) => f.write_str(what),
             Self::File { name, error } => write!(f, "cannot use {name}: {error}"),
             Self::Vectors(error) => write!(f, "the vectors inside this program: {error}"),
             Self::Run(error) => write!(f, "{error}"),
+            Self::Config { name, error } => write!(f, "cannot use {name}: {error}"),
+            Self::Server(error) => write!(f, "cannot serve: {error}"),
+            Self::Call(error) => write!(f, "{error}"),
+            Self::Peer { name, error } => write!(f, "{name}: {error}"),
+            Self::System(error) => write!(f, "{error}"),
         }
     }
 }
@@ -74,6 +94,12 @@ impl fmt::Display for Failure {
 impl From<fixp_codec::Error> for Failure {
     fn from(error: fixp_codec::Error) -> Self {
         Self::Broken(error)
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
     }
 }
 

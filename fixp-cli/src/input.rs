@@ -44,6 +44,21 @@ enum Form {
     Raw,
 }
 
+/// So much is read where nobody says otherwise.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// The bytes that a word of the arguments stands for: hex, a file, @FILE, or - for standard input.
+pub(crate) fn bytes_of(word: &str) -> Result<Vec<u8>, Failure> {
+    let input = Input { words: vec![word.to_owned()], file: None, max_bytes: MAX_BYTES };
+    BytesInput { input, form: Form::Auto }.read()
+}
+
+/// The bytes of a file.
+pub(crate) fn file(path: &str) -> Result<Vec<u8>, Failure> {
+    let input = Input { words: Vec::new(), file: Some(path.into()), max_bytes: MAX_BYTES };
+    input.read()
+}
+
 /// What was read.
 enum Content {
     Argument(String),
@@ -134,7 +149,7 @@ fn is_file(path: &Path) -> bool {
 }
 
 /// `268435456`, `256M`.
-fn byte_count(text: &str) -> Result<u64, String> {
+pub(crate) fn byte_count(text: &str) -> Result<u64, String> {
     let (number, unit) = match text.as_bytes() {
         [.., b'k' | b'K'] => (&text[..text.len() - 1], 1 << 10),
         [.., b'm' | b'M'] => (&text[..text.len() - 1], 1 << 20),

@@ -1,7 +1,7 @@
 //! `fixp`: packets of FIXP, the *Free Information eXchange Protocol* of the Laxcus big-data system, on the command line.
 //!
-//! A face on the crates, with no logic of its own: `fixp-codec` reads and writes, `conformance-vectors` judges.
-//! What is here reads arguments and files, and prints.
+//! A face on the crates, with no logic of its own: `fixp-codec` reads and writes, `fixp-transport` carries,
+//! `conformance-vectors` judges. What is here reads arguments and files, and prints.
 
 mod cli;
 mod commands;
@@ -11,8 +11,13 @@ mod hex_text;
 mod input;
 mod json_text;
 mod kind;
+mod latency;
+mod names;
 mod output;
+mod peer;
 mod policy;
+mod runtime;
+mod span;
 mod style;
 
 use std::process::ExitCode;

@@ -13,6 +13,15 @@ pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
     BufWriter::with_capacity(1 << 16, io::stdout().lock())
 }
 
+/// Prints what somebody waits for. A reader who closes the pipe is told to the caller, who may go on for ever.
+pub(crate) fn at_once(
+    write: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut out = stdout();
+    write(&mut out)?;
+    out.flush()
+}
+
 /// Writes text that may have colours in it; they are taken out where nobody can see them.
 pub(crate) fn print(text: impl fmt::Display) -> Result<(), Failure> {
     let stdout = io::stdout().lock();

@@ -1,0 +1,414 @@
+//! `fixp load`: how many requests a server answers, and how fast.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use conformance_vectors::exit::Exit;
+use fixp_codec::{Code, Encoder, LEXST1, Packet, laxcus6, lexst1};
+use fixp_transport::udp::{Config, Security};
+use fixp_transport::{Cause, tables};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout_at};
+
+use crate::failure::Failure;
+use crate::input::byte_count;
+use crate::json_text::{self, Layout};
+use crate::latency::{Latencies, Percentiles};
+use crate::peer::{Caller, Manner, Peer};
+use crate::{names, output, runtime, span};
+
+const AFTER: &str = "\
+The server must answer by the same entity, as `fixp serve --echo` does: it is asked
+by FLUSH_LOG in laxcus6 and ADD_LOG in lexst1, which a node that is no echo takes
+for a log. Each connection keeps --depth requests under way: a new one goes when an
+answer has come, so a slow server is asked less. Only what is answered after the
+warm-up and before the end counts. It sends to the address that is given, and
+nowhere else. Ctrl-C ends it earlier.
+
+A MiB is one of entities, in each direction. With --udp, a connection is a client
+with ports of its own.
+
+Examples:
+  fixp load 127.0.0.1:5000
+  fixp load 127.0.0.1:5000 --connections 64 --depth 16 --size 4K --time 30
+  fixp load 127.0.0.1:5000 --udp --size 64 --json
+
+Exit codes:
+  0  it was measured, and everything was answered
+  1  the server does not echo, or something was not answered
+  2  wrong arguments, or a debug build";
+
+/// Connections at a time: as many as a server takes from one address by default.
+const CONNECTIONS: std::ops::RangeInclusive<u16> = 1..=4096;
+/// Requests under way on one of them: as many as a server takes by default.
+const DEPTH: std::ops::RangeInclusive<u16> = 1..=1024;
+/// Bytes of an entity at most, which is in memory once for each request under way.
+const SIZE: u64 = 64 << 20;
+/// Counters of times; connections share them.
+const SHARDS: usize = 16;
+/// How long a request waits after one that failed, so that a server that is gone is not asked for ever.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How often progress is shown.
+const PROGRESS: Duration = Duration::from_millis(500);
+
+/// Measure how many requests a server answers, and how fast
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    peer: Peer,
+
+    /// Connections at a time, 1 to 4096
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = within(CONNECTIONS))]
+    connections: u16,
+
+    /// Requests under way on each, 1 to 1024
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = within(DEPTH))]
+    depth: u16,
+
+    /// Bytes of each entity; 4K and 1M are understood
+    #[arg(long, value_name = "BYTES", default_value = "100", value_parser = byte_count)]
+    size: u64,
+
+    /// How long to measure; seconds, or with a unit
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span::some_time)]
+    time: Duration,
+
+    /// How long to send before that
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = span::time)]
+    warm_up: Duration,
+
+    /// How long an answer may take
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = span::some_time)]
+    timeout: Duration,
+
+    /// Print the result on one line, for machines
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is shared by all connections.
+struct Bench {
+    packet: Packet,
+    okay: Code,
+    depth: usize,
+    timeout: Duration,
+    begin: Instant,
+    end: Instant,
+    shards: Vec<Mutex<Shard>>,
+    answered: AtomicU64,
+}
+
+/// Results of some connections.
+struct Shard {
+    times: Latencies,
+    errors: BTreeMap<String, u64>,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    peer: SocketAddr,
+    transport: &'static str,
+    dialect: &'static str,
+    connections: u16,
+    depth: u16,
+    size: u64,
+    seconds: f64,
+    answered: u64,
+    requests_per_second: f64,
+    mib_per_second: f64,
+    ms: Option<Percentiles>,
+    errors: BTreeMap<String, u64>,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        if cfg!(debug_assertions) {
+            return Err(Failure::Usage(
+                "a debug build measures only itself: build fixp with --release for load".to_owned(),
+            ));
+        }
+        runtime::large(self.load())
+    }
+
+    async fn load(self) -> Result<Exit, Failure> {
+        let measured = self.measure(tokio::signal::ctrl_c()).await?;
+        output::quietly(output::at_once(|out| {
+            if self.json {
+                json_text::write(out, &measured, Layout::Line)
+            } else {
+                out.write_all(measured.text().as_bytes())
+            }
+        }))?;
+        Ok(if measured.answered > 0 && measured.errors.is_empty() { Exit::Passed } else { Exit::Failed })
+    }
+
+    /// Sends until the time is over, or somebody interrupts it.
+    async fn measure(&self, interrupt: impl Future) -> Result<Measured, Failure> {
+        let addr = self.peer.address()?;
+        let bench = self.bench()?;
+        let manner = Manner {
+            depth: self.depth.into(),
+            size: bench.packet.entity.len(),
+            // Once is as good as before each request, and is not what is measured.
+            security: Security::Remembered(Config::PEER_EXPIRY),
+            ..Manner::one_by_one(self.timeout)
+        };
+        let mut callers = Vec::new();
+        for _ in 0..self.connections {
+            let caller = self.peer.connect(addr, manner).await?;
+            self.try_out(&caller, &bench).await?;
+            callers.push(caller);
+        }
+        // Connecting took its time.
+        let now = Instant::now();
+        let bench =
+            Arc::new(Bench { begin: now + self.warm_up, end: now + self.warm_up + self.time, ..bench });
+        let mut tasks = JoinSet::new();
+        for (n, caller) in callers.iter().enumerate() {
+            tasks.spawn(connection(caller.clone(), Arc::clone(&bench), n));
+        }
+        let shown = io::stderr().is_terminal();
+        tokio::select! {
+            biased;
+            _ = interrupt => {}
+            () = sleep_until(bench.end) => {}
+            () = bench.show_progress(), if shown => {}
+        }
+        if shown {
+            show("");
+        }
+        let seconds = bench.end.min(Instant::now()).saturating_duration_since(bench.begin);
+        tasks.shutdown().await;
+        // All at once, as each may take a while.
+        let mut goodbyes: FuturesUnordered<_> = callers.into_iter().map(Caller::close).collect();
+        while goodbyes.next().await.is_some() {}
+        bench.measured(self, addr, seconds)
+    }
+
+    fn bench(&self) -> Result<Bench, Failure> {
+        let dialect = self.peer.dialect;
+        let request =
+            if dialect.name() == LEXST1.name() { lexst1::app::ADD_LOG } else { laxcus6::notify::FLUSH_LOG };
+        if self.size > SIZE {
+            return Err(Failure::Usage(format!("--size: {SIZE} bytes are the most that is measured")));
+        }
+        let entity = (0..self.size).map(|n| n as u8).collect::<Bytes>();
+        let packet = Packet::new(request).with_entity(entity);
+        Encoder::new(dialect).packet_len(&packet)?;
+        let shard = || Some(Mutex::new(Shard { times: Latencies::new()?, errors: BTreeMap::new() }));
+        let shards = (0..SHARDS).map(|_| shard()).collect::<Option<_>>();
+        let now = Instant::now();
+        Ok(Bench {
+            packet,
+            okay: tables::of(dialect).okay,
+            depth: self.depth.into(),
+            timeout: self.timeout,
+            begin: now,
+            end: now,
+            shards: shards.ok_or_else(|| Failure::NotSo("times cannot be counted".to_owned()))?,
+            answered: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether the peer is an echo.
+    async fn try_out(&self, caller: &Caller, bench: &Bench) -> Result<(), Failure> {
+        let answer = caller.call(bench.packet.clone(), self.timeout).await?;
+        if bench.is_echo(&answer) {
+            return Ok(());
+        }
+        let name = names::of_code(answer.code, self.peer.dialect);
+        Err(Failure::NotSo(format!(
+            "the peer is no echo: it answered {name} with {} of {} bytes (see fixp serve --echo)",
+            answer.entity.len(),
+            bench.packet.entity.len()
+        )))
+    }
+}
+
+/// Keeps requests under way on one connection, until somebody ends it.
+async fn connection(caller: Caller, bench: Arc<Bench>, n: usize) {
+    let shard = bench.shards.get(n % SHARDS);
+    let slots = (0..bench.depth).map(|_| async {
+        loop {
+            let begin = Instant::now();
+            // What is under way in the end is not counted, so nothing waits longer than that.
+            let outcome = timeout_at(bench.end, caller.call(bench.packet.clone(), bench.timeout)).await;
+            let Ok(outcome) = outcome else { return };
+            let now = Instant::now();
+            let error = match outcome {
+                Ok(answer) if bench.is_echo(&answer) => None,
+                Ok(_) => Some("an answer that is no echo".to_owned()),
+                Err(error) => Some(cause(&error.cause)),
+            };
+            let failed = error.is_some();
+            if now >= bench.begin
+                && let Some(shard) = shard
+            {
+                match error {
+                    None => {
+                        lock(shard).times.record(now - begin);
+                        bench.answered.fetch_add(1, Relaxed);
+                    }
+                    Some(error) => *lock(shard).errors.entry(error).or_default() += 1,
+                }
+            }
+            if failed {
+                sleep(PAUSE).await;
+            }
+        }
+    });
+    slots.collect::<FuturesUnordered<_>>().for_each(|()| async {}).await;
+}
+
+impl Bench {
+    fn is_echo(&self, answer: &Packet) -> bool {
+        answer.code == self.okay && answer.entity.len() == self.packet.entity.len()
+    }
+
+    /// Says on the terminal how it goes, until somebody stops it.
+    async fn show_progress(&self) {
+        let mut ticks = interval(PROGRESS);
+        let mut last = (Instant::now(), 0);
+        loop {
+            let now = ticks.tick().await;
+            let answered = self.answered.load(Relaxed);
+            if now < self.begin {
+                show("warming up");
+            } else {
+                let rate = (answered - last.1) as f64 / (now - last.0).as_secs_f64().max(1e-9);
+                let left = self.end.saturating_duration_since(now).as_secs();
+                show(&format!("{rate:.0} requests/s, {left} s left"));
+            }
+            last = (now, answered);
+        }
+    }
+
+    fn measured(&self, args: &Args, peer: SocketAddr, time: Duration) -> Result<Measured, Failure> {
+        let mut shards = self.shards.iter().map(lock);
+        let mut all = shards.next().map(|shard| (shard.times.clone(), shard.errors.clone()));
+        for shard in shards {
+            all = all.map(|(times, mut errors)| {
+                for (error, count) in &shard.errors {
+                    *errors.entry(error.clone()).or_default() += count;
+                }
+                (times.and(&shard.times), errors)
+            });
+        }
+        let (times, errors) = all.ok_or_else(|| Failure::NotSo("nothing was counted".to_owned()))?;
+        let seconds = time.as_secs_f64();
+        if seconds == 0.0 {
+            return Err(Failure::NotSo("it was interrupted before it began to measure".to_owned()));
+        }
+        let requests_per_second = times.count() as f64 / seconds;
+        Ok(Measured {
+            peer,
+            transport: args.peer.transport(),
+            dialect: args.peer.dialect.name(),
+            connections: args.connections,
+            depth: args.depth,
+            size: args.size,
+            seconds,
+            answered: times.count(),
+            requests_per_second,
+            mib_per_second: requests_per_second * args.size as f64 / f64::from(1 << 20),
+            ms: times.percentiles(),
+            errors,
+        })
+    }
+}
+
+impl Measured {
+    fn text(&self) -> String {
+        let Self { peer, transport, dialect, connections, depth, size, seconds, answered, .. } = self;
+        let mut text = format!(
+            "{peer}, {transport}, {dialect}: {connections} connections, {depth} deep, {size} bytes\n\
+             {answered} answers in {seconds:.2} s: {:.0} requests/s, {:.2} MiB/s each way\n",
+            self.requests_per_second, self.mib_per_second
+        );
+        // Writing to a text does not fail.
+        if let Some(ms) = &self.ms {
+            let _ = writeln!(text, "latency: {ms}");
+        }
+        for (error, count) in &self.errors {
+            let _ = writeln!(text, "{count} without an answer: {error}");
+        }
+        text
+    }
+}
+
+/// A cause without its numbers, so that equal ones are counted together.
+fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Timeout => "no answer in time".to_owned(),
+        cause => cause.to_string(),
+    }
+}
+
+/// Writes over the line that is there. If nobody can see it, that is no matter.
+fn show(text: &str) {
+    let mut out = io::stderr();
+    let _ = write!(out, "\r{text:<60}\r{text}").and_then(|()| out.flush());
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn within(range: std::ops::RangeInclusive<u16>) -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(i64::from(*range.start())..=i64::from(*range.end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use fixp_transport::{Echo, Nobody, Server};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn args(addr: SocketAddr, more: &[&str]) -> Args {
+        let addr = addr.to_string();
+        let line =
+            ["load", &addr, "--connections", "2", "--depth", "3", "--warm-up", "0.05", "--time", "0.2"];
+        Line::parse_from(line.iter().chain(more)).args
+    }
+
+    #[tokio::test]
+    async fn an_echo_is_measured() {
+        let server =
+            Server::builder(Echo).key_bits(512).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+        let addr = server.local_addr().unwrap();
+        for more in [&["--size", "1000"][..], &["--udp"], &["--dialect", "lexst1", "--no-extensions"]] {
+            let measured = args(addr, more).measure(std::future::pending::<()>()).await.unwrap();
+            assert!(measured.answered > 0 && measured.errors.is_empty(), "{measured:?}");
+            assert!(measured.text().contains("\nlatency: min "), "{}", measured.text());
+        }
+    }
+
+    #[tokio::test]
+    async fn another_server_is_not() {
+        let server =
+            Server::builder(Nobody).key_bits(512).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+        let args = args(server.local_addr().unwrap(), &[]);
+        let failure = args.measure(std::future::pending::<()>()).await.unwrap_err();
+        let sentence =
+            "the peer is no echo: it answered UNSUPPORT with 0 of 100 bytes (see fixp serve --echo)";
+        assert_eq!(failure.to_string(), sentence);
+    }
+}

@@ -1,0 +1,155 @@
+//! Whom `send`, `ping` and `load` talk to, and how.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use clap::ValueHint;
+use fixp_codec::{Dialect, Packet};
+use fixp_transport::channel::{CallOptions, Channel};
+use fixp_transport::limits::ChannelLimits;
+use fixp_transport::udp::{self, Security};
+use fixp_transport::{CallError, Cause};
+use tokio::time::timeout;
+
+use crate::dialects::{DEFAULT, named};
+use crate::failure::Failure;
+
+/// How long the end of a conversation may take: nobody waits for it.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What is asked of a socket beside a request's own limits.
+const HEAD: usize = 64 << 10;
+
+/// The arguments of a command that talks to a peer.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Peer {
+    /// The peer, HOST:PORT; of a name with several addresses IPv4 is taken before IPv6
+    #[arg(value_name = "ADDR", value_hint = ValueHint::Hostname)]
+    addr: String,
+
+    /// Send datagrams; otherwise everything goes over TCP
+    #[arg(long)]
+    pub(crate) udp: bool,
+
+    /// The dialect to speak
+    #[arg(long, value_name = "DIALECT", default_value = DEFAULT, value_parser = named())]
+    pub(crate) dialect: &'static Dialect,
+
+    /// Announce no extensions; otherwise they are, and used where the peer has them too
+    #[arg(long)]
+    no_extensions: bool,
+}
+
+/// How a peer is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// How long an answer, or a connection, may take.
+    pub(crate) timeout: Duration,
+    /// Requests under way at a time.
+    pub(crate) depth: usize,
+    /// Bytes of a request.
+    pub(crate) size: usize,
+    /// Whether laxcus6's SECURE_QUERY is asked before a datagram.
+    pub(crate) security: Security,
+    /// How long an answer that came too late keeps its UDP port from being used.
+    pub(crate) quarantine: Duration,
+}
+
+impl Manner {
+    /// One request after another.
+    pub(crate) fn one_by_one(timeout: Duration) -> Self {
+        Self { timeout, depth: 1, size: 0, security: Security::Always, quarantine: udp::Config::QUARANTINE }
+    }
+}
+
+/// Where requests go.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    Tcp(Channel),
+    Udp(udp::Client, SocketAddr),
+}
+
+impl Peer {
+    pub(crate) const fn transport(&self) -> &'static str {
+        if self.udp { "udp" } else { "tcp" }
+    }
+
+    /// Its address.
+    pub(crate) fn address(&self) -> Result<SocketAddr, Failure> {
+        let failure = |error| Failure::Peer { name: self.addr.clone(), error };
+        let found = match self.addr.to_socket_addrs() {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(Failure::Usage(format!("{:?} is not HOST:PORT", self.addr)));
+            }
+            Err(error) => return Err(failure(error)),
+        };
+        found
+            .min_by_key(SocketAddr::is_ipv6)
+            .ok_or_else(|| failure(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+    }
+
+    /// Connects, which over UDP is nothing.
+    pub(crate) async fn connect(&self, addr: SocketAddr, manner: Manner) -> Result<Caller, CallError> {
+        let bytes = manner.depth.saturating_mul(manner.size.saturating_add(HEAD));
+        if self.udp {
+            let client = udp::Client::builder()
+                .dialect(self.dialect)
+                .extensions(!self.no_extensions)
+                .timeout(manner.timeout)
+                .security(manner.security)
+                .configure(|config| {
+                    config.quarantine = manner.quarantine;
+                    config.bytes = config.bytes.max(bytes);
+                    config.requests = config.requests.max(manner.depth);
+                });
+            return Ok(Caller::Udp(client.build(), addr));
+        }
+        let limits = ChannelLimits {
+            requests: manner.depth.max(ChannelLimits::REQUESTS),
+            bytes: bytes.max(ChannelLimits::BYTES),
+            entity: manner.size.max(ChannelLimits::ENTITY),
+            ..ChannelLimits::default()
+        };
+        let channel = Channel::builder(self.dialect)
+            .extensions(!self.no_extensions)
+            .timeout(manner.timeout)
+            .connect_time(manner.timeout)
+            .depth(manner.depth)
+            // Nothing goes over the wire but what was asked for.
+            .heartbeat(None, manner.timeout)
+            .limits(limits);
+        Ok(Caller::Tcp(channel.connect(addr).await?))
+    }
+}
+
+impl Caller {
+    pub(crate) async fn call(&self, packet: Packet, time: Duration) -> Result<Packet, CallError> {
+        match self {
+            Self::Tcp(channel) => {
+                channel.call_with(packet, CallOptions { timeout: Some(time), ..CallOptions::default() }).await
+            }
+            Self::Udp(client, addr) => {
+                let options = udp::Options { timeout: Some(time), ..udp::Options::default() };
+                client.request_with(*addr, packet, options).await
+            }
+        }
+    }
+
+    /// Sends what has no answer.
+    pub(crate) async fn notice(&self, packet: Packet) -> Result<(), CallError> {
+        match self {
+            Self::Tcp(_) => Err(CallError::not_sent(Cause::Unexpected)),
+            Self::Udp(client, addr) => client.notice(*addr, packet).await,
+        }
+    }
+
+    /// Ends it in order, if that does not take long.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Tcp(channel) => timeout(GOODBYE, channel.close()).await.unwrap_or_default(),
+            Self::Udp(client, _) => client.close(),
+        }
+    }
+}
