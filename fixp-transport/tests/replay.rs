@@ -257,8 +257,10 @@ async fn play_client<S: AsyncRead + AsyncWrite + Unpin>(
                 let _ = stream.write_all(bytes).await;
             }
             Line::Client(bytes) => {
-                assert!(stream.write_all(bytes).await.is_ok(), "{name}, line {at}: closed");
                 let next = connection.get(at + 1);
+                // Some of it may be enough for the server.
+                let written = stream.write_all(bytes).await.is_ok() || matches!(next, Some(Line::ServerEnd));
+                assert!(written, "{name}, line {at}: closed");
                 // A recorder of streams does not see that a side was shut when nothing came of it.
                 if name.ends_with("halfclose") && next.is_some() && !shut {
                     stream.shutdown().await.unwrap();
@@ -321,10 +323,12 @@ async fn the_recorded_client_against_our_server_over_tcp() {
     }
 }
 
-/// The same where every byte comes and goes alone.
+/// The same where every byte comes and goes alone. (Not where more stands behind EXIT: it is not read, and so
+/// this client, which reads when it has written, would wait.)
 #[tokio::test]
 async fn the_recorded_client_against_our_server_byte_by_byte() {
-    for recording in recordings::all().into_iter().filter(|recording| recording.tcp) {
+    let recordings = recordings::all().into_iter();
+    for recording in recordings.filter(|recording| recording.tcp && !recording.name.contains("hand-exit")) {
         for choice in choices(recording.dialect) {
             let server = server(&recording, choice).await;
             for connection in &recording.connections {

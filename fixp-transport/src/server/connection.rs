@@ -56,6 +56,15 @@ pub(crate) struct Ticket {
     pub(crate) cost: usize,
 }
 
+impl Ticket {
+    /// Whether a packet is how a client begins that must know what we can do before its first request, in a
+    /// dialect without a request for it: an answer that nobody asked for. A peer of another make swallows it;
+    /// we answer (SPEC 10.2).
+    pub(crate) const fn greets(self, packet: &Packet) -> bool {
+        self.announce && !packet.code.is_request()
+    }
+}
+
 /// The place of a request on an ordered channel (SPEC 10.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ordered {
@@ -202,7 +211,11 @@ impl Connection {
 
     /// What the input brings next, taking bytes from its front. Nothing when it is used up, or while the room
     /// for a packet is not granted.
-    pub(crate) fn next<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Result<Event<'i>, Fault>> {
+    pub(crate) fn next<'i>(
+        &mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+    ) -> Option<Result<Event<'i>, Fault>> {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Head) {
                 Phase::Tell(packet, cost, len) => {
@@ -236,7 +249,9 @@ impl Connection {
                     self.reading = known(dialect, self.head_limit);
                     let Reading::Known(_, decoder) = &mut self.reading else { return None };
                     match read(decoder, &mut &head[..]) {
-                        Some(Ok(Found::Head(packet, head, entity))) => Some(Ok(Found::Head(packet, head, entity))),
+                        Some(Ok(Found::Head(packet, head, entity))) => {
+                            Some(Ok(Found::Head(packet, head, entity)))
+                        }
                         Some(Err(error)) => Some(Err(error)),
                         _ => continue,
                     }
@@ -286,8 +301,9 @@ impl Connection {
 
     /// A whole request, or a head whose entity follows: takes out what is ours.
     fn incoming(&mut self, now: Instant, mut packet: Packet, cost: usize) -> Result<Event<'static>, Fault> {
+        // In an answer that nobody asked for it is a greeting: see `Ticket::greets`.
         let announced = if self.extensions { Capabilities::of_request(&packet) } else { None };
-        if announced.is_some() && packet.code.is_request() {
+        if announced.is_some() {
             self.partner = announced;
         }
         if extension::is_own(packet.code) && self.partner.is_none() {

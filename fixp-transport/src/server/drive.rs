@@ -429,7 +429,7 @@ where
         self.barrier |= ticket.serial.is_none();
         let dialect = self.connection.dialect();
         let peer = Peer { addr: self.peer, local: self.local, transport: Transport::Tcp, dialect };
-        if packet.code == extension::PING {
+        if packet.code == extension::PING || ticket.greets(&packet) {
             let okay = Packet::new(tables::of(dialect).okay);
             return self.finish(ticket, Outcome::Reply(okay.into()));
         }
