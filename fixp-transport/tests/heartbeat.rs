@@ -232,7 +232,10 @@ fn events_unread() {
     // Removed: nothing is told of it.
     heartbeat.handle_answer(later + Duration::from_secs(101), hub(), ISEE);
     assert!(heartbeat.remove(hub()));
-    assert_eq!((heartbeat.poll_event(), heartbeat.poll_transmit(), heartbeat.poll_timeout()), (None, None, None));
+    assert_eq!(
+        (heartbeat.poll_event(), heartbeat.poll_transmit(), heartbeat.poll_timeout()),
+        (None, None, None)
+    );
     assert!(!heartbeat.handle_answer(zero, hub(), ISEE));
 }
 

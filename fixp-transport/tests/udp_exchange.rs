@@ -36,19 +36,41 @@ enum Server {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Request { peer: u16, timeout: u64, repeat: Option<(u32, u64)>, wait: bool },
-    Notice { peer: u16 },
+    Request {
+        peer: u16,
+        timeout: u64,
+        repeat: Option<(u32, u64)>,
+        wait: bool,
+    },
+    Notice {
+        peer: u16,
+    },
     Cancel(usize),
     /// A request reaches its server, and the answer leaves; with `again`, a copy stays on its way.
-    Arrive { which: usize, again: bool },
+    Arrive {
+        which: usize,
+        again: bool,
+    },
     Lose(usize),
     /// An answer comes; with `again`, a copy stays on its way.
-    Answer { which: usize, again: bool },
+    Answer {
+        which: usize,
+        again: bool,
+    },
     /// An answer comes from an address that was not asked.
-    Stray { which: usize, peer: u16 },
-    Garbage { peer: u16, bytes: Vec<u8> },
+    Stray {
+        which: usize,
+        peer: u16,
+    },
+    Garbage {
+        peer: u16,
+        bytes: Vec<u8>,
+    },
     Advance(u64),
-    Restart { peer: u16, server: Server },
+    Restart {
+        peer: u16,
+        server: Server,
+    },
     /// The next datagram is refused by its socket.
     Refuse,
     /// The next port cannot be opened.
@@ -212,7 +234,10 @@ impl World {
                 if !again {
                     self.to_client.remove(at);
                 }
-                if flight.legacy.is_some_and(|ticket| self.ends.get(&ticket).is_some_and(|&end| end <= self.now)) {
+                if flight
+                    .legacy
+                    .is_some_and(|ticket| self.ends.get(&ticket).is_some_and(|&end| end <= self.now))
+                {
                     return;
                 }
                 if self.open.contains(&flight.port) {
@@ -312,7 +337,11 @@ impl World {
                     Ok(None) => assert!(live.notice && live.sent == 1),
                     Ok(Some(packet)) => {
                         assert!(!live.notice);
-                        assert_eq!(packet.entity[..], live.tag.to_le_bytes(), "the answer to another request");
+                        assert_eq!(
+                            packet.entity[..],
+                            live.tag.to_le_bytes(),
+                            "the answer to another request"
+                        );
                         assert!(live.sent > 0);
                         assert!(!packet.messages.iter().any(|message| key::RANGE.contains(&message.key)));
                         self.ended(ticket, true);
@@ -352,9 +381,10 @@ impl World {
         let query = read.code() == laxcus6::notify::SECURE_QUERY;
         let live = self.live.get(&ticket).expect("sent for what has ended").clone();
         if !serial && !live.notice {
-            let others = self.live.iter().filter(|&(&other, live)| {
-                other != ticket && live.peer == to && live.lane == Some(port)
-            });
+            let others = self
+                .live
+                .iter()
+                .filter(|&(&other, live)| other != ticket && live.peer == to && live.lane == Some(port));
             assert_eq!(others.count(), 0, "two requests without serial from one port to one peer");
             if live.lane != Some(port) {
                 let until = self.blocked.get(&(port, to));
@@ -460,22 +490,23 @@ fn runner(cases: u32) -> TestRunner {
 fn no_answer_goes_astray() {
     let cases = std::env::var("FIXP_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(1500);
     let strategy = (worlds(), prop::collection::vec(op(), 1..150));
-    let test = |((lexst1, extensions, security, servers), ops): ((bool, bool, Security, Vec<Server>), Vec<Op>)| {
-        let dialect: &'static Dialect = if lexst1 { &LEXST1 } else { &LAXCUS6 };
-        let mut world = World::new(dialect, extensions, security, &servers);
-        for op in &ops {
-            world.run(op);
-        }
-        // Everything ends, and is forgotten.
-        world.advance(Duration::from_secs(40));
-        assert!(world.live.is_empty(), "{:?}", world.live);
-        world.advance(Duration::from_secs(3600));
-        let stats = world.exchange.stats();
-        assert!(stats.ports <= 1 && stats.peers == 0 && stats.waiting == 0, "{stats:?}");
-        assert_eq!(world.exchange.poll_timeout(), None);
-        assert_eq!(world.open.len(), stats.ports);
-        Ok(())
-    };
+    let test =
+        |((lexst1, extensions, security, servers), ops): ((bool, bool, Security, Vec<Server>), Vec<Op>)| {
+            let dialect: &'static Dialect = if lexst1 { &LEXST1 } else { &LAXCUS6 };
+            let mut world = World::new(dialect, extensions, security, &servers);
+            for op in &ops {
+                world.run(op);
+            }
+            // Everything ends, and is forgotten.
+            world.advance(Duration::from_secs(40));
+            assert!(world.live.is_empty(), "{:?}", world.live);
+            world.advance(Duration::from_secs(3600));
+            let stats = world.exchange.stats();
+            assert!(stats.ports <= 1 && stats.peers == 0 && stats.waiting == 0, "{stats:?}");
+            assert_eq!(world.exchange.poll_timeout(), None);
+            assert_eq!(world.open.len(), stats.ports);
+            Ok(())
+        };
     if let Err(error) = runner(cases).run(&strategy, test) {
         panic!("{error}");
     }

@@ -132,8 +132,10 @@ recorded! {
 #[tokio::test]
 async fn laxcus6_address() {
     let lines = recording(include_str!("udp_recorded/laxcus6-udp-address.hex"));
-    let request = lines.iter().filter_map(|line| if let Line::Client(bytes) = line { Some(bytes) } else { None });
-    let request = Decoder::new(&LAXCUS6).packet(request.clone().nth(1).unwrap()).unwrap().to_packet().unwrap();
+    let request =
+        lines.iter().filter_map(|line| if let Line::Client(bytes) = line { Some(bytes) } else { None });
+    let request =
+        Decoder::new(&LAXCUS6).packet(request.clone().nth(1).unwrap()).unwrap().to_packet().unwrap();
     let (server, task) = play(&LAXCUS6, lines, false).await;
     let client = Client::builder().extensions(false).build();
     let answer = client.request(server, request.clone()).await.unwrap();

@@ -214,10 +214,7 @@ impl Client {
         self.closer.shared.close();
     }
 
-    async fn run(
-        &self,
-        begin: impl FnOnce(&mut Exchange, Instant) -> Result<Ticket, CallError>,
-    ) -> Outcome {
+    async fn run(&self, begin: impl FnOnce(&mut Exchange, Instant) -> Result<Ticket, CallError>) -> Outcome {
         let (sender, receiver) = oneshot::channel();
         let ticket = {
             let mut core = self.lock();

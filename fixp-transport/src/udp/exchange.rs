@@ -132,7 +132,9 @@ pub struct Config {
     pub ports: usize,
     /// How long an answer that nobody waits for any more may still come.
     pub quarantine: Duration,
-    /// How long the network may hold back a second copy of an answer that has come.
+    /// How long a second answer may come after the first, where the network has doubled one of them or the
+    /// request. In the last case a server's work takes a little longer or shorter, too: where that matters, and
+    /// the network doubles, set more.
     pub settle: Duration,
     /// Over how many bytes a datagram to an IPv4 peer is warned of.
     pub warn_v4: usize,
@@ -251,7 +253,8 @@ pub struct Exchange {
     waiting: BTreeSet<SocketAddr>,
     timers: BTreeSet<(Instant, Timer)>,
     sweep: Option<Instant>,
-    reopen: Option<Instant>,
+    /// Until when no port is tried, of IPv4 and of IPv6.
+    reopen: [Option<Instant>; 2],
     outbox: VecDeque<Out>,
     actions: VecDeque<Action>,
     events: VecDeque<(Ticket, Outcome)>,
@@ -340,7 +343,7 @@ impl Exchange {
             waiting: BTreeSet::new(),
             timers: BTreeSet::new(),
             sweep: None,
-            reopen: None,
+            reopen: [None; 2],
             outbox: VecDeque::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -495,7 +498,7 @@ impl Exchange {
             }
             Err(kind) => {
                 let v6 = self.ports.remove(at).v6;
-                self.reopen = Some(now + Config::REOPEN);
+                self.reopen[usize::from(v6)] = Some(now + Config::REOPEN);
                 if self.ports.iter().all(|socket| socket.v6 != v6) {
                     self.fail_waiting(now, v6, Cause::Connect(kind));
                 }
@@ -823,13 +826,7 @@ impl Exchange {
         Some(Transmit { ticket: Some(ticket), port, to, bytes, copy })
     }
 
-    fn encode(
-        &mut self,
-        port: Port,
-        to: SocketAddr,
-        mut packet: Packet,
-        dialect: &Dialect,
-    ) -> Option<Bytes> {
+    fn encode(&mut self, port: Port, to: SocketAddr, mut packet: Packet, dialect: &Dialect) -> Option<Bytes> {
         let socket = self.ports.iter().find(|socket| socket.port == port)?;
         if let Some(key) = tables::of(dialect).bind_ip
             && packet.first(key).is_none()
@@ -965,7 +962,8 @@ impl Exchange {
     fn place_own(&mut self, now: Instant, ticket: Ticket) -> bool {
         let Some(call) = self.calls.get(&ticket) else { return false };
         let v6 = call.peer.is_ipv6();
-        let Some(port) = self.ports.iter().find(|socket| socket.v6 == v6).filter(|socket| socket.local.is_some())
+        let Some(port) =
+            self.ports.iter().find(|socket| socket.v6 == v6).filter(|socket| socket.local.is_some())
         else {
             return false;
         };
@@ -977,7 +975,8 @@ impl Exchange {
             return false;
         };
         // The answer to a request that has not announced us could not be told from one without its serial.
-        let silent = peer.lane(port).and_then(|lane| lane.outstanding).and_then(|ticket| self.calls.get(&ticket));
+        let silent =
+            peer.lane(port).and_then(|lane| lane.outstanding).and_then(|ticket| self.calls.get(&ticket));
         if silent.is_some_and(|call| !matches!(call.stage, Stage::Legacy { announces: true, .. })) {
             return false;
         }
@@ -1065,11 +1064,13 @@ impl Exchange {
             self.set_peer_timer(to, None);
             return;
         }
-        self.reopen = self.reopen.filter(|&at| at > now);
+        let reopen = &mut self.reopen[usize::from(v6)];
+        *reopen = reopen.filter(|&at| at > now);
+        let reopen = *reopen;
         let mut open = self.ports.iter().filter(|socket| socket.v6 == v6).count();
         let mut opening = self.opening(v6);
         let most = self.config.ports.max(1);
-        if self.reopen.is_none() {
+        if reopen.is_none() {
             while opening < waiting && open < most {
                 let port = Port(self.next_port);
                 self.next_port += 1;
@@ -1079,7 +1080,7 @@ impl Exchange {
                 open += 1;
             }
         }
-        let blocked = self.reopen.filter(|_| open < most);
+        let blocked = reopen.filter(|_| open < most);
         let free = self.peers.get(to).and_then(Peer::free_at);
         self.set_peer_timer(to, free.into_iter().chain(blocked).min());
     }

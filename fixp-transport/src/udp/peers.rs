@@ -186,8 +186,12 @@ impl Peers {
         if self.map.len() < self.most {
             return;
         }
-        let mut idle: Vec<_> =
-            self.map.iter().filter(|(_, peer)| peer.is_idle()).map(|(&at, peer)| (peer.traffic, at)).collect();
+        let mut idle: Vec<_> = self
+            .map
+            .iter()
+            .filter(|(_, peer)| peer.is_idle())
+            .map(|(&at, peer)| (peer.traffic, at))
+            .collect();
         idle.sort_unstable();
         idle.truncate(self.most / 8 + 1);
         for (_, peer) in idle {

@@ -1,0 +1,374 @@
+//! The client and the heartbeat on simulated links: lossy, doubling, reordering, on a virtual clock.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_laboratory::{Host, Laboratory, LinkConfig, Random, Socket};
+use fixp_transport::heartbeat::{self, Event, State, Why};
+use fixp_transport::host::Node;
+use fixp_transport::server::{DialectChoice, PublicKey, Server};
+use fixp_transport::socket::{Bind, Datagrams};
+use fixp_transport::udp::{Client, Options, Repeat, Stats};
+use fixp_transport::{CallError, Cause, Fate, Reply, Request, handler_fn};
+use tokio::io::ReadBuf;
+use tokio::time::{sleep, timeout};
+
+struct LabSocket(Socket);
+
+impl Datagrams for LabSocket {
+    fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
+        self.0.poll_recv_from(cx, buf)
+    }
+
+    fn poll_send_to(&self, _: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.0.send_to(buf, to))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.0.local_addr())
+    }
+}
+
+struct LabBinder(Host);
+
+impl Bind for LabBinder {
+    type Socket = LabSocket;
+
+    async fn bind(&self) -> io::Result<LabSocket> {
+        self.0.bind(0).map(LabSocket)
+    }
+}
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// Loses, doubles and reorders, and holds nothing for longer than 80 ms.
+fn bad() -> LinkConfig {
+    LinkConfig::default()
+        .with_delay(10 * MILLI)
+        .with_jitter(20 * MILLI)
+        .with_loss(0.15)
+        .with_duplicate(0.15)
+        .with_reorder(0.1, 50 * MILLI)
+}
+
+/// How much longer than the fastest the slowest of our servers on bad links works.
+const SLOWEST: Duration = Duration::from_millis(100);
+/// How long the second answer may come after the first: link, server and link may differ.
+const SETTLE: Duration = Duration::from_millis(70 + 100 + 70 + 1);
+
+fn client(host: &Host, dialect: &'static Dialect, time: Duration, quarantine: Duration) -> Client {
+    Client::builder()
+        .dialect(dialect)
+        .timeout(time)
+        .random(1)
+        .configure(|config| {
+            config.settle = SETTLE;
+            config.quarantine = quarantine;
+            config.query_every = Duration::from_millis(300);
+        })
+        .sockets(Some(LabBinder(host.clone())), None)
+        .build()
+}
+
+fn request(dialect: &Dialect, tag: u32) -> Packet {
+    let code = if dialect.name() == "lexst1" { lexst1::app::ADD_LOG } else { laxcus6::notify::FLUSH_LOG };
+    Packet::new(code).with_entity(tag.to_le_bytes().to_vec())
+}
+
+type Executed = Arc<Mutex<HashSet<Bytes>>>;
+
+/// A server that knows nothing of ours, and takes as long as it likes.
+fn legacy(host: &Host, dialect: &'static Dialect, slowest: Duration, mut random: Random) -> Executed {
+    let socket = Arc::new(host.bind(6600).unwrap());
+    let executed = Executed::default();
+    let done = Arc::clone(&executed);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 65536];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+            let request = Decoder::new(dialect).packet(&buffer[..len]).unwrap().to_packet().unwrap();
+            let (answer, delay) = if request.code == laxcus6::notify::SECURE_QUERY {
+                let notify = Packet::new(laxcus6::answer::SECURE_NOTIFY);
+                (notify.with_entity(vec![0; 5]), Duration::ZERO)
+            } else {
+                done.lock().unwrap().insert(request.entity.clone());
+                let okay = fixp_transport::tables::of(dialect).okay;
+                (Packet { code: okay, ..request }, random.duration(slowest))
+            };
+            let (socket, wire) = (Arc::clone(&socket), answer.to_bytes(dialect).unwrap());
+            tokio::spawn(async move {
+                sleep(delay).await;
+                socket.send_to(&wire, from).unwrap();
+            });
+        }
+    });
+    executed
+}
+
+/// Many requests, some at once; each must end in its own answer or in a truthful error.
+async fn flood(
+    client: &Client,
+    server: SocketAddr,
+    dialect: &'static Dialect,
+    every: Duration,
+    repeat: Repeat,
+) -> Flood {
+    let mut tasks = Vec::new();
+    for tag in 0..200_u32 {
+        let client = client.clone();
+        tasks.push(tokio::spawn(async move {
+            sleep(every * tag).await;
+            let options = Options { repeat, ..Options::default() };
+            let answer = client.request_with(server, request(dialect, tag), options).await;
+            (tag, answer)
+        }));
+    }
+    let mut flood = Flood::default();
+    for task in tasks {
+        let (tag, answer) = task.await.unwrap();
+        match answer {
+            Ok(answer) => {
+                assert_eq!(answer.entity[..], tag.to_le_bytes(), "the answer to another request");
+                flood.answers += 1;
+            }
+            Err(error) => flood.errors.push((tag, error)),
+        }
+    }
+    flood
+}
+
+#[derive(Default)]
+struct Flood {
+    answers: usize,
+    errors: Vec<(u32, CallError)>,
+}
+
+impl Flood {
+    /// An error that says that nothing was executed tells the truth.
+    fn check(&self, executed: &Executed) {
+        let executed = executed.lock().unwrap();
+        for (tag, error) in &self.errors {
+            assert_eq!(error.cause, Cause::Timeout, "{error}");
+            if error.fate == Fate::NotSent {
+                assert!(!executed.contains(&tag.to_le_bytes()[..]), "{tag} was executed");
+            }
+        }
+    }
+}
+
+fn balanced(stats: &Stats) {
+    assert_eq!(stats.requests, stats.answers + stats.timeouts + stats.cancelled + stats.failed, "{stats:?}");
+    assert_eq!((stats.in_flight, stats.in_flight_bytes, stats.waiting), (0, 0, 0), "{stats:?}");
+    assert!(stats.ports <= 16, "{stats:?}");
+}
+
+#[test]
+fn lossy_links_to_a_legacy_server() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        Laboratory::run_seeds(&format!("legacy-{}", dialect.name()), 0..8, |lab| async move {
+            let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+            lab.set_links(bad());
+            let executed = legacy(&b, dialect, SLOWEST, lab.random());
+            let client = client(&a, dialect, Duration::from_secs(5), Duration::from_secs(5));
+            let repeat = Repeat::Harmless { times: 5, every: 400 * MILLI };
+            let server = SocketAddr::new(b.ip(), 6600);
+            let flood = flood(&client, server, dialect, 40 * MILLI, repeat).await;
+            flood.check(&executed);
+            let stats = client.stats();
+            balanced(&stats);
+            // With repetitions most arrive. (Every port that sent one twice rests for 5 s.)
+            assert!(flood.answers > 60, "{} {stats:?}", flood.answers);
+            assert!(stats.repeats > 0 && stats.late > 0, "{stats:?}");
+        });
+    }
+}
+
+/// Answers come after their time is over, some long after: none goes to the next request.
+#[test]
+fn late_answers() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        Laboratory::run_seeds(&format!("late-{}", dialect.name()), 0..8, |lab| async move {
+            let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+            lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
+            let executed = legacy(&b, dialect, 2000 * MILLI, lab.random());
+            // A request that got its port late may be given up as soon as it was sent.
+            let client = client(&a, dialect, Duration::from_secs(1), 2011 * MILLI);
+            let server = SocketAddr::new(b.ip(), 6600);
+            let flood = flood(&client, server, dialect, 250 * MILLI, Repeat::Never).await;
+            flood.check(&executed);
+            let stats = client.stats();
+            balanced(&stats);
+            assert!(flood.answers > 50 && flood.errors.len() > 50 && stats.late > 30, "{stats:?}");
+        });
+    }
+}
+
+/// Between our own: one port, hundreds at a time, duplicates and late answers are ignored.
+#[test]
+fn lossy_links_to_our_own() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        Laboratory::run_seeds(&format!("own-{}", dialect.name()), 0..8, |lab| async move {
+            let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+            lab.set_links(bad());
+            let executed = Executed::default();
+            let (done, random) = (Arc::clone(&executed), Arc::new(Mutex::new(lab.random())));
+            let handler = handler_fn(move |request: Request| {
+                done.lock().unwrap().insert(request.packet.entity.clone());
+                let delay = random.lock().unwrap().duration(300 * MILLI);
+                async move {
+                    sleep(delay).await;
+                    let code = fixp_transport::tables::of(request.peer.dialect).okay;
+                    Reply::from(Packet::new(code).with_entity(request.packet.entity))
+                }
+            });
+            let server = Server::builder(handler)
+                .dialect(DialectChoice::Fixed(dialect))
+                .public_key(key())
+                .start()
+                .await
+                .unwrap();
+            server.serve_datagrams(LabSocket(b.bind(6600).unwrap())).unwrap();
+            let client = client(&a, dialect, Duration::from_secs(5), Duration::from_secs(5));
+            let repeat = Repeat::Harmless { times: 8, every: 500 * MILLI };
+            let addr = SocketAddr::new(b.ip(), 6600);
+            let flood = flood(&client, addr, dialect, 5 * MILLI, repeat).await;
+            flood.check(&executed);
+            let stats = client.stats();
+            balanced(&stats);
+            assert!(flood.answers > 195, "{} {stats:?}", flood.answers);
+
+            // A caller that goes away is told to the server, and costs nothing here.
+            let gone = timeout(MILLI, client.request(addr, request(dialect, 1000))).await;
+            assert!(gone.is_err());
+            balanced(&client.stats());
+            assert_eq!(client.stats().cancelled, 1);
+            sleep(Duration::from_secs(3600 / 4)).await;
+            let stats = client.stats();
+            assert_eq!((stats.ports, stats.peers), (1, 0), "{stats:?}");
+        });
+    }
+}
+
+fn key() -> PublicKey {
+    PublicKey::new(&[0xc5; 64], &[1, 0, 1]).unwrap()
+}
+
+/// A closed client leaves nothing: requests under way end, later ones are refused, its ports are free.
+#[test]
+fn closing() {
+    Laboratory::run("closing", |lab| async move {
+        let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+        let client = client(&a, &LEXST1, Duration::from_secs(100), Duration::from_secs(60));
+        let server = SocketAddr::new(b.ip(), 6600);
+        let other = client.clone();
+        let under_way = tokio::spawn(async move { other.request(server, request(&LEXST1, 1)).await });
+        sleep(MILLI).await;
+        assert_eq!(client.stats().ports, 1);
+        client.close();
+        let closed = |fate| CallError { cause: Cause::Closed, fate };
+        assert_eq!(under_way.await.unwrap().unwrap_err(), closed(Fate::PossiblyExecuted));
+        let late = client.request(server, request(&LEXST1, 2)).await.unwrap_err();
+        assert_eq!(late, closed(Fate::NotSent));
+        assert_eq!((client.stats().ports, client.stats().peers, client.stats().in_flight), (0, 0, 0));
+        // No binder for IPv6 was given.
+        let client = self::client(&a, &LEXST1, Duration::from_secs(100), Duration::from_secs(60));
+        let error =
+            client.request("[2001:db8::1]:1".parse().unwrap(), request(&LEXST1, 3)).await.unwrap_err();
+        assert_eq!(
+            error,
+            CallError { cause: Cause::Connect(io::ErrorKind::Unsupported), fate: Fate::NotSent }
+        );
+        // Crashed: the port breaks.
+        let other = client.clone();
+        let under_way = tokio::spawn(async move { other.request(server, request(&LEXST1, 4)).await });
+        sleep(MILLI).await;
+        a.crash();
+        let error = under_way.await.unwrap().unwrap_err();
+        assert!(matches!(error.cause, Cause::Lost(_)), "{error}");
+        assert_eq!(error.fate, Fate::PossiblyExecuted);
+    });
+}
+
+/// A hub that is cut off and comes back, seen by the service; and COMEBACK.
+#[test]
+fn heartbeat_service() {
+    Laboratory::run("heartbeat", |lab| async move {
+        let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+        let hub = SocketAddr::new(b.ip(), 6600);
+        let socket = b.bind(6600).unwrap();
+        let heard = Arc::new(Mutex::new(0_usize));
+        let helos = Arc::clone(&heard);
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 65536];
+            while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+                let code = Decoder::new(&LAXCUS6).packet(&buffer[..len]).unwrap().code();
+                let answer = if code == laxcus6::notify::HELO {
+                    *helos.lock().unwrap() += 1;
+                    laxcus6::answer::ISEE
+                } else {
+                    assert_eq!(code, laxcus6::notify::TEST);
+                    laxcus6::answer::ACCEPTED
+                };
+                let answer = Packet::new(answer).with(laxcus6::key::SPEAK, "i say helo!");
+                socket.send_to(&answer.to_bytes(&LAXCUS6).unwrap(), from).unwrap();
+            }
+        });
+        let node = Node::new(8, a.ip(), 6600, 6600);
+        let config = heartbeat::Config::laxcus6(&node);
+        let (service, mut events) = heartbeat::Service::start(LabSocket(a.bind(0).unwrap()), config).unwrap();
+        assert!(service.add(hub));
+        assert_eq!(events.next().await, Some(Event::Up(hub)));
+        let up = lab.now();
+        lab.partition(a.ip(), b.ip());
+        assert_eq!(events.next().await, Some(Event::Suspect(hub)));
+        let since = |then: Duration| (lab.now() - then).as_millis();
+        // The clock of tokio counts milliseconds.
+        assert!((39_990..40_010).contains(&since(up)), "{}", since(up));
+        assert_eq!(events.next().await, Some(Event::Down(hub)));
+        assert!((99_990..100_010).contains(&since(up)), "{}", since(up));
+        lab.heal(a.ip(), b.ip());
+        assert_eq!(events.next().await, Some(Event::Up(hub)));
+        assert_eq!(events.next().await, Some(Event::LogIn(hub, Why::Returned)));
+        assert!(since(up) < 120_100, "{}", since(up));
+        assert!(service.logged_in(hub));
+
+        let before = *heard.lock().unwrap();
+        assert!(service.comeback(hub));
+        sleep(100 * MILLI).await;
+        assert_eq!(*heard.lock().unwrap() - before, 5);
+        assert_eq!(service.state(hub), Some(State::Up));
+        let stats = service.stats();
+        assert_eq!((stats.up, stats.down, stats.malformed, stats.strangers), (1, 0, 0, 0), "{stats:?}");
+
+        // The last handle stops it; what is not read yet is told first.
+        drop(service);
+        assert_eq!(events.next().await, None);
+    });
+}
+
+/// HELO of lexst1 as the pages have it, with BIND_IP in front.
+#[test]
+fn heartbeat_of_lexst1() {
+    Laboratory::run("heartbeat-lexst1", |lab| async move {
+        let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+        let hub = b.bind(5000).unwrap();
+        let config = heartbeat::Config::lexst1(5, a.ip(), 6001, 6002);
+        let (service, mut events) = heartbeat::Service::start(LabSocket(a.bind(0).unwrap()), config).unwrap();
+        assert!(service.add(hub.local_addr()));
+        let mut buffer = [0; 100];
+        let (len, from) = hub.recv_from(&mut buffer).await.unwrap();
+        let pages = "87000103010600370808103130 2e302e302e31 d00701 6005 34080810 31302e302e302e31 \
+                     35080260 7117 36080260 7217 06040160 00";
+        let pages: String = pages.split_whitespace().collect();
+        assert_eq!(hex::encode(&buffer[..len]), pages);
+        let answer = Packet::new(lexst1::answer::NOTLOGIN).to_bytes(&LEXST1).unwrap();
+        hub.send_to(&answer, from).unwrap();
+        assert_eq!(events.next().await, Some(Event::Up(hub.local_addr())));
+        assert_eq!(events.next().await, Some(Event::LogIn(hub.local_addr(), Why::NotLogin)));
+    });
+}
