@@ -5,8 +5,19 @@ use std::process::Stdio;
 
 use crate::common::{CASTHELO, CASTHELO_JSON, command, ended, file, fixp};
 
-const COMMANDS: [&str; 7] =
-    ["explain", "decode", "encode", "conformance", "testee", "dialects", "completions"];
+const COMMANDS: [&str; 11] = [
+    "explain",
+    "decode",
+    "encode",
+    "serve",
+    "send",
+    "ping",
+    "load",
+    "conformance",
+    "testee",
+    "dialects",
+    "completions",
+];
 
 #[test]
 fn everything_has_help_with_examples() {

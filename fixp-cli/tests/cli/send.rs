@@ -1,0 +1,133 @@
+//! `fixp send`: requests and their answers, both dialects, both transports.
+
+use crate::common::{command, file};
+use crate::served::{Nobody, Running, Served, run};
+use serde_json::{Value, json};
+
+fn sent(served: &Served, args: &[&str]) -> Value {
+    let mut line = vec!["send", &served.addr, "--json"];
+    line.extend(args);
+    serde_json::from_str(&run(&line).fine()).expect("JSON")
+}
+
+#[test]
+fn a_request_of_options_is_echoed() {
+    let served = Served::echo();
+    for transport in [&[][..], &["--udp"]] {
+        for (dialect, request, okay) in [("laxcus6", "NOTIFY/FLUSH_LOG", 1010), ("lexst1", "4/9", 2000)] {
+            let options = ["--dialect", dialect, "--request", request, "--entity", "hex:cafe"];
+            let messages = ["--message", "SPEAK=string:hello", "--message", "5001=int64:-1"];
+            let answer = sent(&served, &[transport, &options, &messages].concat());
+            assert_eq!((&answer["code"], &answer["data"]), (&json!(okay), &json!("cafe")), "{answer}");
+            let messages = &answer["messages"];
+            assert_eq!(messages[0], json!({"key": 1000, "type": "string", "value": "hello"}), "{answer}");
+            assert_eq!(messages[1], json!({"key": 5001, "type": "int64", "value": "-1"}), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn a_request_of_json_is_echoed() {
+    let served = Served::echo();
+    for transport in [&[][..], &["--udp"]] {
+        for (dialect, major, minor, okay) in [("laxcus6", 1, 51, 1010), ("lexst1", 4, 9, 2000)] {
+            let packet = json!({"type": "request", "major": major, "minor": minor, "data": "14"}).to_string();
+            let answer = sent(&served, &[transport, &["--dialect", dialect, &packet]].concat());
+            assert_eq!((&answer["code"], &answer["data"]), (&json!(okay), &json!("14")), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn what_people_read_is_what_decode_prints() {
+    let served = Served::echo();
+    let out = run(&["send", &served.addr, "--request", "1/51", "--entity", "it works"]).fine();
+    let expected = "\
+{
+  \"type\": \"answer\",
+  \"code\": 1010,
+  \"version\": 256,
+  \"messages\": [
+    {\"key\": 1020, \"type\": \"int32\", \"value\": 8}
+  ],
+  \"data\": \"697420776f726b73\"
+}
+";
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn several_requests_go_one_after_another() {
+    let served = Served::echo();
+    let packet = |data: &str| json!({"type": "request", "major": 1, "minor": 51, "data": data}).to_string();
+    let path = file("send-two.jsonl", format!("{}\n{}\n", packet("01"), packet("02")));
+    for transport in [&[][..], &["--udp"], &["--no-extensions"]] {
+        let out = run(&[&["send", &served.addr, &path, "--json", "--count", "2"], transport].concat()).fine();
+        let data: Vec<Value> = out
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["data"].clone())
+            .collect();
+        assert_eq!(data, ["01", "02", "01", "02"]);
+    }
+}
+
+#[test]
+fn an_entity_comes_from_a_file() {
+    let served = Served::echo();
+    let path = file("send-entity.bin", vec![7; 300_000]);
+    let answer = sent(&served, &["--request", "1/51", "--entity", &format!("@{path}")]);
+    assert_eq!(answer["data"], json!("07".repeat(300_000)));
+}
+
+#[test]
+fn without_an_answer_it_says_what_became_of_the_request() {
+    let nobody = Nobody::new();
+    let refused = run(&["send", &nobody.addr, "--request", "1/5"]);
+    refused.refused(1, "no connection: connection refused; the request was certainly not executed");
+    let silent = run(&["send", &nobody.addr, "--udp", "--request", "1/5", "--timeout", "100ms"]);
+    silent.refused(1, "no answer in time; the request may have been executed");
+    let unknown = run(&["send", "no-such-host.invalid:5000", "--request", "1/5"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.starts_with("fixp: no-such-host.invalid:5000: "), "{}", unknown.err);
+}
+
+#[test]
+fn what_has_no_answer_is_not_waited_for() {
+    let served = Served::echo();
+    let send = ["send", &served.addr, "--udp", "--no-answer", "--request", "NOTIFY/EMPTY_OPERATE"];
+    assert_eq!(run(&send).fine(), "");
+    // Over TCP there is no such thing.
+    let tcp = run(&["send", &served.addr, "--no-answer", "--request", "1/9"]);
+    assert_eq!((tcp.code, tcp.out.as_str()), (Some(2), ""));
+}
+
+#[test]
+fn wrong_arguments_are_refused_before_anything_is_sent() {
+    let nobody = Nobody::new();
+    let send = |args: &[&str]| run(&[&["send", &nobody.addr], args].concat());
+    send(&["--request", "TEST"]).refused(
+        2,
+        "\"TEST\" is no request of laxcus6, such as NOTIFY/TEST or 1/5 (see fixp dialects laxcus6)",
+    );
+    send(&["--request", "1/5", "--message", "SPEAK=text:a"]).refused(
+        2,
+        "--message \"SPEAK=text:a\": \"text\" is no type; there are raw, boolean, string, int16, int32, int64, float32, float64, zraw, zstring",
+    );
+    send(&["--request", "1/200"]).refused(1, "illegal-command: request 1/200 is not legal in this dialect");
+    send(&["{\"type\":x}"]).refused(1, "bad-json at byte 8 (line 1, column 9): expected value");
+    run(&["send", "127.0.0.1", "--request", "1/5"]).refused(2, "\"127.0.0.1\" is not HOST:PORT");
+    assert_eq!(send(&["--request", "1/5", "{}"]).code, Some(2));
+    assert_eq!(send(&["--entity", "x"]).code, Some(2));
+    assert_eq!(send(&["--timeout", "0", "--request", "1/5"]).code, Some(2));
+}
+
+#[test]
+fn json_comes_from_standard_input() {
+    let served = Served::echo();
+    let path = file("send-stdin.json", "{\"type\":\"request\",\"major\":1,\"minor\":51,\"data\":\"aa\"}");
+    let input = std::fs::File::open(path).expect("a file");
+    let mut send = command();
+    send.args(["send", &served.addr, "--json"]);
+    let out = Running::start_reading(&mut send, input.into()).ended().fine();
+    assert!(out.ends_with("\"data\":\"aa\"}\n"), "{out}");
+}

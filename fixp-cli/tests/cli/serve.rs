@@ -1,0 +1,143 @@
+//! `fixp serve`: how it begins, and how it ends.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::common::{bytes, command, file};
+use crate::served::{Running, Served, run};
+use serde_json::{Value, json};
+
+#[test]
+fn it_says_where_it_listens_as_json() {
+    let process = Running::start(command().args(["serve", "--listen", "127.0.0.1:0", "--json"]));
+    let line: Value = serde_json::from_str(&process.line()).expect("JSON");
+    let addr: SocketAddr = line["listening"][0].as_str().expect("an address").parse().expect("an address");
+    assert!(addr.ip().is_loopback() && addr.port() != 0);
+}
+
+#[test]
+fn an_address_that_is_taken_is_refused() {
+    let served = Served::echo();
+    let ended = run(&["serve", "--listen", &served.addr]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
+    let begin = format!("fixp: cannot serve: tcp {}: ", served.addr);
+    assert!(ended.err.starts_with(&begin) && ended.err.lines().count() == 1, "{}", ended.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_let_it_finish_and_sum_up() {
+    for signal in ["TERM", "INT"] {
+        let served = Served::echo();
+        run(&["send", &served.addr, "--request", "1/5"]).fine();
+        run(&["ping", &served.addr, "--udp", "-c", "2", "-i", "0"]).fine();
+        served.process.signal(signal);
+        let out = served.process.ended().fine();
+        let lines: Vec<_> = out.lines().skip(1).collect();
+        assert_eq!(lines[0].split_once(',').map(|halves| halves.0), Some("tcp: 1 connections"), "{out}");
+        assert_eq!(
+            lines[1..],
+            ["udp: 2 datagrams, 2 sent, 0 dropped", "stopped; nothing was cut off"],
+            "{out}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_sum_is_there_as_json() {
+    let process = Running::start(command().args(["serve", "--listen", "127.0.0.1:0", "--json"]));
+    process.line();
+    process.signal("TERM");
+    let out = process.ended().fine();
+    let last: Value = serde_json::from_str(out.lines().last().expect("a line")).expect("JSON");
+    let stopped = &last["stopped"];
+    assert_eq!(
+        [&stopped["requests"], &stopped["cut"], &stopped["at_once"]],
+        [&json!(0), &json!(0), &json!(false)]
+    );
+}
+
+/// A laxcus6 request whose entity of 2 bytes has come by half.
+#[cfg(unix)]
+fn half_a_request(addr: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    // A whole one first, whose answer tells that the connection is served.
+    stream.write_all(&bytes("87000105010100fc03015000")).expect("written");
+    let mut answer = [0; 57];
+    stream.read_exact(&mut answer).expect("an answer");
+    stream.write_all(&bytes("87000133010100fc03015002ca")).expect("written");
+    stream
+}
+
+#[cfg(unix)]
+#[test]
+fn the_deadline_ends_what_does_not() {
+    let served = Served::with(&["--echo", "--deadline", "100ms"]);
+    let _stream = half_a_request(&served.addr);
+    served.process.signal("TERM");
+    let ended = served.process.ended();
+    // Whether the server counts half a request as one is its own business; it must not wait for it.
+    assert!(ended.out.lines().last().is_some_and(|line| line.starts_with("stopped; ")), "{ended:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn levels_come_from_the_variable() {
+    let mut served = command();
+    served.args(["serve", "--listen", "127.0.0.1:0"]).env("FIXP_LOG", "no such level");
+    let ended = Running::start(&mut served).ended();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.err.starts_with("fixp: FIXP_LOG is \"no such level\": "), "{}", ended.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn it_logs_what_it_is_asked_to() {
+    let served = Served::with(&["-v"]);
+    run(&["send", &served.addr, "--raw", "0000", "--timeout", "0.2"]);
+    served.process.signal("TERM");
+    let ended = served.process.ended();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.err.contains("DEBUG") && !ended.err.contains('\x1b'), "{}", ended.err);
+}
+
+#[test]
+fn shutdown_over_udp_stops_it() {
+    let served = Served::echo();
+    let answer = run(&["send", &served.addr, "--udp", "--request", "NOTIFY/SHUTDOWN", "--json"]).fine();
+    // 1010 is OKAY.
+    assert!(answer.starts_with("{\"type\":\"answer\",\"code\":1010,"), "{answer}");
+    let out = served.process.ended().fine();
+    assert!(out.ends_with("stopped; nothing was cut off\n"), "{out}");
+}
+
+#[test]
+fn a_configuration_is_used() {
+    let config = "listen = [\"127.0.0.1:0\"]\ndialect = \"lexst1\"\n\n[shutdown]\nown_addresses = false\n\n[key]\nbits = 512\n";
+    let path = file("serve-config.toml", config);
+    let mut served = Served::of(command().args(["serve", "--config", &path]));
+    // lexst1's REFUSE is 3001, and the server goes on.
+    let send = ["send", &served.addr, "--dialect", "lexst1", "--udp", "--json"];
+    let refused = run(&[&send[..], &["--request", "NOTIFY/SHUTDOWN"]].concat()).fine();
+    assert!(refused.contains("goodbye!"), "{refused}");
+    assert!(served.process.runs());
+    // Without --echo nobody serves a log.
+    let unserved = run(&[&send[..], &["--request", "APP/ADD_LOG"]].concat()).fine();
+    assert!(unserved.contains("sorry!"), "{unserved}");
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_refused_at_its_line() {
+    let path = file("serve-wrong.toml", "listen = []\ndialect = \"lexst2\"\n");
+    let ended = run(&["serve", "--config", &path]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));
+    let begin = format!("fixp: cannot use {path}: line 2: ");
+    assert!(ended.err.starts_with(&begin) && ended.err.lines().count() == 1, "{}", ended.err);
+    let missing = run(&["serve", "--config", "/no/such/file"]);
+    missing.refused(2, "cannot use /no/such/file: No such file or directory (os error 2)");
+    let both = run(&["serve", "--config", &path, "--dialect", "lexst1"]);
+    assert_eq!(both.code, Some(2));
+}
