@@ -23,14 +23,16 @@ pub(crate) mod session;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fixp_codec::{Dialect, Encoder, Packet};
 use futures_util::task::AtomicWaker;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 pub use ledger::{CutReport, Repeat};
 
@@ -40,7 +42,7 @@ use crate::error::{CallError, Cause};
 use crate::limits::ChannelLimits;
 use crate::socket::{Connect, TcpConnector};
 use crate::tables;
-use ledger::{Key, Ledger, MAX_REQUESTS, Submission};
+use ledger::{MAX_REQUESTS, Outcome};
 use session::Terms;
 
 /// A channel to one peer. Clones share it; when the last one goes, it says EXIT and ends.
@@ -126,27 +128,46 @@ enum Status {
 }
 
 struct Inner {
-    state: Mutex<State>,
+    /// Short locks only: what is to be done with the requests is the driver's business alone.
+    inbox: Mutex<Inbox>,
     driver: AtomicWaker,
-    count: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
     ids: AtomicU64,
     status: watch::Sender<Status>,
     transfers: Arc<Transfers>,
     config: Config,
 }
 
-struct State {
-    ledger: Ledger<Option<Permit>>,
+type Submission = ledger::Submission<oneshot::Sender<Outcome>>;
+
+/// What callers leave for the driver.
+struct Inbox {
+    queue: Vec<Submission>,
+    /// Requests for which there is no room yet, in their order.
+    waiting: VecDeque<Submission>,
+    /// No deadline of those is earlier.
+    waiting_until: Option<Instant>,
+    /// Ids of requests whose callers have gone.
+    gone: Vec<u64>,
+    /// The requests that have room, and their bytes.
+    requests: usize,
+    bytes: usize,
     stats: ChannelStats,
-    /// Since when the oldest request waits to be sent.
-    queued_since: Option<std::time::Instant>,
     /// When the channel is to be closed, at the latest.
     closing: Option<Instant>,
     closed: bool,
 }
 
-type Permit = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+impl Inbox {
+    fn has_room(&self, limits: &ChannelLimits, size: usize) -> bool {
+        self.requests < limits.requests && self.bytes + size <= limits.bytes
+    }
+
+    fn enter(&mut self, submission: Submission) {
+        self.requests += 1;
+        self.bytes += submission.size;
+        self.queue.push(submission);
+    }
+}
 
 impl ChannelBuilder {
     /// Whether our extensions are announced; they are unless this says no.
@@ -265,19 +286,21 @@ impl ChannelBuilder {
         };
         let transfers = Transfers::new(Arc::clone(&connector), terms, config.connect_time, config.timeout);
         let inner = Arc::new(Inner {
-            transfers: Arc::new(transfers),
-            state: Mutex::new(State {
-                ledger: Ledger::new(drive::number(seed)),
+            inbox: Mutex::new(Inbox {
+                queue: Vec::new(),
+                waiting: VecDeque::new(),
+                waiting_until: None,
+                gone: Vec::new(),
+                requests: 0,
+                bytes: 0,
                 stats: ChannelStats::default(),
-                queued_since: None,
                 closing: None,
                 closed: false,
             }),
             driver: AtomicWaker::new(),
-            count: Arc::new(Semaphore::new(config.limits.requests)),
-            bytes: Arc::new(Semaphore::new(config.limits.bytes.min(Semaphore::MAX_PERMITS))),
             ids: AtomicU64::new(1),
             status,
+            transfers: Arc::new(transfers),
             config,
         });
         tokio::spawn(drive::run(Arc::clone(&inner), connector, terms, seed));
@@ -324,17 +347,7 @@ impl Channel {
     ///
     /// Those of [`Channel::call`].
     pub async fn call_with(&self, packet: Packet, options: CallOptions) -> Result<Packet, CallError> {
-        let deadline = Instant::now() + options.timeout.unwrap_or(self.inner.config.timeout);
-        let size = self.size(&packet)?;
-        let permit = match self.try_room(size) {
-            Ok(permit) => permit,
-            Err(Cause::Full) => match timeout_at(deadline, self.room(size)).await {
-                Ok(permit) => permit?,
-                Err(_) => return Err(CallError::not_sent(Cause::Timeout)),
-            },
-            Err(cause) => return Err(CallError::not_sent(cause)),
-        };
-        self.place(packet, size, deadline, options.repeat, permit)?.await
+        self.place(packet, options, true)?.await
     }
 
     /// Sends a request if there is room for it now; the future then waits for the answer.
@@ -347,10 +360,7 @@ impl Channel {
         packet: Packet,
         options: CallOptions,
     ) -> Result<impl Future<Output = Result<Packet, CallError>> + Send + use<>, CallError> {
-        let deadline = Instant::now() + options.timeout.unwrap_or(self.inner.config.timeout);
-        let size = self.size(&packet)?;
-        let permit = self.try_room(size).map_err(CallError::not_sent)?;
-        self.place(packet, size, deadline, options.repeat, permit)
+        self.place(packet, options, false)
     }
 
     /// Sends a request with a large entity, and gets an answer with one, over a connection of its own, in
@@ -384,12 +394,7 @@ impl Channel {
     /// What it has done, and is doing.
     #[must_use]
     pub fn stats(&self) -> ChannelStats {
-        let state = self.inner.lock();
-        ChannelStats {
-            in_flight: state.ledger.in_flight() as u64,
-            queued: state.ledger.queued() as u64,
-            ..state.stats
-        }
+        self.inner.lock().stats
     }
 
     /// Ends the channel in order: what is under way is waited for, within the channel's time, EXIT is said,
@@ -411,47 +416,37 @@ impl Channel {
         Ok(size)
     }
 
-    fn try_room(&self, size: usize) -> Result<Permit, Cause> {
-        let full = |error| match error {
-            TryAcquireError::NoPermits => Cause::Full,
-            TryAcquireError::Closed => Cause::Closed,
-        };
-        let count = Arc::clone(&self.inner.count).try_acquire_owned().map_err(full)?;
-        let bytes = Arc::clone(&self.inner.bytes).try_acquire_many_owned(permits(size)).map_err(full)?;
-        Ok((count, bytes))
-    }
-
-    async fn room(&self, size: usize) -> Result<Permit, CallError> {
-        let closed = |_| CallError::not_sent(Cause::Closed);
-        let count = Arc::clone(&self.inner.count).acquire_owned().await.map_err(closed)?;
-        let bytes = Arc::clone(&self.inner.bytes).acquire_many_owned(permits(size)).await.map_err(closed)?;
-        Ok((count, bytes))
-    }
-
-    fn place(
-        &self,
-        packet: Packet,
-        size: usize,
-        deadline: Instant,
-        repeat: Repeat,
-        permit: Permit,
-    ) -> Result<Placed, CallError> {
+    fn place(&self, packet: Packet, options: CallOptions, wait: bool) -> Result<Placed, CallError> {
+        let size = self.size(&packet)?;
+        let config = &self.inner.config;
+        let deadline = Instant::now() + options.timeout.unwrap_or(config.timeout);
         let id = self.inner.ids.fetch_add(1, Relaxed);
-        let mut state = self.inner.lock();
-        if state.closed || state.closing.is_some() {
+        let (waiter, outcome) = oneshot::channel();
+        let submission = Submission {
+            id,
+            packet,
+            size,
+            deadline: deadline.into_std(),
+            repeat: options.repeat,
+            waiter: Some(waiter),
+        };
+        let mut inbox = self.inner.lock();
+        if inbox.closed || inbox.closing.is_some() {
             return Err(CallError::not_sent(Cause::Closed));
         }
-        state.stats.requests += 1;
-        if !self.inner.config.batch_delay.is_zero() && state.queued_since.is_none() {
-            state.queued_since = Some(Instant::now().into_std());
+        // Those who wait come first.
+        if inbox.waiting.is_empty() && inbox.has_room(&config.limits, size) {
+            inbox.enter(submission);
+        } else if wait {
+            inbox.waiting_until = Some(inbox.waiting_until.map_or(deadline, |until| until.min(deadline)));
+            inbox.waiting.push_back(submission);
+        } else {
+            return Err(CallError::not_sent(Cause::Full));
         }
-        let deadline = deadline.into_std();
-        let permit = Some(permit);
-        let submission = Submission { id, packet, size, deadline, repeat, permit, internal: false };
-        let key = state.ledger.submit(submission).ok_or(CallError::not_sent(Cause::Full))?;
-        drop(state);
+        inbox.stats.requests += 1;
+        drop(inbox);
         self.inner.driver.wake();
-        Ok(Placed { inner: Arc::clone(&self.inner), key: Some(key) })
+        Ok(Placed { inner: Arc::clone(&self.inner), id, outcome, ended: false })
     }
 }
 
@@ -461,42 +456,30 @@ impl fmt::Debug for Channel {
     }
 }
 
-fn permits(size: usize) -> u32 {
-    u32::try_from(size).unwrap_or(u32::MAX)
-}
-
-/// A request in the ledger. Dropping it cancels the request.
+/// A request that was handed over. Dropping it cancels the request.
 struct Placed {
     inner: Arc<Inner>,
-    key: Option<Key>,
+    id: u64,
+    outcome: oneshot::Receiver<Outcome>,
+    ended: bool,
 }
 
 impl Future for Placed {
-    type Output = Result<Packet, CallError>;
+    type Output = Outcome;
 
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        let Some(key) = self.key else { return Poll::Ready(Err(CallError::not_sent(Cause::Closed))) };
-        let outcome = self.inner.lock().ledger.poll(key, cx.waker());
-        match outcome {
-            Some(outcome) => {
-                self.key = None;
-                Poll::Ready(outcome)
-            }
-            None => Poll::Pending,
-        }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let outcome = std::task::ready!(Pin::new(&mut self.outcome).poll(cx));
+        self.ended = true;
+        // The driver ends every request before it goes, unless the whole runtime goes.
+        Poll::Ready(outcome.unwrap_or(Err(CallError::possibly_executed(Cause::Closed))))
     }
 }
 
 impl Drop for Placed {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            let mut state = self.inner.lock();
-            state.ledger.cancel(key);
-            let tell = !state.ledger.canceled.is_empty();
-            drop(state);
-            if tell {
-                self.inner.driver.wake();
-            }
+        if !self.ended {
+            self.inner.lock().gone.push(self.id);
+            self.inner.driver.wake();
         }
     }
 }
@@ -511,24 +494,16 @@ impl Drop for OpenHandle {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin_to_close(&self) {
-        let mut state = self.lock();
-        if state.closing.is_none() {
-            state.closing = Some(Instant::now() + self.config.timeout);
+        let mut inbox = self.lock();
+        if inbox.closing.is_none() {
+            inbox.closing = Some(Instant::now() + self.config.timeout);
         }
-        drop(state);
-        self.count.close();
+        drop(inbox);
         self.driver.wake();
-    }
-
-    /// Wakes those whose requests have ended, without the lock.
-    fn wake(&self, wakers: &mut Vec<Waker>) {
-        for waker in wakers.drain(..) {
-            waker.wake();
-        }
     }
 }

@@ -410,9 +410,7 @@ impl<H: Handler> Hub<H> {
         let (stop, mut end) = (self.stop.0.subscribe(), self.end.subscribe());
         let task = async move {
             let connection = pin!(drive::serve(stream, peer, local, Arc::clone(&open.shared), stop));
-            if let Some(ended) = until(&mut end, connection).await {
-                open.shared.counters.cut.fetch_add(ended.cut as u64, Relaxed);
-            }
+            until(&mut end, connection).await;
         };
         tokio::spawn(task.instrument(debug_span!("connection", %peer)));
         Ok(())

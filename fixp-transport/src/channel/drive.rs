@@ -1,5 +1,6 @@
 //! Runs a channel: one task that connects, writes what the ledger has to send, and reads answers.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
@@ -8,16 +9,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use fixp_codec::{Code, Packet};
+use fixp_codec::Packet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use super::backoff::Backoff;
-use super::ledger::{Matched, Matching, Repeat, Submission};
+use super::ledger::{Ledger, Matched, Matching, Outcome, Repeat};
 use super::session::{Event, Partner, Session, Terms};
-use super::{Inner, State, Status};
-use crate::error::Cause;
+use super::{ChannelStats, Inner, Status, Submission};
+use crate::error::{CallError, Cause};
 use crate::extension;
 use crate::outbox::Outbox;
 use crate::scratch;
@@ -29,14 +31,11 @@ const EXIT_TIME: Duration = Duration::from_secs(2);
 /// Rounds of writing and reading before other tasks have their turn.
 const ROUNDS: usize = 32;
 
-/// A number that nobody guesses, for an ordered channel.
-pub(super) fn number(seed: u64) -> u128 {
-    SmallRng::seed_from_u64(seed).random()
-}
-
 /// Runs the channel until it is closed.
 pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms: Terms, seed: u64) {
     let config = &inner.config;
+    let mut chance = SmallRng::seed_from_u64(seed);
+    let matching = if config.ordered { Matching::Ordered } else { Matching::InOrder(1) };
     let mut driver = Driver {
         connector,
         terms,
@@ -44,9 +43,14 @@ pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms:
         retry_at: None,
         last: Cause::Timeout,
         backoff: Backoff::new(config.backoff),
-        chance: SmallRng::seed_from_u64(seed ^ 1),
+        // Nobody must guess the number of an ordered channel.
+        ledger: Ledger::new(chance.random(), matching),
+        chance,
+        stats: ChannelStats::default(),
+        queued_since: None,
+        closing: None,
+        incoming: Vec::new(),
         sleep: None,
-        events: Vec::new(),
         inner: Arc::clone(&inner),
     };
     poll_fn(|cx| driver.poll(cx)).await;
@@ -65,8 +69,16 @@ struct Driver<C: Connect> {
     last: Cause,
     backoff: Backoff,
     chance: SmallRng,
+    ledger: Ledger<oneshot::Sender<Outcome>>,
+    /// What this task counts; the callers' counter is in the inbox.
+    stats: ChannelStats,
+    /// Since when the oldest request waits to be sent.
+    queued_since: Option<Instant>,
+    /// When the channel is to be closed, at the latest.
+    closing: Option<Instant>,
+    /// The inbox's list of before, used again.
+    incoming: Vec<Submission>,
     sleep: Option<Pin<Box<Sleep>>>,
-    events: Vec<Event>,
 }
 
 enum Link<S> {
@@ -103,6 +115,7 @@ impl<C: Connect> Driver<C> {
         self.inner.driver.register(cx.waker());
         let now = clock();
         for _ in 0..ROUNDS {
+            self.exchange(now);
             let progress = match mem::replace(&mut self.link, Link::Down) {
                 Link::Down => self.down(now),
                 Link::Connecting(connecting, until) => self.connecting(connecting, until, now, cx),
@@ -119,17 +132,21 @@ impl<C: Connect> Driver<C> {
                         self.cut(&up, cause, now);
                         true
                     }
-                    Turn::Closed => return self.finish(),
+                    Turn::Closed => return Poll::Ready(()),
                 },
             };
-            let closing = self.inner.lock().closing;
-            if let Some(until) = closing
+            if let Some(until) = self.closing
                 && !matches!(self.link, Link::Up(_))
-                && (until.into_std() <= now || self.inner.lock().ledger.is_idle())
+                && (until <= now || self.ledger.is_idle())
             {
-                return self.finish();
+                return Poll::Ready(());
             }
             if !progress {
+                // What has ended in this round is told before the task sleeps.
+                self.exchange(now);
+                if self.ledger.queued() > 0 && self.is_free() {
+                    continue;
+                }
                 self.arm(now, cx);
                 return Poll::Pending;
             }
@@ -138,14 +155,81 @@ impl<C: Connect> Driver<C> {
         Poll::Pending
     }
 
+    /// Takes what callers have left, tells them what has ended, and gives back its room.
+    fn exchange(&mut self, now: Instant) {
+        let (requests, bytes) = mem::take(&mut self.ledger.freed);
+        let limits = &self.inner.config.limits;
+        let mut inbox = self.inner.lock();
+        inbox.requests -= requests;
+        inbox.bytes -= bytes;
+        if inbox.waiting_until.is_some_and(|until| until.into_std() <= now) {
+            let (late, waiting): (VecDeque<_>, VecDeque<_>) =
+                mem::take(&mut inbox.waiting).into_iter().partition(|waiting| waiting.deadline <= now);
+            inbox.waiting = waiting;
+            inbox.waiting_until = inbox.waiting.iter().map(|waiting| waiting.deadline.into()).min();
+            let late = late.into_iter().filter_map(|late: Submission| late.waiter);
+            self.ledger.ended.extend(late.map(|waiter| (waiter, Err(CallError::not_sent(Cause::Timeout)))));
+        }
+        while let Some(first) = inbox.waiting.front()
+            && inbox.has_room(limits, first.size)
+            && let Some(first) = inbox.waiting.pop_front()
+        {
+            inbox.enter(first);
+        }
+        mem::swap(&mut self.incoming, &mut inbox.queue);
+        let gone = mem::take(&mut inbox.gone);
+        if !gone.is_empty() {
+            inbox.waiting.retain(|waiting| !gone.contains(&waiting.id));
+        }
+        self.closing = inbox.closing.map(tokio::time::Instant::into_std);
+        inbox.stats = ChannelStats {
+            requests: inbox.stats.requests,
+            in_flight: self.ledger.in_flight() as u64,
+            queued: (self.ledger.queued() + self.incoming.len() + inbox.waiting.len()) as u64,
+            ..self.stats
+        };
+        drop(inbox);
+        if !self.incoming.is_empty() && self.queued_since.is_none() {
+            self.queued_since = Some(now);
+        }
+        for submission in self.incoming.drain(..) {
+            self.ledger.submit(submission);
+        }
+        for id in gone {
+            self.ledger.cancel(id);
+        }
+        self.tell();
+    }
+
+    /// Tells those who wait what has come of their requests.
+    fn tell(&mut self) {
+        for (waiter, outcome) in self.ledger.ended.drain(..) {
+            // Whoever has gone does not want to know.
+            let _ = waiter.send(outcome);
+        }
+    }
+
+    /// Whether what has just been taken in could be sent at once.
+    fn is_free(&self) -> bool {
+        match &self.link {
+            Link::Up(up) => {
+                up.session.is_open()
+                    && up.exit.is_none()
+                    && up.outbox.is_empty()
+                    && self.inner.config.batch_delay.is_zero()
+                    && self.ledger.next().is_some()
+            }
+            Link::Down => self.retry_at.is_none(),
+            Link::Connecting(..) => false,
+        }
+    }
+
     /// No connection: one is made if somebody wants it.
     fn down(&mut self, now: Instant) -> bool {
-        let mut state = self.inner.lock();
-        state.ledger.expire(now, self.last);
-        let wanted = state.ledger.queued() > 0
-            || *self.inner.status.borrow() == Status::Down && self.inner.status.receiver_count() > 0;
-        self.wake(state);
-        if !wanted || self.retry_at.is_some_and(|at| at > now) {
+        self.ledger.expire(now, self.last);
+        let status = &self.inner.status;
+        let awaited = *status.borrow() == Status::Down && status.receiver_count() > 0;
+        if !(self.ledger.queued() > 0 || awaited) || self.retry_at.is_some_and(|at| at > now) {
             return false;
         }
         let connector = Arc::clone(&self.connector);
@@ -161,9 +245,7 @@ impl<C: Connect> Driver<C> {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> bool {
-        let mut state = self.inner.lock();
-        state.ledger.expire(now, self.last);
-        self.wake(state);
+        self.ledger.expire(now, self.last);
         let failure = match connecting.as_mut().poll(cx) {
             Poll::Pending if until > now => {
                 self.link = Link::Connecting(connecting, until);
@@ -172,19 +254,15 @@ impl<C: Connect> Driver<C> {
             Poll::Pending => io::ErrorKind::TimedOut,
             Poll::Ready(Err(error)) => error.kind(),
             Poll::Ready(Ok(stream)) => {
-                let config = &self.inner.config;
                 let mut outbox = Outbox::default();
                 let session = Session::new(self.terms, &mut outbox);
                 tracing::debug!(peer = %self.connector.peer(), "connected");
-                let mut state = self.inner.lock();
-                state.stats.connections += 1;
-                let matching = if config.ordered { Matching::Ordered } else { Matching::InOrder(1) };
-                state.ledger.set_matching(matching);
-                drop(state);
-                let mut up =
+                self.stats.connections += 1;
+                self.ledger.set_matching(Matching::InOrder(1));
+                let up =
                     Up { stream, session, outbox, written: 0, greeting: until, active: now, exit: None };
                 if up.session.is_open() {
-                    self.opened(&mut up);
+                    self.opened(&up);
                 }
                 self.link = Link::Up(Box::new(up));
                 return true;
@@ -199,53 +277,44 @@ impl<C: Connect> Driver<C> {
         tracing::debug!(peer = %self.connector.peer(), %cause, "no connection");
         self.last = cause;
         self.retry_at = Some(now + self.backoff.pause(&mut self.chance));
-        let mut state = self.inner.lock();
-        state.stats.failures += 1;
+        self.stats.failures += 1;
         if cause == Cause::NotOrdered || matches!(cause, Cause::Security(_)) {
             // Another attempt would end the same way.
-            state.ledger.fail_all(cause);
+            self.ledger.fail_all(cause);
         }
-        self.wake(state);
         self.inner.status.send_replace(Status::Failed(cause));
     }
 
     /// Requests may go.
-    fn opened(&mut self, up: &mut Up<C::Stream>) {
+    fn opened(&mut self, up: &Up<C::Stream>) {
         self.matched(up.session.partner());
         self.inner.status.send_replace(Status::Open);
     }
 
     /// What is known of the peer says how answers are matched.
     fn matched(&mut self, partner: Partner) {
-        let config = &self.inner.config;
-        if config.ordered {
-            return;
-        }
-        self.inner.lock().ledger.set_matching(match partner {
+        self.ledger.set_matching(match partner {
             Partner::Unknown => Matching::InOrder(1),
             Partner::Ours(capabilities) if capabilities.serials() => Matching::Tagged,
-            Partner::Ours(_) | Partner::Other => Matching::InOrder(config.depth),
+            Partner::Ours(_) | Partner::Other => Matching::InOrder(self.inner.config.depth),
         });
     }
 
     fn up(&mut self, up: &mut Up<C::Stream>, now: Instant, cx: &mut Context<'_>) -> Turn {
         let mut progress = false;
-        let mut state = self.inner.lock();
-        if state.ledger.expire(now, Cause::Timeout) {
-            self.wake(state);
+        if self.ledger.expire(now, Cause::Timeout) {
             return Turn::Cut(Cause::Timeout);
         }
         if up.session.is_open() && up.exit.is_none() {
-            self.send(up, &mut state, now);
-            if let Some(until) = state.closing
+            self.send(up, now);
+            if let Some(until) = self.closing
                 && up.outbox.is_empty()
-                && (state.ledger.is_idle() || until.into_std() <= now)
+                && (self.ledger.is_idle() || until <= now)
             {
                 up.session.exit(&mut up.outbox);
                 up.exit = Some(now + EXIT_TIME);
             }
         }
-        self.wake(state);
         if up.greeting <= now && !up.session.is_open() {
             return Turn::Cut(Cause::Connect(io::ErrorKind::TimedOut));
         }
@@ -256,18 +325,14 @@ impl<C: Connect> Driver<C> {
                 up.written += count as u64;
                 up.active = now;
                 progress = true;
-                let mut state = self.inner.lock();
-                state.stats.writes += 1;
-                state.stats.bytes_written += count as u64;
+                self.stats.writes += 1;
+                self.stats.bytes_written += count as u64;
             }
         }
         match self.read(up, now, cx) {
             Ok(came) => progress |= came,
-            Err(cause) if up.exit.is_some() => {
-                // The answer to EXIT, or the end without it.
-                let _ = cause;
-                return Turn::Closed;
-            }
+            // The answer to EXIT, or the end without it.
+            Err(_) if up.exit.is_some() => return Turn::Closed,
             Err(cause) => return Turn::Cut(cause),
         }
         if up.exit.is_some_and(|until| until <= now) {
@@ -277,30 +342,33 @@ impl<C: Connect> Driver<C> {
     }
 
     /// Puts into the outbox what the ledger has to send.
-    fn send(&self, up: &mut Up<C::Stream>, state: &mut State, now: Instant) {
+    fn send(&mut self, up: &mut Up<C::Stream>, now: Instant) {
         let config = &self.inner.config;
-        for serial in mem::take(&mut state.ledger.canceled) {
-            if state.ledger.matching() == Matching::Tagged && up.outbox.len() < config.limits.batch {
+        let batch = config.limits.batch;
+        for serial in self.ledger.canceled.drain(..) {
+            if up.outbox.len() < batch {
                 up.session.cancel(&mut up.outbox, serial);
             }
         }
-        let held = state.queued_since.is_some_and(|since| since + config.batch_delay > now)
-            && state.ledger.in_flight() > 0
-            && state.ledger.queued_bytes() < config.limits.batch;
-        while !held && up.outbox.len() < config.limits.batch {
-            let Some((_, packet, tag, deadline)) = state.ledger.next() else { break };
+        let held = !config.batch_delay.is_zero()
+            && self.queued_since.is_some_and(|since| since + config.batch_delay > now)
+            && self.ledger.in_flight() > 0
+            && self.ledger.queued_bytes() < batch;
+        if held {
+            return;
+        }
+        self.queued_since = None;
+        while up.outbox.len() < batch {
+            let Some((packet, tag, deadline)) = self.ledger.next() else { break };
             let left = deadline.saturating_duration_since(now).as_millis();
             let left = i32::try_from(left).unwrap_or(i32::MAX);
             match up.session.request(&mut up.outbox, packet, tag, left) {
-                Ok(()) => state.ledger.sent(up.session.enqueued),
-                Err(error) => state.ledger.unsendable(Cause::Encode(error)),
+                Ok(()) => self.ledger.sent(up.session.enqueued),
+                Err(error) => self.ledger.unsendable(Cause::Encode(error)),
             }
         }
-        if !held {
-            state.queued_since = None;
-        }
         if let Some(after) = config.heartbeat
-            && state.ledger.is_idle()
+            && self.ledger.is_idle()
             && up.active + after <= now
         {
             let heartbeat = match up.session.partner() {
@@ -308,26 +376,13 @@ impl<C: Connect> Driver<C> {
                 Partner::Ours(_) | Partner::Unknown | Partner::Other => tables::of(config.dialect).test,
             };
             if let Some(code) = heartbeat {
-                self.heartbeat(code, state, now);
-                up.active = now;
+                self.stats.heartbeats += 1;
+                let deadline = now + config.heartbeat_time;
+                let (packet, repeat) = (Packet::new(code), Repeat::Never);
+                self.ledger.submit(Submission { id: 0, packet, size: 0, deadline, repeat, waiter: None });
             }
+            up.active = now;
         }
-    }
-
-    fn heartbeat(&self, code: Code, state: &mut State, now: Instant) {
-        state.stats.heartbeats += 1;
-        let packet = Packet::new(code);
-        let deadline = now + self.inner.config.heartbeat_time;
-        let submission = Submission {
-            id: 0,
-            packet,
-            size: 0,
-            deadline,
-            repeat: Repeat::Never,
-            permit: None,
-            internal: true,
-        };
-        let _ = state.ledger.submit(submission);
     }
 
     /// Reads what the socket has, and gives answers to their requests.
@@ -341,76 +396,54 @@ impl<C: Connect> Driver<C> {
             Poll::Ready(Ok(0)) => Err(Cause::Lost(io::ErrorKind::UnexpectedEof)),
             Poll::Ready(Ok(count)) => {
                 up.active = now;
-                let mut input = &buffer[..];
-                let mut events = mem::take(&mut self.events);
-                let mut fault = None;
-                while let Some(event) = up.session.next(&mut input) {
-                    match event {
-                        Ok(event) => events.push(event),
-                        Err(cause) => {
-                            fault = Some(cause);
-                            break;
-                        }
-                    }
-                }
-                let taken = self.answers(up, &mut events, count);
-                self.events = events;
-                match fault {
-                    Some(cause) => Err(cause),
-                    None => taken.map(|()| true),
-                }
+                self.stats.bytes_read += count as u64;
+                self.answers(up, &buffer).map(|()| true)
             }
         };
         scratch::put(buffer);
         result
     }
 
-    fn answers(
-        &mut self,
-        up: &mut Up<C::Stream>,
-        events: &mut Vec<Event>,
-        count: usize,
-    ) -> Result<(), Cause> {
-        let mut state = self.inner.lock();
-        state.stats.bytes_read += count as u64;
-        let mut fault = None;
-        let mut opened = false;
-        for event in events.drain(..) {
-            match event {
-                Event::Open => opened = true,
-                Event::Answer { .. } if up.exit.is_some() && state.ledger.in_flight() == 0 => {
-                    fault = Some(Cause::Ended);
+    fn answers(&mut self, up: &mut Up<C::Stream>, mut input: &[u8]) -> Result<(), Cause> {
+        while let Some(event) = up.session.next(&mut input) {
+            match event? {
+                Event::Open => {
+                    self.opened(up);
+                    self.backoff.reset();
+                }
+                // The answer to EXIT.
+                Event::Answer { .. } if up.exit.is_some() && self.ledger.in_flight() == 0 => {
+                    return Err(Cause::Ended);
                 }
                 Event::Answer { serial, refusal, packet } => {
-                    match state.ledger.answer(serial, refusal, packet) {
-                        Matched::Answered => state.stats.answered += 1,
+                    match self.ledger.answer(serial, refusal, packet) {
+                        Matched::Answered => self.stats.answered += 1,
                         Matched::Internal => {}
-                        Matched::Late => state.stats.late += 1,
-                        Matched::Unexpected => fault = fault.or(Some(Cause::Unexpected)),
+                        Matched::Late => self.stats.late += 1,
+                        Matched::Unexpected => return Err(Cause::Unexpected),
+                    }
+                    if self.ledger.matching() == Matching::InOrder(1) {
+                        // The first answer says what the peer is.
+                        self.backoff.reset();
+                        self.matched(up.session.partner());
                     }
                 }
             }
         }
-        let first = state.ledger.matching() == Matching::InOrder(1);
-        self.wake(state);
-        if opened {
-            self.opened(up);
-        } else if first {
-            self.matched(up.session.partner());
-        }
-        self.backoff.reset();
-        fault.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// The connection is gone.
     fn cut(&mut self, up: &Up<C::Stream>, cause: Cause, now: Instant) {
-        let mut state = self.inner.lock();
-        state.stats.cuts += 1;
-        let report = state.ledger.cut(cause, up.written);
-        self.wake(state);
+        self.stats.cuts += 1;
+        let report = self.ledger.cut(cause, up.written);
         tracing::debug!(
-            peer = %self.connector.peer(), %cause, answered = report.answered, not_sent = report.not_sent.len(),
-            possibly_executed = report.possibly_executed.len(), "the connection is lost"
+            peer = %self.connector.peer(),
+            %cause,
+            answered = report.answered,
+            not_sent = report.not_sent.len(),
+            possibly_executed = report.possibly_executed.len(),
+            "the connection is lost"
         );
         if let Some(on_cut) = &self.inner.config.on_cut {
             on_cut(&report);
@@ -424,55 +457,37 @@ impl<C: Connect> Driver<C> {
         }
     }
 
-    /// Wakes those whose requests have ended, once nothing is locked.
-    fn wake(&self, mut state: std::sync::MutexGuard<'_, State>) {
-        if state.ledger.woken.is_empty() {
-            return;
-        }
-        let mut woken = mem::take(&mut state.ledger.woken);
-        drop(state);
-        self.inner.wake(&mut woken);
-        // The list is used again.
-        let mut state = self.inner.lock();
-        if state.ledger.woken.is_empty() {
-            state.ledger.woken = woken;
-        }
-    }
-
     /// Sees to it that the task is polled when time changes something.
     fn arm(&mut self, now: Instant, cx: &mut Context<'_>) {
         let config = &self.inner.config;
-        let state = self.inner.lock();
-        let mut at = state.ledger.earliest();
+        let mut at = self.ledger.earliest();
         let mut sooner = |when: Instant| at = Some(at.map_or(when, |then| then.min(when)));
-        if let Some(until) = state.closing {
-            sooner(until.into_std());
-        }
+        self.closing.into_iter().for_each(&mut sooner);
+        let waiting = self.inner.lock().waiting_until;
+        waiting.into_iter().for_each(|until| sooner(until.into_std()));
         match &self.link {
-            Link::Down => {
-                if state.ledger.queued() > 0 {
-                    self.retry_at.into_iter().for_each(&mut sooner);
-                }
-            }
+            Link::Down if self.ledger.queued() > 0 => self.retry_at.into_iter().for_each(&mut sooner),
+            Link::Down => {}
             Link::Connecting(_, until) => sooner(*until),
             Link::Up(up) => {
                 if !up.session.is_open() {
                     sooner(up.greeting);
                 }
                 up.exit.into_iter().for_each(&mut sooner);
-                if let Some(since) = state.queued_since {
+                if !config.batch_delay.is_zero()
+                    && let Some(since) = self.queued_since
+                {
                     sooner(since + config.batch_delay);
                 }
                 if let Some(after) = config.heartbeat
-                    && state.ledger.is_idle()
+                    && self.ledger.is_idle()
                 {
                     sooner(up.active + after);
                 }
             }
         }
-        drop(state);
         let Some(at) = at else { return };
-        // What is due and cannot be done is not asked for without end.
+        // What is due and cannot be done yet is not asked for without end.
         let at = tokio::time::Instant::from_std(at.max(now + Duration::from_millis(1)));
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         // A timer that is early costs a look; one set anew for every request would cost more.
@@ -483,21 +498,23 @@ impl<C: Connect> Driver<C> {
             cx.waker().wake_by_ref();
         }
     }
-
-    fn finish(&mut self) -> Poll<()> {
-        self.link = Link::Down;
-        Poll::Ready(())
-    }
 }
 
 /// However the task ends, nobody is left waiting.
 impl<C: Connect> Drop for Driver<C> {
     fn drop(&mut self) {
-        let mut state = self.inner.lock();
-        state.closed = true;
-        state.ledger.fail_all(Cause::Closed);
-        self.wake(state);
-        self.inner.count.close();
+        self.ledger.fail_all(Cause::Closed);
+        self.tell();
+        let mut inbox = self.inner.lock();
+        inbox.closed = true;
+        let queue = mem::take(&mut inbox.queue);
+        let waiting = mem::take(&mut inbox.waiting);
+        inbox.stats =
+            ChannelStats { requests: inbox.stats.requests, in_flight: 0, queued: 0, ..self.stats };
+        drop(inbox);
+        for waiter in queue.into_iter().chain(waiting).filter_map(|submission| submission.waiter) {
+            let _ = waiter.send(Err(CallError::not_sent(Cause::Closed)));
+        }
         self.inner.status.send_replace(Status::Closed);
     }
 }

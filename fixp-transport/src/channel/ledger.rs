@@ -1,9 +1,8 @@
 //! The bookkeeping of a channel: which request is where, which answer is whose, and what is known of each
-//! when time runs out or the connection is cut. No socket, no clock.
+//! when time runs out or the connection is cut. No socket, no clock, no lock.
 
 use std::collections::VecDeque;
 use std::mem;
-use std::task::Waker;
 use std::time::Instant;
 
 use fixp_codec::Packet;
@@ -34,21 +33,19 @@ pub enum Repeat {
 
 /// A request as it comes to the channel.
 #[derive(Debug)]
-pub(crate) struct Submission<P> {
+pub(crate) struct Submission<W> {
     pub(crate) id: u64,
     pub(crate) packet: Packet,
     pub(crate) size: usize,
     pub(crate) deadline: Instant,
     pub(crate) repeat: Repeat,
-    /// Kept until the request has left the ledger: its place in the channel's limits.
-    pub(crate) permit: P,
-    /// Whether this is the channel's own request, whose answer nobody takes.
-    pub(crate) internal: bool,
+    /// Who gets the outcome; nobody for a request of the channel's own.
+    pub(crate) waiter: Option<W>,
 }
 
 /// The place of a request in the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Key {
+struct Key {
     index: u32,
     generation: u32,
 }
@@ -74,37 +71,33 @@ pub(crate) const MAX_REQUESTS: usize = 1 << 16;
 pub(crate) type Outcome = Result<Packet, CallError>;
 
 #[derive(Debug)]
-struct Slot<P> {
+struct Slot<W> {
     generation: u32,
-    entry: Option<Entry<P>>,
+    entry: Option<Entry<W>>,
 }
 
 #[derive(Debug)]
-struct Entry<P> {
+struct Entry<W> {
     id: u64,
     state: State,
     packet: Packet,
     size: usize,
     deadline: Instant,
     repeat: Repeat,
-    permit: Option<P>,
     internal: bool,
-    /// Nobody waits for it any more.
-    abandoned: bool,
-    waker: Option<Waker>,
-    /// What its caller gets before it has ended.
-    early: Option<Outcome>,
+    /// Nobody, once the caller has gone or has its outcome.
+    waiter: Option<W>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Queued,
-    /// It ends at this byte of its connection, and has this serial on an ordered channel.
+    /// It ends at this byte of its connection, and has this serial on an ordered channel. (In the queue: it
+    /// was sent over an earlier connection, and keeps its serial.)
     Sent {
         end: u64,
         serial: i64,
     },
-    Done(Outcome),
 }
 
 /// What is written with a request.
@@ -146,15 +139,15 @@ pub struct CutReport {
     pub possibly_executed: Vec<u64>,
 }
 
-/// The requests of a channel.
+/// The requests of a channel. `W` is who waits for an outcome.
 #[derive(Debug)]
-pub(crate) struct Ledger<P> {
-    slots: Vec<Slot<P>>,
+pub(crate) struct Ledger<W> {
+    slots: Vec<Slot<W>>,
     free: Vec<u32>,
     /// Not sent, in their order.
     queue: VecDeque<Key>,
     queued_bytes: usize,
-    /// Sent, in their order. (Where answers are tagged, those that are done stay until they are at the front.)
+    /// Sent, in their order. Those that have ended stay until they are at the front.
     flight: VecDeque<Key>,
     in_flight: usize,
     matching: Matching,
@@ -167,15 +160,17 @@ pub(crate) struct Ledger<P> {
     earliest: Option<Instant>,
     /// Answers of this connection.
     answered: u64,
-    /// Whom to wake, once the ledger is not locked any more.
-    pub(crate) woken: Vec<Waker>,
+    /// What has come of requests, for those who wait.
+    pub(crate) ended: Vec<(W, Outcome)>,
+    /// Requests that have left, and their bytes.
+    pub(crate) freed: (usize, usize),
     /// Serials of requests that were given up, to be told to a peer of ours.
     pub(crate) canceled: Vec<i64>,
 }
 
-impl<P> Ledger<P> {
+impl<W> Ledger<W> {
     /// A ledger whose first ordered channel has this number, which nobody else should guess.
-    pub(crate) fn new(channel: u128) -> Self {
+    pub(crate) fn new(channel: u128, matching: Matching) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
@@ -183,54 +178,48 @@ impl<P> Ledger<P> {
             queued_bytes: 0,
             flight: VecDeque::new(),
             in_flight: 0,
-            matching: Matching::InOrder(1),
+            matching,
             next_serial: 1,
             channel,
             broken: false,
             earliest: None,
             answered: 0,
-            woken: Vec::new(),
+            ended: Vec::new(),
+            freed: (0, 0),
             canceled: Vec::new(),
         }
     }
 
-    /// A request to be sent. Nothing when there are [`MAX_REQUESTS`] of them.
-    pub(crate) fn submit(&mut self, submission: Submission<P>) -> Option<Key> {
-        let Submission { id, packet, size, deadline, repeat, permit, internal } = submission;
-        let entry = Entry {
-            id,
-            state: State::Queued,
-            packet,
-            size,
-            deadline,
-            repeat,
-            permit: Some(permit),
-            internal,
-            abandoned: internal,
-            waker: None,
-            early: None,
-        };
+    /// A request to be sent. With [`MAX_REQUESTS`] of them it fails at once.
+    pub(crate) fn submit(&mut self, submission: Submission<W>) {
+        let Submission { id, packet, size, deadline, repeat, waiter } = submission;
         let index = match self.free.pop() {
             Some(index) => index,
-            None if self.slots.len() >= MAX_REQUESTS => return None,
+            None if self.slots.len() >= MAX_REQUESTS => {
+                self.freed = (self.freed.0 + 1, self.freed.1 + size);
+                self.ended.extend(waiter.map(|waiter| (waiter, Err(CallError::not_sent(Cause::Full)))));
+                return;
+            }
             None => {
                 self.slots.push(Slot { generation: 0, entry: None });
                 (self.slots.len() - 1) as u32
             }
         };
+        let internal = waiter.is_none();
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        slot.entry = Some(entry);
-        let key = Key { index, generation: slot.generation };
-        self.queue.push_back(key);
+        slot.entry =
+            Some(Entry { id, state: State::Queued, packet, size, deadline, repeat, internal, waiter });
+        self.queue.push_back(Key { index, generation: slot.generation });
         self.queued_bytes += size;
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-        Some(key)
     }
 
-    /// How answers are matched from now on. Only while nothing is in flight but on a new connection.
+    /// How answers are matched from now on. An ordered ledger stays one.
     pub(crate) const fn set_matching(&mut self, matching: Matching) {
-        self.matching = matching;
+        if !matches!(self.matching, Matching::Ordered) {
+            self.matching = matching;
+        }
     }
 
     pub(crate) const fn matching(&self) -> Matching {
@@ -255,8 +244,8 @@ impl<P> Ledger<P> {
         self.queue.is_empty() && self.in_flight == 0
     }
 
-    /// The next request to be sent now, and what goes with it.
-    pub(crate) fn next(&self) -> Option<(Key, &Packet, Tag, Instant)> {
+    /// The next request to be sent now, what goes with it, and its deadline.
+    pub(crate) fn next(&self) -> Option<(&Packet, Tag, Instant)> {
         if let Matching::InOrder(depth) = self.matching
             && self.in_flight >= depth
         {
@@ -268,12 +257,11 @@ impl<P> Ledger<P> {
             Matching::InOrder(_) => Tag::None,
             Matching::Tagged => Tag::Serial(key.serial()),
             Matching::Ordered => {
-                // Those that were sent over an earlier connection keep their serials.
                 let serial = match entry.state {
                     State::Sent { serial, .. } => serial,
                     // Behind a refused request there is no way to go on but another channel.
-                    _ if self.broken => return None,
-                    _ => self.next_serial,
+                    State::Queued if self.broken => return None,
+                    State::Queued => self.next_serial,
                 };
                 Tag::Ordered {
                     channel: self.channel.to_le_bytes(),
@@ -283,13 +271,13 @@ impl<P> Ledger<P> {
                 }
             }
         };
-        Some((key, &entry.packet, tag, entry.deadline))
+        Some((&entry.packet, tag, entry.deadline))
     }
 
     /// Every answer up to this serial has come.
     fn answered_up_to(&self) -> i64 {
         let oldest = self.flight.front().or(self.queue.front());
-        match oldest.and_then(|key| self.entry(*key)).map(|entry| &entry.state) {
+        match oldest.and_then(|key| self.entry(*key)).map(|entry| entry.state) {
             Some(State::Sent { serial, .. }) => serial - 1,
             _ => self.next_serial - 1,
         }
@@ -298,19 +286,15 @@ impl<P> Ledger<P> {
     /// The request that [`Ledger::next`] gave stands in the outbox, and ends at this byte of its connection.
     pub(crate) fn sent(&mut self, end: u64) {
         let Some(key) = self.queue.pop_front() else { return };
-        let next_serial = self.next_serial;
+        let (ordered, next_serial) = (self.matching == Matching::Ordered, self.next_serial);
         let Some(entry) = self.entry_mut(key) else { return };
-        let size = entry.size;
-        let mut fresh = false;
+        let (size, fresh) = (entry.size, entry.state == State::Queued);
         let serial = match entry.state {
-            State::Sent { serial, .. } if serial > 0 => serial,
-            _ => {
-                fresh = true;
-                next_serial
-            }
+            State::Sent { serial, .. } => serial,
+            State::Queued => next_serial,
         };
         entry.state = State::Sent { end, serial };
-        self.next_serial += i64::from(fresh && self.matching == Matching::Ordered);
+        self.next_serial += i64::from(ordered && fresh);
         self.queued_bytes -= size;
         self.in_flight += 1;
         self.flight.push_back(key);
@@ -319,14 +303,7 @@ impl<P> Ledger<P> {
     /// The request that [`Ledger::next`] gave cannot be sent.
     pub(crate) fn unsendable(&mut self, cause: Cause) {
         if let Some(key) = self.queue.pop_front() {
-            self.unqueue(key);
-            self.settle(key, Err(CallError::not_sent(cause)));
-        }
-    }
-
-    fn unqueue(&mut self, key: Key) {
-        if let Some(entry) = self.entry(key) {
-            self.queued_bytes -= entry.size;
+            self.end_queued(key, Err(CallError::not_sent(cause)));
         }
     }
 
@@ -339,21 +316,18 @@ impl<P> Ledger<P> {
     ) -> Matched {
         let found = match self.matching {
             Matching::InOrder(_) => self.flight.front().copied(),
-            Matching::Tagged => serial.and_then(Key::of_serial).filter(|key| self.entry(*key).is_some()),
+            Matching::Tagged => serial.and_then(Key::of_serial),
             Matching::Ordered => serial.and_then(|serial| self.by_serial(serial)),
         };
-        let Some(key) = found else {
+        let sent = |key: &Key| self.entry(*key).is_some_and(|entry| entry.state != State::Queued);
+        let Some(key) = found.filter(sent) else {
             return match self.matching {
                 Matching::InOrder(_) => Matched::Unexpected,
-                _ => Matched::Late,
+                Matching::Tagged | Matching::Ordered => Matched::Late,
             };
         };
-        let Some(entry) = self.entry(key) else { return Matched::Late };
-        if !matches!(entry.state, State::Sent { .. }) {
-            return Matched::Late;
-        }
-        let internal = entry.internal;
-        self.answered += 1;
+        let internal = self.entry(key).is_some_and(|entry| entry.internal);
+        self.answered += u64::from(!internal);
         let outcome = match refusal {
             None => Ok(answer),
             Some(refusal) => {
@@ -362,7 +336,7 @@ impl<P> Ledger<P> {
             }
         };
         self.broken |= refusal.is_some() && self.matching == Matching::Ordered;
-        self.settle(key, outcome);
+        self.end(key, outcome);
         self.in_flight -= 1;
         self.clear_front();
         self.mend();
@@ -371,11 +345,8 @@ impl<P> Ledger<P> {
 
     /// Once nothing of a broken ordered channel is under way, a new one begins.
     fn mend(&mut self) {
-        let resent = self.queue.front().and_then(|key| self.entry(*key));
-        if self.broken
-            && self.in_flight == 0
-            && !matches!(resent.map(|entry| &entry.state), Some(State::Sent { .. }))
-        {
+        let next = self.queue.front().and_then(|key| self.entry(*key)).map(|entry| entry.state);
+        if self.broken && self.in_flight == 0 && !matches!(next, Some(State::Sent { .. })) {
             self.broken = false;
             self.channel = self.channel.wrapping_add(1);
             self.next_serial = 1;
@@ -383,39 +354,32 @@ impl<P> Ledger<P> {
     }
 
     fn by_serial(&self, wanted: i64) -> Option<Key> {
-        let first = match self.entry(*self.flight.front()?)?.state {
-            State::Sent { serial, .. } => serial,
-            _ => return None,
-        };
+        let State::Sent { serial: first, .. } = self.entry(*self.flight.front()?)?.state else { return None };
         let key = *self.flight.get(usize::try_from(wanted.checked_sub(first)?).ok()?)?;
         matches!(self.entry(key)?.state, State::Sent { serial, .. } if serial == wanted).then_some(key)
     }
 
-    /// Requests at the front that are done leave the order.
+    /// Requests at the front that have ended leave the order.
     fn clear_front(&mut self) {
-        while let Some(key) = self.flight.front() {
-            if self.entry(*key).is_some_and(|entry| matches!(entry.state, State::Sent { .. })) {
-                break;
-            }
+        while self.flight.front().is_some_and(|key| self.entry(*key).is_none()) {
             self.flight.pop_front();
         }
         // A slow request at the front must not make the rest pile up.
-        if self.flight.len() > 2 * self.in_flight + 64 && self.matching == Matching::Tagged {
+        if self.matching == Matching::Tagged && self.flight.len() > 2 * self.in_flight + 64 {
             let mut flight = mem::take(&mut self.flight);
-            flight.retain(|key| {
-                self.entry(*key).is_some_and(|entry| matches!(entry.state, State::Sent { .. }))
-            });
+            flight.retain(|key| self.entry(*key).is_some());
             self.flight = flight;
         }
     }
 
-    /// Whether any deadline may have passed, and when the next one does.
+    /// When the next deadline may pass.
     pub(crate) const fn earliest(&self) -> Option<Instant> {
         self.earliest
     }
 
-    /// Ends the requests whose time is over; tells whether the connection has to be closed, since a late
-    /// answer would go to the wrong caller, or the peer does not answer the channel itself.
+    /// Ends the requests whose time is over, those that were not sent for this cause; tells whether the
+    /// connection has to be closed, since a late answer would go to the wrong caller, or the peer does not
+    /// answer the channel itself.
     pub(crate) fn expire(&mut self, now: Instant, queued: Cause) -> bool {
         if self.earliest.is_none_or(|earliest| earliest > now) {
             return false;
@@ -426,52 +390,39 @@ impl<P> Ledger<P> {
             let slot = &self.slots[index as usize];
             let key = Key { index, generation: slot.generation };
             let Some(entry) = &slot.entry else { continue };
-            if entry.deadline > now {
-                if !matches!(entry.state, State::Done(_)) && !(entry.abandoned && !entry.internal) {
-                    let deadline = entry.deadline;
-                    self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
-                }
+            if entry.waiter.is_none() && !entry.internal {
                 continue;
             }
-            let internal = entry.internal;
-            match entry.state {
-                State::Done(_) => {}
-                State::Queued => {
-                    self.queue.retain(|queued| *queued != key);
-                    self.unqueue(key);
-                    self.settle(key, Err(CallError::not_sent(queued)));
-                }
-                State::Sent { .. } => {
-                    let timeout = Err(CallError::possibly_executed(Cause::Timeout));
-                    close |= internal;
-                    match self.matching {
-                        // The connection is cut at once.
-                        Matching::InOrder(_) => {
-                            close = true;
-                            self.settle(key, timeout);
-                        }
-                        Matching::Ordered => self.settle_early(key, timeout),
-                        Matching::Tagged => {
-                            self.drop_sent(key);
-                            self.settle(key, timeout);
-                        }
-                    }
-                }
+            if entry.deadline > now {
+                let deadline = entry.deadline;
+                self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+                continue;
+            }
+            if entry.state == State::Queued {
+                self.unqueue(key);
+                self.end_queued(key, Err(CallError::not_sent(queued)));
+                continue;
+            }
+            close |= entry.internal || matches!(self.matching, Matching::InOrder(_));
+            let timeout = CallError::possibly_executed(Cause::Timeout);
+            match self.matching {
+                Matching::Tagged => self.give_up(key, Some(timeout)),
+                // It keeps its place: in the order of the answers until the connection is cut, which is at
+                // once, or on the ordered channel until it is answered.
+                Matching::InOrder(_) | Matching::Ordered => self.tell(key, Err(timeout)),
             }
         }
         self.clear_front();
         close
     }
 
-    /// A tagged request that was sent is no longer waited for: its peer is told, if it is still connected.
-    fn drop_sent(&mut self, key: Key) {
-        match self.queue.iter().position(|queued| *queued == key) {
-            Some(at) => {
-                self.queue.remove(at);
-                self.unqueue(key);
-            }
-            None => self.in_flight -= 1,
+    /// A tagged request that was sent is no longer waited for: its peer is told.
+    fn give_up(&mut self, key: Key, error: Option<CallError>) {
+        if let Some(error) = error {
+            self.tell(key, Err(error));
         }
+        self.in_flight -= 1;
+        self.remove(key);
         if self.canceled.len() < MAX_REQUESTS {
             self.canceled.push(key.serial());
         }
@@ -481,59 +432,54 @@ impl<P> Ledger<P> {
     /// the next one, as does what may be repeated.
     pub(crate) fn cut(&mut self, cause: Cause, written: u64) -> CutReport {
         let mut report = CutReport { answered: mem::take(&mut self.answered), ..CutReport::default() };
+        let ordered = self.matching == Matching::Ordered;
         let mut again = VecDeque::new();
-        for key in mem::take(&mut self.flight) {
-            let ordered = self.matching == Matching::Ordered;
+        for key in mem::take(&mut self.flight).into_iter().chain(mem::take(&mut self.queue)) {
             let Some(entry) = self.entry_mut(key) else { continue };
-            let State::Sent { end, .. } = entry.state else { continue };
+            let State::Sent { end, .. } = entry.state else {
+                if entry.internal {
+                    // The channel's own requests belong to one connection.
+                    self.end_queued(key, Err(CallError::not_sent(cause)));
+                } else {
+                    again.push_back(key);
+                }
+                continue;
+            };
+            if end == UNSENT {
+                again.push_back(key);
+                continue;
+            }
             let whole = end <= written;
             if !entry.internal {
                 if whole { &mut report.possibly_executed } else { &mut report.not_sent }.push(entry.id);
             }
             // On an ordered channel what was sent keeps its place even if nobody waits: others come behind it.
-            let repeat = ordered || !entry.abandoned && (!whole || entry.repeat == Repeat::Harmless);
-            if repeat && !entry.internal {
-                if !ordered {
-                    entry.state = State::Queued;
-                }
-                let size = entry.size;
-                self.queued_bytes += size;
+            let wanted = entry.waiter.is_some() && (!whole || entry.repeat == Repeat::Harmless);
+            if !entry.internal && (ordered || wanted) {
+                entry.state = match entry.state {
+                    State::Sent { serial, .. } if ordered => State::Sent { end: UNSENT, serial },
+                    _ => State::Queued,
+                };
+                self.queued_bytes += entry.size;
                 again.push_back(key);
                 continue;
             }
             let fate = if whole { Fate::PossiblyExecuted } else { Fate::NotSent };
-            self.settle(key, Err(CallError { cause, fate }));
+            self.end(key, Err(CallError { cause, fate }));
         }
+        self.queue = again;
         self.in_flight = 0;
         self.canceled.clear();
-        again.append(&mut self.queue);
-        self.queue = again;
-        // The channel's own requests belong to one connection.
-        let internal: Vec<Key> = self
-            .queue
-            .iter()
-            .copied()
-            .filter(|key| self.entry(*key).is_some_and(|entry| entry.internal))
-            .collect();
-        for key in internal {
-            self.queue.retain(|queued| *queued != key);
-            self.unqueue(key);
-            self.settle(key, Err(CallError::not_sent(cause)));
-        }
+        self.mend();
         report
     }
 
     /// Ends every request: the channel is closed, or cannot be what it should.
     pub(crate) fn fail_all(&mut self, cause: Cause) {
-        for key in mem::take(&mut self.queue) {
-            let fate = match self.entry(key).map(|entry| &entry.state) {
-                Some(State::Sent { .. }) => Fate::PossiblyExecuted,
-                _ => Fate::NotSent,
-            };
-            self.settle(key, Err(CallError { cause, fate }));
-        }
-        for key in mem::take(&mut self.flight) {
-            self.settle(key, Err(CallError::possibly_executed(cause)));
+        for key in mem::take(&mut self.queue).into_iter().chain(mem::take(&mut self.flight)) {
+            let sent = self.entry(key).is_some_and(|entry| entry.state != State::Queued);
+            let fate = if sent { Fate::PossiblyExecuted } else { Fate::NotSent };
+            self.end(key, Err(CallError { cause, fate }));
         }
         self.in_flight = 0;
         self.queued_bytes = 0;
@@ -541,92 +487,75 @@ impl<P> Ledger<P> {
         self.mend();
     }
 
-    /// The caller has its outcome, while the request keeps its place on its ordered channel.
-    fn settle_early(&mut self, key: Key, outcome: Outcome) {
-        let Some(entry) = self.entry_mut(key) else { return };
-        if !entry.abandoned && entry.early.is_none() {
-            entry.early = Some(outcome);
-            let waker = entry.waker.take();
-            self.woken.extend(waker);
-        }
-    }
-
-    /// A request's end, unless it has one.
-    fn settle(&mut self, key: Key, outcome: Outcome) {
-        let Some(entry) = self.entry_mut(key) else { return };
-        if matches!(entry.state, State::Done(_)) {
-            return;
-        }
-        if entry.abandoned {
-            self.remove(key);
-            return;
-        }
-        entry.state = State::Done(entry.early.take().unwrap_or(outcome));
-        entry.permit = None;
-        let waker = entry.waker.take();
-        self.woken.extend(waker);
-    }
-
-    /// What the request has come to, if anything; else the waker is kept.
-    pub(crate) fn poll(&mut self, key: Key, waker: &Waker) -> Option<Outcome> {
-        let entry = self.entry_mut(key)?;
-        if matches!(entry.state, State::Done(_)) {
-            let entry = self.remove(key)?;
-            return match entry.state {
-                State::Done(outcome) => Some(outcome),
-                _ => None,
-            };
-        }
-        if let Some(outcome) = entry.early.take() {
-            entry.abandoned = true;
-            return Some(outcome);
-        }
-        match &mut entry.waker {
-            Some(kept) if kept.will_wake(waker) => {}
-            kept => *kept = Some(waker.clone()),
-        }
-        None
-    }
-
-    /// The caller has gone.
-    pub(crate) fn cancel(&mut self, key: Key) {
+    /// The caller of the request with this id has gone.
+    pub(crate) fn cancel(&mut self, id: u64) {
+        // Rare, so a look at all of them is as good as another table.
+        let found = self.slots.iter().zip(0..).find_map(|(slot, index)| {
+            let waits = slot.entry.as_ref().is_some_and(|entry| entry.id == id && !entry.internal);
+            waits.then_some(Key { index, generation: slot.generation })
+        });
+        let Some(key) = found else { return };
         let tagged = self.matching == Matching::Tagged;
         let Some(entry) = self.entry_mut(key) else { return };
+        entry.waiter = None;
         match entry.state {
-            State::Done(_) => {
-                self.remove(key);
-            }
             State::Queued => {
-                self.queue.retain(|queued| *queued != key);
                 self.unqueue(key);
-                self.remove(key);
+                self.end_queued(key, Err(CallError::not_sent(Cause::Closed)));
             }
             State::Sent { .. } if tagged => {
-                self.drop_sent(key);
-                self.remove(key);
+                self.give_up(key, None);
                 self.clear_front();
             }
             // Its answer is still to come, and must not be taken for another's.
-            State::Sent { .. } => entry.abandoned = true,
+            State::Sent { .. } => {}
         }
     }
 
-    fn remove(&mut self, key: Key) -> Option<Entry<P>> {
-        let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
-        let entry = slot.entry.take()?;
-        self.free.push(key.index);
-        Some(entry)
+    fn unqueue(&mut self, key: Key) {
+        self.queue.retain(|queued| *queued != key);
     }
 
-    fn entry(&self, key: Key) -> Option<&Entry<P>> {
+    /// The end of a request that has just left the queue.
+    fn end_queued(&mut self, key: Key, outcome: Outcome) {
+        self.queued_bytes -= self.entry(key).map_or(0, |entry| entry.size);
+        self.end(key, outcome);
+    }
+
+    /// The end of a request.
+    fn end(&mut self, key: Key, outcome: Outcome) {
+        self.tell(key, outcome);
+        self.remove(key);
+    }
+
+    /// Whoever waits has the outcome.
+    fn tell(&mut self, key: Key, outcome: Outcome) {
+        if let Some(waiter) = self.entry_mut(key).and_then(|entry| entry.waiter.take()) {
+            self.ended.push((waiter, outcome));
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        let Some(slot) = self.slots.get_mut(key.index as usize) else { return };
+        if slot.generation == key.generation
+            && let Some(entry) = slot.entry.take()
+        {
+            self.free.push(key.index);
+            if !entry.internal {
+                self.freed = (self.freed.0 + 1, self.freed.1 + entry.size);
+            }
+        }
+    }
+
+    fn entry(&self, key: Key) -> Option<&Entry<W>> {
         self.slots.get(key.index as usize).filter(|slot| slot.generation == key.generation)?.entry.as_ref()
     }
 
-    fn entry_mut(&mut self, key: Key) -> Option<&mut Entry<P>> {
-        self.slots
-            .get_mut(key.index as usize)
-            .filter(|slot| slot.generation == key.generation)?
-            .entry
-            .as_mut()
+    fn entry_mut(&mut self, key: Key) -> Option<&mut Entry<W>> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation == key.generation { slot.entry.as_mut() } else { None }
     }
 }
+
+/// The end of a request that was sent over an earlier connection, and not yet over this one.
+const UNSENT: u64 = u64::MAX;

@@ -1,7 +1,9 @@
 //! The protocol of one connection at the client, without socket and clock: what is said first, requests
 //! out, answers in.
 
-use bytes::BytesMut;
+use std::mem;
+
+use bytes::{Bytes, BytesMut};
 use fixp_codec::{
     Code, Decoder, Dialect, Encoder, Error, Limits, Message, Packet, Source, StreamDecoder, ValueRef, laxcus6,
 };
@@ -33,7 +35,8 @@ pub(crate) struct Session {
     decoder: StreamDecoder<'static>,
     stage: Stage,
     partner: Partner,
-    packet: Option<Packet>,
+    /// The head that has come, and how long its entity is.
+    packet: Option<(Packet, usize)>,
     gathered: BytesMut,
     /// The bytes put into the outbox since the connection was made.
     pub(crate) enqueued: u64,
@@ -175,13 +178,19 @@ impl Session {
             match self.decoder.next(input)? {
                 Err(error) => return Some(Err(Cause::Decode(error))),
                 Ok(fixp_codec::Event::Head(head)) => match head.to_packet() {
-                    Ok(packet) => self.packet = Some(packet),
+                    Ok(packet) => self.packet = Some((packet, head.entity_len())),
                     Err(error) => return Some(Err(Cause::Decode(error))),
                 },
-                Ok(fixp_codec::Event::Entity(piece)) => self.gathered.extend_from_slice(piece),
+                Ok(fixp_codec::Event::Entity(piece)) => match &mut self.packet {
+                    // Most come in one piece.
+                    Some((packet, len)) if piece.len() == *len => packet.entity = Bytes::copy_from_slice(piece),
+                    _ => self.gathered.extend_from_slice(piece),
+                },
                 Ok(fixp_codec::Event::End) => {
-                    let mut packet = self.packet.take()?;
-                    packet.entity = self.gathered.split().freeze();
+                    let (mut packet, _) = self.packet.take()?;
+                    if !self.gathered.is_empty() {
+                        packet.entity = mem::take(&mut self.gathered).freeze();
+                    }
                     return Some(self.answer(packet));
                 }
             }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use fixp_codec::{
     Decoder, Dialect, Encoder, Error, Limits, MAX_ENTITY, Message, Packet, Source, StreamDecoder, ValueRef,
 };
@@ -111,10 +111,10 @@ enum Reading {
 #[derive(Debug)]
 enum Phase {
     Head,
-    /// Waits for [`Connection::grant`].
-    Room(Packet, usize, Option<u64>),
-    /// The entity is gathered.
-    Gather(Packet, usize, BytesMut),
+    /// Waits for [`Connection::grant`]: how much room, how long the entity, whether it is large.
+    Room(Packet, usize, u64, bool),
+    /// The entity is gathered; how long it is.
+    Gather(Packet, usize, usize, BytesMut),
     /// The large packet is to be told of.
     Tell(Packet, usize, u64),
     /// The entity goes on in pieces, so many bytes are to come.
@@ -267,11 +267,15 @@ impl Connection {
                     let large = entity > self.gather as u64;
                     // A large entity counts for the piece that is held of it.
                     let room = head + if large { PIECE } else { entity as usize };
-                    self.phase = Phase::Room(packet, room, large.then_some(entity));
+                    self.phase = Phase::Room(packet, room, entity, large);
                     return Some(Ok(Event::Room(room)));
                 }
                 Ok(Found::Piece(piece)) => match &mut self.phase {
-                    Phase::Gather(_, _, gathered) => gathered.extend_from_slice(piece),
+                    // Most come in one piece.
+                    Phase::Gather(packet, _, len, _) if piece.len() == *len => {
+                        packet.entity = Bytes::copy_from_slice(piece);
+                    }
+                    Phase::Gather(_, _, _, gathered) => gathered.extend_from_slice(piece),
                     Phase::Large(left) => {
                         *left = left.saturating_sub(piece.len() as u64);
                         return Some(Ok(Event::Piece(piece)));
@@ -280,8 +284,10 @@ impl Connection {
                     Phase::Head | Phase::Room(..) | Phase::Tell(..) => return Some(Err(Fault::Extension)),
                 },
                 Ok(Found::End) => match std::mem::replace(&mut self.phase, Phase::Head) {
-                    Phase::Gather(mut packet, cost, gathered) => {
-                        packet.entity = gathered.freeze();
+                    Phase::Gather(mut packet, cost, _, gathered) => {
+                        if !gathered.is_empty() {
+                            packet.entity = gathered.freeze();
+                        }
                         return Some(self.incoming(now, packet, cost));
                     }
                     _ => return Some(Ok(Event::End)),
@@ -293,8 +299,10 @@ impl Connection {
     /// Gives what [`Event::Room`] asked for.
     pub(crate) fn grant(&mut self) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Head) {
-            Phase::Room(packet, cost, None) => Phase::Gather(packet, cost, BytesMut::new()),
-            Phase::Room(packet, cost, Some(len)) => Phase::Tell(packet, cost, len),
+            Phase::Room(packet, cost, len, true) => Phase::Tell(packet, cost, len),
+            Phase::Room(packet, cost, len, false) => {
+                Phase::Gather(packet, cost, len as usize, BytesMut::new())
+            }
             other => other,
         };
     }
@@ -343,7 +351,10 @@ impl Connection {
     pub(crate) fn answer(&mut self, ticket: Ticket, answer: &mut Answer) -> Result<(), Error> {
         let dialect = self.dialect();
         let packet = &mut answer.packet;
-        packet.remove(dialect.content_length_key());
+        let own = self.partner.is_some();
+        packet.messages.retain(|message| {
+            message.key != dialect.content_length_key() && (own || !key::RANGE.contains(&message.key))
+        });
         if let Some(serial) = ticket.serial {
             packet.messages.push(Message::new(key::SERIAL, serial));
         }
@@ -352,7 +363,7 @@ impl Connection {
         }
         let encoder = Encoder::new(dialect);
         let Some(body) = &answer.body else {
-            let entity = packet.entity.clone();
+            let entity = std::mem::take(&mut packet.entity);
             let head = WithEntity { packet, len: entity.len() };
             self.outbox.append(|out| encoder.head(&head, out))?;
             self.outbox.push(entity);

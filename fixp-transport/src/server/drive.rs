@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -28,13 +29,6 @@ use crate::handler::{Answer, Handler, Peer, Reply, Request};
 use crate::host::Transport;
 use crate::scratch;
 use crate::tables;
-
-/// How a connection ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Ended {
-    /// Requests that were being handled, or whose answers were not wholly written.
-    pub(crate) cut: usize,
-}
 
 /// Who waits for a request of an ordered channel.
 pub(crate) type Waiter = oneshot::Sender<Outcome>;
@@ -66,7 +60,7 @@ pub(crate) async fn serve<S, H>(
     local: SocketAddr,
     shared: Arc<Shared<H>>,
     mut stop: watch::Receiver<bool>,
-) -> Ended
+)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
@@ -78,7 +72,7 @@ where
         let stopping = driver.stopping;
         tokio::select! {
             biased;
-            ended = poll_fn(|cx| driver.poll(cx)) => return ended,
+            () = poll_fn(|cx| driver.poll(cx)) => return,
             _ = stop.wait_for(|stop| *stop), if !stopping => driver.stopping = true,
         }
     }
@@ -119,6 +113,9 @@ impl<F: Future<Output = Outcome>> Future for Running<F> {
         Poll::Pending
     }
 }
+
+/// The connection has ended.
+struct Ended;
 
 /// How far a connection is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -202,7 +199,7 @@ where
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = clock();
         for _ in 0..ROUNDS {
             match self.round(now, cx) {
@@ -214,9 +211,9 @@ where
                     self.settle();
                     return self.wait(now, cx);
                 }
-                Err(ended) => {
+                Err(Ended) => {
                     self.settle();
-                    return Poll::Ready(ended);
+                    return Poll::Ready(());
                 }
             }
         }
@@ -259,7 +256,7 @@ where
                 if idle && !waits {
                     match Pin::new(&mut self.stream).poll_shutdown(cx) {
                         Poll::Pending => {}
-                        Poll::Ready(Err(_)) => return Err(self.ended()),
+                        Poll::Ready(Err(_)) => return Err(Ended),
                         Poll::Ready(Ok(())) => {
                             progress = true;
                             self.stage = Stage::Lingering(now + LINGER, LINGER_BYTES);
@@ -275,7 +272,7 @@ where
                         progress = true;
                         self.stage = Stage::Lingering(until, left - count);
                     }
-                    Poll::Ready(_) => return Err(self.ended()),
+                    Poll::Ready(_) => return Err(Ended),
                 }
             }
         }
@@ -382,7 +379,10 @@ where
             let Some(event) = self.connection.next(now, input) else { break };
             events += 1;
             match event {
-                Err(fault) => return Err(self.fault(fault)),
+                Err(fault) => {
+                    self.fault(fault);
+                    *input = &[];
+                }
                 Ok(Event::Room(bytes)) => {
                     if self.shared.budget.take(bytes) {
                         self.granted(bytes);
@@ -572,7 +572,7 @@ where
     }
 
     /// Nothing can be done now: what time would change it, and whether it has come.
-    fn wait(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<Ended> {
+    fn wait(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let limits = &self.shared.limits;
         let busy = !self.running.is_empty() || self.download.is_some() || self.barrier;
         let mut deadline: Option<Instant> = None;
@@ -599,7 +599,7 @@ where
                 Counters::add(&self.shared.counters.timed_out);
                 tracing::debug!(peer = %self.peer, "a connection was too slow, or idle");
             }
-            return Poll::Ready(self.ended());
+            return Poll::Ready(());
         }
         if !self.trimmed {
             if self.active + TRIM <= now {
@@ -632,7 +632,7 @@ where
     fn trim(&mut self) {
         self.connection.outbox().shrink();
         self.spare = None;
-        self.ready = VecDeque::new();
+        self.ready.shrink_to_fit();
         self.rest = BytesMut::from(&self.rest[..]);
     }
 
@@ -644,30 +644,30 @@ where
         Ok(true)
     }
 
-    fn fault(&mut self, fault: Fault) -> Ended {
+    /// A packet that cannot be read ends the connection, once those before it are answered.
+    fn fault(&mut self, fault: Fault) {
         Counters::add(&self.shared.counters.malformed);
         match fault {
             Fault::Malformed(error) => tracing::debug!(peer = %self.peer, %error, "a packet cannot be read"),
             Fault::TooLarge(len) => tracing::debug!(peer = %self.peer, len, "an entity is too large"),
             Fault::Extension => tracing::debug!(peer = %self.peer, "an extension is out of place"),
         }
-        self.ended()
+        self.upload = None;
+        self.stage = Stage::Draining;
     }
 
-    fn lost(&mut self) -> Ended {
+    fn lost(&self) -> Ended {
         Counters::add(&self.shared.counters.lost);
-        self.ended()
-    }
-
-    fn ended(&mut self) -> Ended {
-        let unwritten = !self.connection.outbox().is_empty() || self.download.is_some();
-        Ended { cut: self.running.len() + self.ready.len() + usize::from(unwritten) }
+        Ended
     }
 }
 
 impl<S, H, M, F> Drop for Driver<S, H, M, F> {
     fn drop(&mut self) {
         self.shared.budget.give(self.charged);
+        let unwritten = !self.connection.outbox().is_empty() || self.download.is_some();
+        let cut = self.running.len() + self.ready.len() + usize::from(unwritten);
+        self.shared.counters.cut.fetch_add(cut as u64, Relaxed);
     }
 }
 

@@ -92,14 +92,15 @@ impl<W, R> OrderedChannels<W, R> {
         Self { limits, channels: BTreeMap::new(), swept: None }
     }
 
-    /// The channels remembered.
-    pub(crate) fn len(&self) -> usize {
-        self.channels.len()
-    }
-
     /// A request has come. With [`Verdict::Run`] and [`Verdict::Wait`] the waiter is kept; with the others
     /// it is given back.
-    pub(crate) fn submit(&mut self, now: Instant, place: Ordered, request: R, waiter: W) -> (Verdict<R>, Option<W>) {
+    pub(crate) fn submit(
+        &mut self,
+        now: Instant,
+        place: Ordered,
+        request: R,
+        waiter: W,
+    ) -> (Verdict<R>, Option<W>) {
         self.forget(now);
         let Ordered { channel: id, serial, predecessor, answered } = place;
         if !self.channels.contains_key(&id) {

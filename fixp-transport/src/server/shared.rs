@@ -1,7 +1,7 @@
 //! What all connections and datagrams of a server share.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use fixp_codec::Dialect;
 use tokio::sync::Notify;

@@ -38,11 +38,6 @@ impl Sniffer {
         Self { head: Vec::new(), need: 1, step: Step::Tag, messages: 0 }
     }
 
-    /// Whether a byte has come.
-    pub(super) const fn has_begun(&self) -> bool {
-        !self.head.is_empty()
-    }
-
     /// Takes bytes from the front of `input`, none behind the head.
     pub(super) fn take(&mut self, input: &mut &[u8], limit: usize) -> Sniffed {
         while let Some((taken, rest)) = input.split_at_checked(self.need - self.head.len()) {
