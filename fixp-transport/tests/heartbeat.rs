@@ -1,4 +1,5 @@
 //! Heartbeats on a clock of their own: the times of the two programs, and what any order of things may not do.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 //!
 //! What may be asked of the network: to a legacy peer an answer comes within the quarantine after its request
 //! ended, and the copies of an answer within the time to settle. To our own peers nothing is asked.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

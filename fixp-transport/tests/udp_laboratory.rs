@@ -1,4 +1,5 @@
 //! The client and the heartbeat on simulated links: lossy, doubling, reordering, on a virtual clock.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashSet;
 use std::io;
