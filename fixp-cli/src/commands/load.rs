@@ -286,7 +286,8 @@ impl Bench {
             if now < self.begin {
                 show("warming up");
             } else {
-                let rate = (answered - last.1) as f64 / (now - last.0).as_secs_f64().max(1e-9);
+                let since = last.0.max(self.begin);
+                let rate = (answered - last.1) as f64 / (now - since).as_secs_f64().max(1e-3);
                 let left = self.end.saturating_duration_since(now).as_secs();
                 show(&format!("{rate:.0} requests/s, {left} s left"));
             }

@@ -23,8 +23,8 @@ use crate::{latency, names, output, runtime, span};
 const AFTER: &str = "\
 A request comes from JSON, that of `fixp encode`, or from --request, --message
 and --entity. Several JSON values are sent one after another, over one connection
-or from one socket. The answer is printed as `fixp decode` prints it; to that of
-a laxcus6 server over TCP, SECURE_QUERY goes first, as its clients do it.
+or from one socket; each answer is printed as `fixp decode` prints it. A laxcus6
+server is asked SECURE_QUERY first, as its own clients do it.
 
 --raw sends bytes as they are, legal or not, and nothing else: each --raw in one
 write or one datagram. A line of hex is printed for each piece or datagram that

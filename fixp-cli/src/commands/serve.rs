@@ -107,6 +107,8 @@ struct Total {
     /// Answers that went after it was told to stop; they are in no other number.
     finished: u64,
     cut: u64,
+    /// The deadline came before all had ended.
+    late: bool,
     at_once: bool,
 }
 
@@ -222,6 +224,7 @@ impl Total {
             timed_out: before.timed_out,
             finished: report.map_or(0, |report| report.finished),
             cut: report.map_or(0, |report| report.cut),
+            late: report.is_some_and(|report| report.late),
             at_once: report.is_none(),
         }
     }
@@ -243,11 +246,14 @@ impl std::fmt::Display for Total {
         if *finished > 0 {
             writeln!(f, "finished after it was told to stop: {finished}")?;
         }
-        match (self.at_once, cut) {
-            (true, _) => writeln!(f, "stopped at once; what was under way is cut off"),
-            (false, 0) => writeln!(f, "stopped; nothing was cut off"),
-            (false, 1) => writeln!(f, "stopped; 1 request was cut off"),
-            (false, cut) => writeln!(f, "stopped; {cut} requests were cut off"),
+        if self.at_once {
+            return writeln!(f, "stopped at once; what was under way is cut off");
+        }
+        let when = if self.late { "stopped at the deadline" } else { "stopped" };
+        match cut {
+            0 => writeln!(f, "{when}; no request was cut off"),
+            1 => writeln!(f, "{when}; 1 request was cut off"),
+            cut => writeln!(f, "{when}; {cut} requests were cut off"),
         }
     }
 }

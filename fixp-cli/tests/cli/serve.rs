@@ -38,7 +38,7 @@ fn signals_let_it_finish_and_sum_up() {
         assert_eq!(lines[0].split_once(',').map(|halves| halves.0), Some("tcp: 1 connections"), "{out}");
         assert_eq!(
             lines[1..],
-            ["udp: 2 datagrams, 2 sent, 0 dropped", "stopped; nothing was cut off"],
+            ["udp: 2 datagrams, 2 sent, 0 dropped", "stopped; no request was cut off"],
             "{out}"
         );
     }
@@ -59,16 +59,20 @@ fn the_sum_is_there_as_json() {
     );
 }
 
-/// A laxcus6 request whose entity of 2 bytes has come by half.
+/// A laxcus6 request of which the first byte of the entity has come.
 #[cfg(unix)]
-fn half_a_request(addr: &str) -> TcpStream {
+fn half_a_request(addr: &str, length: u32) -> TcpStream {
     let mut stream = TcpStream::connect(addr).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
     // A whole one first, whose answer tells that the connection is served.
     stream.write_all(&bytes("87000105010100fc03015000")).expect("written");
     let mut answer = [0; 57];
     stream.read_exact(&mut answer).expect("an answer");
-    stream.write_all(&bytes("87000133010100fc03015002ca")).expect("written");
+    let [a, b, c, d] = length.to_le_bytes();
+    stream.write_all(&bytes("87000133010100fc030450")).expect("written");
+    stream.write_all(&[a, b, c, d, 0xca]).expect("written");
+    // It is read, or will be: the server stops where it is.
+    std::thread::sleep(Duration::from_millis(100));
     stream
 }
 
@@ -76,21 +80,34 @@ fn half_a_request(addr: &str) -> TcpStream {
 #[test]
 fn the_deadline_ends_what_does_not() {
     let served = Served::with(&["--echo", "--deadline", "100ms"]);
-    let _stream = half_a_request(&served.addr);
+    let _stream = half_a_request(&served.addr, 2);
     served.process.signal("TERM");
+    let out = served.process.ended().fine();
+    assert!(out.ends_with("stopped at the deadline; no request was cut off\n"), "{out}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut served = Served::with(&["--echo", "--deadline", "1h"]);
+    let _stream = half_a_request(&served.addr, 1 << 20);
+    served.process.signal("TERM");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(served.process.runs());
+    served.process.signal("INT");
     let ended = served.process.ended();
-    // Whether the server counts half a request as one is its own business; it must not wait for it.
-    assert!(ended.out.lines().last().is_some_and(|line| line.starts_with("stopped; ")), "{ended:?}");
+    assert_eq!((ended.code, ended.err.as_str()), (Some(1), ""));
+    assert!(ended.out.ends_with("stopped at once; what was under way is cut off\n"), "{}", ended.out);
 }
 
 #[cfg(unix)]
 #[test]
 fn levels_come_from_the_variable() {
     let mut served = command();
-    served.args(["serve", "--listen", "127.0.0.1:0"]).env("FIXP_LOG", "no such level");
+    served.args(["serve", "--listen", "127.0.0.1:0"]).env("FIXP_LOG", "fixp_transport=loud");
     let ended = Running::start(&mut served).ended();
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(ended.err.starts_with("fixp: FIXP_LOG is \"no such level\": "), "{}", ended.err);
+    assert!(ended.err.starts_with("fixp: FIXP_LOG is \"fixp_transport=loud\": "), "{}", ended.err);
 }
 
 #[cfg(unix)]
@@ -111,7 +128,7 @@ fn shutdown_over_udp_stops_it() {
     // 1010 is OKAY.
     assert!(answer.starts_with("{\"type\":\"answer\",\"code\":1010,"), "{answer}");
     let out = served.process.ended().fine();
-    assert!(out.ends_with("stopped; nothing was cut off\n"), "{out}");
+    assert!(out.ends_with("stopped; no request was cut off\n"), "{out}");
 }
 
 #[test]

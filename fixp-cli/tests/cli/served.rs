@@ -75,7 +75,7 @@ impl Running {
     /// Waits until it ends.
     pub(crate) fn ended(mut self) -> Ended {
         let status = self.wait();
-        let mut read =
+        let read =
             |thread: Option<JoinHandle<Vec<u8>>>| thread.expect("not read before").join().expect("read");
         let (raw, err) = (read(self.out.take()), read(self.err.take()));
         Ended {
