@@ -2,7 +2,8 @@
 //! of peers: on a clock of its own, without sockets.
 //!
 //! What may be asked of the network: to a legacy peer an answer comes within the quarantine after its request
-//! ended, and the copies of an answer within the time to settle. To our own peers nothing is asked.
+//! ended, and the copies of an answer within the time to settle; the same of a legacy program that has taken the
+//! place of one of ours. Of our own peers nothing is asked.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,8 +112,8 @@ struct Flight {
     port: Port,
     peer: SocketAddr,
     bytes: Vec<u8>,
-    /// The request that it is, or answers, if it is one without a serial.
-    legacy: Option<Ticket>,
+    /// The request that it is, or answers; nothing for SECURE_QUERY, whose answers say what they are.
+    request: Option<Ticket>,
 }
 
 struct World {
@@ -235,10 +236,9 @@ impl World {
                 if !again {
                     self.to_client.remove(at);
                 }
-                if flight
-                    .legacy
-                    .is_some_and(|ticket| self.ends.get(&ticket).is_some_and(|&end| end <= self.now))
-                {
+                let serial = has_serial(self.dialect, &flight.bytes);
+                let late = |ticket| self.ends.get(&ticket).is_some_and(|&end| end <= self.now);
+                if !serial && flight.request.is_some_and(late) {
                     return;
                 }
                 if self.open.contains(&flight.port) {
@@ -248,7 +248,7 @@ impl World {
             Op::Stray { which, peer } => {
                 if let Some(flight) = pick(&self.to_client, which).cloned()
                     && flight.peer != addr(peer)
-                    && flight.legacy.is_none()
+                    && has_serial(self.dialect, &flight.bytes)
                 {
                     let before = self.exchange.stats().answers;
                     self.exchange.handle_datagram(self.now, flight.port, addr(peer), &flight.bytes);
@@ -410,9 +410,8 @@ impl World {
         let outcome = if refuse {
             Err(std::io::ErrorKind::NetworkUnreachable)
         } else {
-            // Answers to SECURE_QUERY say what they are: they may come at any time.
-            let legacy = (!serial && !query).then_some(ticket);
-            self.to_servers.push(Flight { port, peer: to, bytes: transmit.bytes.to_vec(), legacy });
+            let request = (!query).then_some(ticket);
+            self.to_servers.push(Flight { port, peer: to, bytes: transmit.bytes.to_vec(), request });
             Ok(())
         };
         self.exchange.handle_transmitted(self.now, transmit, outcome);
@@ -420,9 +419,13 @@ impl World {
 
     fn ended(&mut self, ticket: Ticket, answered: bool) {
         let Some(live) = self.live.remove(&ticket) else { return };
-        if live.legacy == 0 || live.notice {
+        if live.notice {
             // The servers of this world do answer notices, at once.
             self.ends.insert(ticket, self.now);
+            return;
+        }
+        if live.legacy == 0 {
+            self.ends.insert(ticket, self.now + QUARANTINE);
             return;
         }
         let Some(port) = live.lane else { return };
@@ -461,6 +464,10 @@ fn serve(dialect: &'static Dialect, server: Server, bytes: &[u8]) -> Option<Vec<
         }
     }
     Some(answer.to_bytes(dialect).unwrap().to_vec())
+}
+
+fn has_serial(dialect: &Dialect, bytes: &[u8]) -> bool {
+    Decoder::new(dialect).packet(bytes).unwrap().first(key::SERIAL).is_some()
 }
 
 fn okay(dialect: &Dialect) -> Code {

@@ -38,6 +38,9 @@
 //! ([`Options::wait`]). Ports other than the first are closed when they have not been used for
 //! [`Config::LINGER`].
 //!
+//! So no answer goes to another request as long as none comes later than those two times allow. When requests
+//! wait for ports, the first to wait is the first to go, with the time that it has left.
+//!
 //! # To our own
 //!
 //! A request to a peer of whom nothing is known announces [`CAPABILITIES`](crate::extension::key::CAPABILITIES).
