@@ -141,6 +141,13 @@ impl Refusal {
         matches!(self, Self::Gap | Self::Overloaded | Self::Late | Self::TooLarge)
     }
 
+    /// Whether a refused request of an ordered channel has taken its place there all the same, so that those
+    /// behind it are executed.
+    #[must_use]
+    pub const fn keeps_place(self) -> bool {
+        matches!(self, Self::Late | Self::NotKept | Self::Unwritable)
+    }
+
     /// The number on the wire.
     #[must_use]
     pub const fn number(self) -> i16 {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use fixp_codec::Packet;
+use fixp_codec::{Code, Packet};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::oneshot;
@@ -97,6 +97,9 @@ struct Up<S> {
     greeting: Instant,
     /// The last byte either way.
     active: Instant,
+    /// The last byte from the peer, and since when, if at all, a heartbeat waits for one.
+    heard: Instant,
+    asked: Option<Instant>,
     /// EXIT was said, and this is how long its answer is waited for.
     exit: Option<Instant>,
 }
@@ -259,8 +262,17 @@ impl<C: Connect> Driver<C> {
                 tracing::debug!(peer = %self.connector.peer(), "connected");
                 self.stats.connections += 1;
                 self.ledger.set_matching(Matching::InOrder(1));
-                let up =
-                    Up { stream, session, outbox, written: 0, greeting: until, active: now, exit: None };
+                let up = Up {
+                    stream,
+                    session,
+                    outbox,
+                    written: 0,
+                    greeting: until,
+                    active: now,
+                    heard: now,
+                    asked: None,
+                    exit: None,
+                };
                 if up.session.is_open() {
                     self.opened(&up);
                 }
@@ -315,6 +327,11 @@ impl<C: Connect> Driver<C> {
                 up.exit = Some(now + EXIT_TIME);
             }
         }
+        if up.asked.is_some_and(|since| since + self.inner.config.heartbeat_time <= now)
+            || self.stuck_at(up).is_some_and(|at| at <= now)
+        {
+            return Turn::Cut(Cause::Timeout);
+        }
         if up.greeting <= now && !up.session.is_open() {
             return Turn::Cut(Cause::Connect(io::ErrorKind::TimedOut));
         }
@@ -341,6 +358,14 @@ impl<C: Connect> Driver<C> {
         if progress { Turn::Progress } else { Turn::Idle }
     }
 
+    /// When a peer that takes no byte and gives none, though there are some for it, is taken to be gone: as long
+    /// as it would have for a heartbeat.
+    fn stuck_at(&self, up: &Up<C::Stream>) -> Option<Instant> {
+        let config = &self.inner.config;
+        let after = config.heartbeat.filter(|_| !up.outbox.is_empty())?;
+        Some(up.active + after + config.heartbeat_time)
+    }
+
     /// Puts into the outbox what the ledger has to send.
     fn send(&mut self, up: &mut Up<C::Stream>, now: Instant) {
         let config = &self.inner.config;
@@ -358,6 +383,9 @@ impl<C: Connect> Driver<C> {
             return;
         }
         self.queued_since = None;
+        if self.ledger.wants_opening() {
+            self.ledger.open(own(extension::PING, now + config.connect_time));
+        }
         while up.outbox.len() < batch {
             let Some((packet, tag, deadline)) = self.ledger.next() else { break };
             let left = deadline.saturating_duration_since(now).as_millis();
@@ -367,19 +395,19 @@ impl<C: Connect> Driver<C> {
                 Err(error) => self.ledger.unsendable(Cause::Encode(error)),
             }
         }
-        if let Some(after) = config.heartbeat
-            && self.ledger.is_idle()
-            && up.active + after <= now
-        {
-            let heartbeat = match up.session.partner() {
-                Partner::Ours(_) if !config.ordered => Some(extension::PING),
-                Partner::Ours(_) | Partner::Unknown | Partner::Other => tables::of(config.dialect).test,
-            };
-            if let Some(code) = heartbeat {
+        let Some(after) = config.heartbeat else { return };
+        if let Partner::Ours(_) = up.session.partner() {
+            // Whatever else is under way: its answers may take long. What is still to be written would hold the
+            // heartbeat up, too.
+            if up.asked.is_none() && up.outbox.is_empty() && up.heard + after <= now {
                 self.stats.heartbeats += 1;
-                let deadline = now + config.heartbeat_time;
-                let (packet, repeat) = (Packet::new(code), Repeat::Never);
-                self.ledger.submit(Submission { id: 0, packet, size: 0, deadline, repeat, waiter: None });
+                up.session.ping(&mut up.outbox);
+                up.asked = Some(now);
+            }
+        } else if self.ledger.is_idle() && up.active + after <= now {
+            if let Some(test) = tables::of(config.dialect).test {
+                self.stats.heartbeats += 1;
+                self.ledger.submit(own(test, now + config.heartbeat_time));
             }
             up.active = now;
         }
@@ -395,7 +423,7 @@ impl<C: Connect> Driver<C> {
             Poll::Ready(Ok(0)) if up.session.between_packets() => Err(Cause::Ended),
             Poll::Ready(Ok(0)) => Err(Cause::Lost(io::ErrorKind::UnexpectedEof)),
             Poll::Ready(Ok(count)) => {
-                up.active = now;
+                (up.active, up.heard, up.asked) = (now, now, None);
                 self.stats.bytes_read += count as u64;
                 self.answers(up, &buffer).map(|()| true)
             }
@@ -411,6 +439,7 @@ impl<C: Connect> Driver<C> {
                     self.opened(up);
                     self.backoff.reset();
                 }
+                Event::Pong => {}
                 // The answer to EXIT.
                 Event::Answer { .. } if up.exit.is_some() && self.ledger.in_flight() == 0 => {
                     return Err(Cause::Ended);
@@ -479,10 +508,15 @@ impl<C: Connect> Driver<C> {
                 {
                     sooner(since + config.batch_delay);
                 }
-                if let Some(after) = config.heartbeat
-                    && self.ledger.is_idle()
-                {
-                    sooner(up.active + after);
+                self.stuck_at(up).into_iter().for_each(&mut sooner);
+                if let Some(after) = config.heartbeat {
+                    match (up.session.partner(), up.asked) {
+                        (_, Some(since)) => sooner(since + config.heartbeat_time),
+                        (Partner::Ours(_), None) if up.outbox.is_empty() => sooner(up.heard + after),
+                        (Partner::Ours(_), None) => {}
+                        _ if self.ledger.is_idle() => sooner(up.active + after),
+                        _ => {}
+                    }
                 }
             }
         }
@@ -498,6 +532,12 @@ impl<C: Connect> Driver<C> {
             cx.waker().wake_by_ref();
         }
     }
+}
+
+/// A request of the channel's own.
+fn own(code: Code, deadline: Instant) -> Submission {
+    let (packet, repeat) = (Packet::new(code), Repeat::Never);
+    Submission { id: 0, packet, size: 0, deadline, repeat, waiter: None }
 }
 
 /// However the task ends, nobody is left waiting.

@@ -85,6 +85,8 @@ struct Entry<W> {
     deadline: Instant,
     repeat: Repeat,
     internal: bool,
+    /// A whole copy of it went over an earlier connection: whatever becomes of this one, it may be executed.
+    copied: bool,
     /// Nobody, once the caller has gone or has its outcome.
     waiter: Option<W>,
 }
@@ -154,6 +156,8 @@ pub(crate) struct Ledger<W> {
     next_serial: i64,
     /// The number of the ordered channel.
     channel: u128,
+    /// The server has said that it remembers the ordered channel.
+    opened: bool,
     /// A request of the ordered channel was refused: those behind it will be too.
     broken: bool,
     /// No deadline is earlier.
@@ -181,6 +185,7 @@ impl<W> Ledger<W> {
             matching,
             next_serial: 1,
             channel,
+            opened: false,
             broken: false,
             earliest: None,
             answered: 0,
@@ -209,10 +214,27 @@ impl<W> Ledger<W> {
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
         slot.entry =
-            Some(Entry { id, state: State::Queued, packet, size, deadline, repeat, internal, waiter });
+            Some(Entry { id, state: State::Queued, packet, size, deadline, repeat, internal, copied: false, waiter });
         self.queue.push_back(Key { index, generation: slot.generation });
         self.queued_bytes += size;
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
+    }
+
+    /// Whether an ordered channel is to be opened before anything else goes.
+    ///
+    /// Its first request is a heartbeat, and nothing follows before its answer: a first request that is sent
+    /// again would open a forgotten channel anew and be executed once more, and to this one that does nothing.
+    pub(crate) fn wants_opening(&self) -> bool {
+        let waiting = self.queue.front().and_then(|key| self.entry(*key)).is_some_and(|entry| !entry.internal);
+        self.matching == Matching::Ordered && !self.opened && !self.broken && self.in_flight == 0 && waiting
+    }
+
+    /// The request that opens it.
+    pub(crate) fn open(&mut self, opening: Submission<W>) {
+        self.submit(opening);
+        if let Some(opening) = self.queue.pop_back() {
+            self.queue.push_front(opening);
+        }
     }
 
     /// How answers are matched from now on. An ordered ledger stays one.
@@ -253,6 +275,9 @@ impl<W> Ledger<W> {
         }
         let key = *self.queue.front()?;
         let entry = self.entry(key)?;
+        if self.matching == Matching::Ordered && !self.opened && !entry.internal {
+            return None;
+        }
         let tag = match self.matching {
             Matching::InOrder(_) => Tag::None,
             Matching::Tagged => Tag::Serial(key.serial()),
@@ -335,7 +360,17 @@ impl<W> Ledger<W> {
                 Err(CallError { cause: Cause::Refused(refusal), fate })
             }
         };
-        self.broken |= refusal.is_some() && self.matching == Matching::Ordered;
+        let ordered = self.matching == Matching::Ordered;
+        self.broken |= ordered && refusal.is_some_and(|refusal| !refusal.keeps_place());
+        if ordered && internal {
+            self.opened = refusal.is_none();
+            if let Err(error) = outcome {
+                // There is no channel for those that wait for it.
+                for key in mem::take(&mut self.queue) {
+                    self.end_queued(key, Err(CallError::not_sent(error.cause)));
+                }
+            }
+        }
         self.end(key, outcome);
         self.in_flight -= 1;
         self.clear_front();
@@ -348,6 +383,7 @@ impl<W> Ledger<W> {
         let next = self.queue.front().and_then(|key| self.entry(*key)).map(|entry| entry.state);
         if self.broken && self.in_flight == 0 && !matches!(next, Some(State::Sent { .. })) {
             self.broken = false;
+            self.opened = false;
             self.channel = self.channel.wrapping_add(1);
             self.next_serial = 1;
         }
@@ -451,7 +487,7 @@ impl<W> Ledger<W> {
             }
             let whole = end <= written;
             if !entry.internal {
-                if whole { &mut report.possibly_executed } else { &mut report.not_sent }.push(entry.id);
+                if whole || entry.copied { &mut report.possibly_executed } else { &mut report.not_sent }.push(entry.id);
             }
             // On an ordered channel what was sent keeps its place even if nobody waits: others come behind it.
             let wanted = entry.waiter.is_some() && (!whole || entry.repeat == Repeat::Harmless);
@@ -460,12 +496,17 @@ impl<W> Ledger<W> {
                     State::Sent { serial, .. } if ordered => State::Sent { end: UNSENT, serial },
                     _ => State::Queued,
                 };
+                entry.copied |= whole;
                 self.queued_bytes += entry.size;
                 again.push_back(key);
                 continue;
             }
             let fate = if whole { Fate::PossiblyExecuted } else { Fate::NotSent };
             self.end(key, Err(CallError { cause, fate }));
+        }
+        if !self.opened {
+            // Only the opening can have had a serial.
+            self.next_serial = 1;
         }
         self.queue = again;
         self.in_flight = 0;
@@ -530,9 +571,14 @@ impl<W> Ledger<W> {
 
     /// Whoever waits has the outcome.
     fn tell(&mut self, key: Key, outcome: Outcome) {
-        if let Some(waiter) = self.entry_mut(key).and_then(|entry| entry.waiter.take()) {
-            self.ended.push((waiter, outcome));
-        }
+        let Some(entry) = self.entry_mut(key) else { return };
+        let copied = entry.copied;
+        let Some(waiter) = entry.waiter.take() else { return };
+        let outcome = outcome.map_err(|error| match error.fate {
+            Fate::NotSent if copied => CallError::possibly_executed(error.cause),
+            _ => error,
+        });
+        self.ended.push((waiter, outcome));
     }
 
     fn remove(&mut self, key: Key) {

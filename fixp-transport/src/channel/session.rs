@@ -14,6 +14,9 @@ use crate::extension::{self, Capabilities, Refusal, key};
 use crate::outbox::Outbox;
 use crate::tables;
 
+/// The serial of heartbeats.
+const PING_SERIAL: i64 = -1;
+
 /// What a session does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
@@ -64,6 +67,8 @@ pub(crate) enum Partner {
 pub(crate) enum Event {
     /// The greeting is answered: requests may go.
     Open,
+    /// The peer is there.
+    Pong,
     /// An answer, what it repeats, and why it is a refusal, if it is one of ours.
     Answer { serial: Option<i64>, refusal: Option<Refusal>, packet: Packet },
 }
@@ -151,6 +156,13 @@ impl Session {
         self.put(outbox, &cancel, &[(key::SERIAL, ValueRef::Int64(serial))]).unwrap_or_default();
     }
 
+    /// Asks a peer of ours whether it is there. Its answer repeats a serial that no request has: a heartbeat has
+    /// no place among the requests, least of all on an ordered channel.
+    pub(crate) fn ping(&mut self, outbox: &mut Outbox) {
+        let ping = Packet::new(extension::PING);
+        self.put(outbox, &ping, &[(key::SERIAL, ValueRef::Int64(PING_SERIAL))]).unwrap_or_default();
+    }
+
     /// Says that the conversation ends.
     pub(crate) fn exit(&mut self, outbox: &mut Outbox) {
         let exit = Packet::new(tables::of(self.terms.dialect).exit);
@@ -226,6 +238,9 @@ impl Session {
             serial = packet.first(key::SERIAL).and_then(fixp_codec::Value::as_i64);
             refusal = packet.first(key::REFUSAL).and_then(fixp_codec::Value::as_i16).map(Refusal::of_number);
             packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+        }
+        if serial == Some(PING_SERIAL) {
+            return Ok(Event::Pong);
         }
         Ok(Event::Answer { serial, refusal, packet })
     }

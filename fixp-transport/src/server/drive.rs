@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use fixp_codec::{Encoder, Packet};
+use fixp_codec::{Dialect, Encoder, Packet};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::futures::OwnedNotified;
@@ -429,11 +429,12 @@ where
         self.barrier |= ticket.serial.is_none();
         let dialect = self.connection.dialect();
         let peer = Peer { addr: self.peer, local: self.local, transport: Transport::Tcp, dialect };
-        if packet.code == extension::PING || ticket.greets(&packet) {
+        if packet.code == extension::PING && ordered.is_none() || ticket.greets(&packet) {
             let okay = Packet::new(tables::of(dialect).okay);
             return self.finish(ticket, Outcome::Reply(okay.into()));
         }
-        if deadline.is_some_and(|deadline| deadline <= now) {
+        // On an ordered channel it takes its place all the same: see `run_ordered`.
+        if ordered.is_none() && deadline.is_some_and(|deadline| deadline <= now) {
             return self.finish(ticket, Outcome::Refused(Refusal::Late));
         }
         if network::ends(&packet, &peer) {
@@ -678,7 +679,14 @@ async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, request
         let dialect = request.peer.dialect;
         let limit = shared.limits.ordered_bytes;
         let mut ended = End { shared: &shared, place, answer: None, bytes: 0, next: None, done: false };
-        let reply = shared.handler.handle(request).await;
+        let reply = if request.packet.code == extension::PING {
+            // It opens the channel.
+            Packet::new(tables::of(dialect).okay).into()
+        } else if request.deadline.is_some_and(|deadline| deadline.into_std() <= clock()) {
+            refused(dialect, Refusal::Late).into()
+        } else {
+            shared.handler.handle(request).await
+        };
         ended.answer = match reply {
             Reply::Silence => None,
             Reply::Unserved => Some(network::unserved(dialect, Transport::Tcp).packet),
@@ -690,10 +698,7 @@ async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, request
                         packet.entity = entity;
                         Some(packet)
                     }
-                    Err(_) => Some(
-                        Packet::new(tables::of(dialect).refuse)
-                            .with(extension::key::REFUSAL, Refusal::NotKept.number()),
-                    ),
+                    Err(_) => Some(refused(dialect, Refusal::NotKept)),
                 },
             },
         };
@@ -702,6 +707,11 @@ async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, request
         }
         next = ended.end();
     }
+}
+
+/// The answer of an ordered channel to what it did not execute, or cannot keep.
+fn refused(dialect: &Dialect, refusal: Refusal) -> Packet {
+    Packet::new(tables::of(dialect).refuse).with(extension::key::REFUSAL, refusal.number())
 }
 
 /// Says that a request of an ordered channel has ended, even if its handler panics: those behind it go on.
