@@ -19,6 +19,7 @@ pub mod proto_flat;
 pub mod report;
 pub mod streaming;
 pub mod targets;
+pub mod transport;
 
 /// Keeps a value from being optimized away.
 #[inline(always)]

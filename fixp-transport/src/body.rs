@@ -51,6 +51,7 @@ enum Source {
     Whole(Bytes),
     Pipe(pipe::Drain),
     Stream(Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>),
+    Pieces(Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>),
     Done,
 }
 
@@ -123,6 +124,13 @@ impl Body {
 
     pub(crate) fn from_pipe(len: u64, drain: pipe::Drain) -> Self {
         Self::new(len, Source::Pipe(drain))
+    }
+
+    pub(crate) fn from_pieces(
+        len: u64,
+        pieces: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static,
+    ) -> Self {
+        Self::new(len, Source::Pieces(Box::pin(pieces)))
     }
 
     const fn new(len: u64, source: Source) -> Self {
@@ -206,6 +214,7 @@ impl Body {
                 Source::Whole(bytes) if bytes.is_empty() => None,
                 Source::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
                 Source::Pipe(drain) => ready!(drain.poll_next(cx)),
+                Source::Pieces(pieces) => ready!(pieces.as_mut().poll_next(cx)),
                 Source::Stream(stream) => ready!(stream.as_mut().poll_next(cx))
                     .map(|item| item.map_err(|error| BodyError::Source(error.kind()))),
             };

@@ -29,11 +29,9 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use fixp_codec::{Decoder, Encoder, Event, Limits, MAX_ENTITY, Packet, StreamDecoder};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
-use crate::body::pipe::{Feed, pipe};
-use crate::body::{Body, PIECE};
+use crate::body::{Body, BodyError, PIECE};
 use crate::channel::session::{Session, Terms};
 use crate::error::{CallError, Cause};
 use crate::outbox::Outbox;
@@ -113,33 +111,35 @@ impl Transfers {
             Some(stream) => stream,
             None => self.connected().await?,
         };
-        let (told, answer) = oneshot::channel();
         let limits = Limits { head: self.terms.head, entity: MAX_ENTITY, ..Limits::default() };
         let now = Instant::now();
         let mut moving = Moving {
-            stream,
+            stream: Some(stream),
             outbox,
             body: Some(body),
             decoder: Decoder::new(dialect).with_limits(limits).stream(),
-            answer: Some(told),
-            feed: None,
+            packet: None,
+            len: 0,
             left: 0,
+            buffer: BytesMut::new(),
+            piece: None,
             written: false,
             complete: false,
             stall: self.stall,
             moved: now,
-            sleep: Box::pin(tokio::time::sleep_until(now + self.stall)),
+            sleep: None,
+            transfers: self,
         };
-        tokio::spawn(async move {
-            let done = poll_fn(|cx| moving.poll(cx)).await;
-            match done {
-                Ok(true) => self.keep(moving.stream),
-                Ok(false) => {}
-                Err(error) => moving.fail(error),
-            }
-        });
-        // The sender goes away only with the runtime.
-        answer.await.unwrap_or(Err(CallError::possibly_executed(Cause::Closed)))
+        let packet = poll_fn(|cx| moving.poll_head(cx)).await.map_err(|cause| match moving.written {
+            true => CallError::possibly_executed(cause),
+            false => CallError::not_sent(cause),
+        })?;
+        if moving.complete && moving.piece.is_none() {
+            moving.end();
+            return Ok(Transferred { packet, body: Body::from_bytes(Bytes::new()) });
+        }
+        // From here on whoever reads the answer moves the transfer on.
+        Ok(Transferred { packet, body: Body::from_pieces(moving.len, moving) })
     }
 
     /// A connection that is left from an earlier transfer.
@@ -217,60 +217,64 @@ fn greet(
     Poll::Ready(came.map_err(|error| Cause::Lost(error.kind()))?)
 }
 
-/// A transfer under way.
+/// A transfer under way. It moves while it is polled: first for the answer's head, then for its pieces.
 struct Moving {
-    stream: Stream,
+    /// Its connection, until it is given back.
+    stream: Option<Stream>,
     outbox: Outbox,
     /// What is sent, until all of it is in the outbox.
     body: Option<Body>,
     decoder: StreamDecoder<'static>,
-    /// Who waits for the answer's head.
-    answer: Option<oneshot::Sender<Result<Transferred, CallError>>>,
-    /// Where the answer's entity goes.
-    feed: Option<Feed>,
-    /// The bytes of the answer's entity that are to come.
+    /// The answer's head, until it is told.
+    packet: Option<Packet>,
+    /// The length of the answer's entity, and the bytes of it that are to come.
+    len: u64,
     left: u64,
+    buffer: BytesMut,
+    /// A piece that has come with the head.
+    piece: Option<Bytes>,
     written: bool,
     /// The answer is complete.
     complete: bool,
     stall: Duration,
     moved: Instant,
-    sleep: Pin<Box<Sleep>>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    transfers: Arc<Transfers>,
 }
 
 impl Moving {
-    /// Ready when the transfer is complete: with true if its connection can be used again.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Cause>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Packet, Cause>> {
+        loop {
+            if let Some(packet) = self.packet.take() {
+                return Poll::Ready(Ok(packet));
+            }
+            ready!(self.poll_move(cx))?;
+        }
+    }
+
+    /// Ready when something has come.
+    fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         for _ in 0..ROUNDS {
-            let out = self.send(cx)?;
-            let came = self.receive(cx)?;
-            if self.complete {
-                self.feed = None;
-                return Poll::Ready(Ok(self.body.is_none() && self.outbox.is_empty()));
+            let sent = self.send(cx)?;
+            if self.receive(cx)? {
+                self.moved = Instant::now();
+                return Poll::Ready(Ok(()));
             }
-            let left_alone = match (&mut self.answer, &self.feed) {
-                (Some(answer), _) => answer.poll_closed(cx).is_ready(),
-                (None, Some(feed)) => feed.poll_ignored(cx).is_ready(),
-                (None, None) => false,
-            };
-            if left_alone {
-                return Poll::Ready(Ok(false));
-            }
-            if out || came {
+            if sent {
                 self.moved = Instant::now();
                 continue;
             }
-            // While the reader of the answer does not read, the peer is not to blame.
-            if self.feed.as_ref().is_some_and(|feed| feed.poll_ready(cx).is_pending()) {
-                self.moved = Instant::now();
-                return Poll::Pending;
-            }
             let until = self.moved + self.stall;
-            if self.sleep.is_elapsed() || self.sleep.deadline() != until {
-                self.sleep.as_mut().reset(until);
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            // A timer that is early costs a look.
+            if sleep.is_elapsed() {
+                sleep.as_mut().reset(until);
             }
-            if self.sleep.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Err(Cause::Timeout));
+            if sleep.as_mut().poll(cx).is_ready() {
+                if until <= Instant::now() {
+                    return Poll::Ready(Err(Cause::Timeout));
+                }
+                continue;
             }
             return Poll::Pending;
         }
@@ -279,20 +283,21 @@ impl Moving {
     }
 
     fn send(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        let Some(stream) = &mut self.stream else { return Ok(false) };
         let mut progress = false;
-        while let Some(body) = &mut self.body
-            && self.outbox.len() < HIGH_WATER
-        {
-            match body.poll_chunk(cx) {
-                Poll::Pending => break,
-                Poll::Ready(None) => self.body = None,
-                Poll::Ready(Some(Ok(piece))) => self.outbox.push(piece),
-                Poll::Ready(Some(Err(error))) => return Err(Cause::Body(error)),
+        loop {
+            while let Some(body) = &mut self.body
+                && self.outbox.len() < HIGH_WATER
+            {
+                match body.poll_chunk(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(None) => self.body = None,
+                    Poll::Ready(Some(Ok(piece))) => self.outbox.push(piece),
+                    Poll::Ready(Some(Err(error))) => return Err(Cause::Body(error)),
+                }
             }
-        }
-        while !self.outbox.is_empty() {
-            match self.outbox.poll_write(&mut self.stream, cx) {
-                Poll::Pending => break,
+            match self.outbox.poll_write(stream, cx) {
+                Poll::Pending | Poll::Ready(Ok(0)) => return Ok(progress),
                 Poll::Ready(Err(error)) => return Err(Cause::Lost(error.kind())),
                 Poll::Ready(Ok(_)) => {
                     progress = true;
@@ -300,48 +305,40 @@ impl Moving {
                 }
             }
         }
-        Ok(progress)
     }
 
     fn receive(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
-        if self.complete || self.feed.as_ref().is_some_and(|feed| feed.poll_ready(cx).is_pending()) {
-            return Ok(false);
-        }
-        // In the middle of an entity nothing but its bytes is read, so that a piece is never cut in two.
+        let Some(stream) = &mut self.stream else { return Err(Cause::Ended) };
+        // In the middle of an entity nothing but its bytes is read.
         let most = match self.left {
             0 => scratch::SIZE,
             left => usize::try_from(left).unwrap_or(usize::MAX).min(PIECE),
         };
-        let mut piece = BytesMut::with_capacity(most).limit(most);
-        match scratch::read_into(&mut self.stream, cx, &mut piece) {
+        // The buffer of before is used again, once its pieces are gone.
+        self.buffer.reserve(most);
+        match scratch::read_into(stream, cx, &mut (&mut self.buffer).limit(most)) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Err(error)) => return Err(Cause::Lost(error.kind())),
             Poll::Ready(Ok(0)) => return Err(Cause::Ended),
             Poll::Ready(Ok(_)) => {}
         }
-        let piece: Bytes = piece.into_inner().freeze();
+        let piece: Bytes = self.buffer.split().freeze();
         let mut input = &piece[..];
+        let mut heads = 0;
         while let Some(event) = self.decoder.next(&mut input) {
             match event.map_err(Cause::Decode)? {
                 Event::Head(head) => {
-                    if head.code().is_request() || self.answer.is_none() {
+                    heads += 1;
+                    if head.code().is_request() || self.complete || heads > 1 {
                         return Err(Cause::Unexpected);
                     }
-                    let packet = head.to_packet().map_err(Cause::Decode)?;
-                    let len = head.entity_len() as u64;
-                    let (feed, drain) = pipe();
-                    self.left = len;
-                    self.feed = Some(feed);
-                    if let Some(answer) = self.answer.take() {
-                        // Whoever has gone is noticed by the pipe.
-                        let _ = answer.send(Ok(Transferred { packet, body: Body::from_pipe(len, drain) }));
-                    }
+                    self.packet = Some(head.to_packet().map_err(Cause::Decode)?);
+                    self.len = head.entity_len() as u64;
+                    self.left = self.len;
                 }
                 Event::Entity(bytes) => {
                     self.left -= bytes.len() as u64;
-                    if let Some(feed) = &self.feed {
-                        feed.put(piece.slice_ref(bytes));
-                    }
+                    self.piece = Some(piece.slice_ref(bytes));
                 }
                 Event::End => self.complete = true,
             }
@@ -349,20 +346,36 @@ impl Moving {
         Ok(true)
     }
 
-    fn fail(mut self, cause: Cause) {
-        let error =
-            if self.written { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) };
-        match self.answer.take() {
-            Some(answer) => {
-                let _ = answer.send(Err(error));
+    /// The transfer has ended: its connection is kept, if it is clean.
+    fn end(&mut self) {
+        if let Some(stream) = self.stream.take()
+            && self.body.is_none()
+            && self.outbox.is_empty()
+        {
+            self.transfers.keep(stream);
+        }
+    }
+}
+
+impl futures_util::Stream for Moving {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(piece) = this.piece.take() {
+                return Poll::Ready(Some(Ok(piece)));
             }
-            None => {
-                if let Some(feed) = self.feed.take() {
-                    feed.fail(match cause {
-                        Cause::Body(error) => error,
-                        _ => crate::BodyError::Cut { missing: self.left },
-                    });
-                }
+            if this.complete {
+                this.end();
+                return Poll::Ready(None);
+            }
+            if let Err(cause) = ready!(this.poll_move(cx)) {
+                this.stream = None;
+                return Poll::Ready(Some(Err(match cause {
+                    Cause::Body(error) => error,
+                    _ => BodyError::Cut { missing: this.left },
+                })));
             }
         }
     }

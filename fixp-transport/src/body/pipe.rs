@@ -16,8 +16,6 @@ pub(crate) fn pipe() -> (Feed, Drain) {
 #[derive(Default)]
 struct Shared {
     piece: Option<Bytes>,
-    /// Why the feeding end went away in the middle.
-    failure: Option<BodyError>,
     /// The feeding end is done, or gone.
     ended: bool,
     /// The draining end is gone: whatever comes is dropped.
@@ -59,21 +57,6 @@ impl Feed {
         wake(waker);
     }
 
-    /// Says why nothing more comes.
-    pub(crate) fn fail(self, error: BodyError) {
-        lock(&self.0).failure = Some(error);
-    }
-
-    /// Ready when nobody reads any more.
-    pub(crate) fn poll_ignored(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut shared = lock(&self.0);
-        if shared.ignored {
-            return Poll::Ready(());
-        }
-        shared.feeding = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
     /// Whether nobody reads what is put.
     pub(crate) fn ignored(&self) -> bool {
         lock(&self.0).ignored
@@ -100,7 +83,7 @@ impl Drain {
                 wake(waker);
                 Poll::Ready(Some(Ok(piece)))
             }
-            None if shared.ended => Poll::Ready(shared.failure.take().map(Err)),
+            None if shared.ended => Poll::Ready(None),
             None => {
                 shared.draining = Some(cx.waker().clone());
                 Poll::Pending

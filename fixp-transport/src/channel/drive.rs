@@ -49,6 +49,7 @@ pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms:
         stats: ChannelStats::default(),
         queued_since: None,
         closing: None,
+        gathered: false,
         incoming: Vec::new(),
         sleep: None,
         inner: Arc::clone(&inner),
@@ -76,6 +77,8 @@ struct Driver<C: Connect> {
     queued_since: Option<Instant>,
     /// When the channel is to be closed, at the latest.
     closing: Option<Instant>,
+    /// Callers that are about to run have had their turn to add to the batch.
+    gathered: bool,
     /// The inbox's list of before, used again.
     incoming: Vec<Submission>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -116,6 +119,12 @@ enum Turn {
 impl<C: Connect> Driver<C> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.inner.driver.register(cx.waker());
+        // The first of many callers that are ready to run wakes this task, and the runtime would have it run
+        // before the others: it goes to the end of the line, so that their requests go together.
+        if !mem::replace(&mut self.gathered, true) && !self.inner.lock().queue.is_empty() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let now = clock();
         for _ in 0..ROUNDS {
             self.exchange(now);
@@ -151,6 +160,7 @@ impl<C: Connect> Driver<C> {
                     continue;
                 }
                 self.arm(now, cx);
+                self.gathered = false;
                 return Poll::Pending;
             }
         }
