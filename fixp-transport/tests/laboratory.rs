@@ -92,7 +92,13 @@ fn check(mode: Mode, calls: &[Call], handler: &Counting, case: &str) {
 }
 
 /// Three requests over a connection that is cut, and one more when all that is over.
-async fn exchange(lab: &Laboratory, dialect: &'static Dialect, mode: Mode, cut: Option<Cut>, case: &str) -> u64 {
+async fn exchange(
+    lab: &Laboratory,
+    dialect: &'static Dialect,
+    mode: Mode,
+    cut: Option<Cut>,
+    case: &str,
+) -> u64 {
     let handler = Counting::default();
     let _server = serve(lab, dialect, ServerLimits::default(), handler.clone()).await;
     let channel = open(lab, builder(dialect, mode));
@@ -147,7 +153,9 @@ fn cut_at_every_byte() {
                             let case = case.clone();
                             async move {
                                 lab.set_links(LinkConfig::default().with_delay(Duration::from_millis(2)));
-                                lab.on_next_connection(CLIENT, SERVER).to_port(PORT).cut_after(direction, after, cut);
+                                lab.on_next_connection(CLIENT, SERVER)
+                                    .to_port(PORT)
+                                    .cut_after(direction, after, cut);
                                 exchange(&lab, dialect, mode, Some(cut), &case).await;
                             }
                         });
@@ -169,7 +177,9 @@ fn any_number_of_cuts() {
                 async move {
                     let mut random = lab.random();
                     let delay = Duration::from_millis(random.below(40));
-                    lab.set_links(LinkConfig::default().with_delay(delay).with_jitter(delay / 2).with_loss(0.02));
+                    lab.set_links(
+                        LinkConfig::default().with_delay(delay).with_jitter(delay / 2).with_loss(0.02),
+                    );
                     let handler = Counting::default();
                     let server = serve(&lab, dialect, ServerLimits::default(), handler.clone()).await;
                     let channel = open(&lab, builder(dialect, mode).timeout(seconds(60)));
@@ -203,8 +213,14 @@ fn any_number_of_cuts() {
                     calls.push(last);
                     check(mode, &calls, &handler, &name);
                     if mode == Mode::Ordered {
-                        assert!(calls.iter().all(|call| call.outcome.is_ok()), "{name}: {:?}",
-                            calls.iter().filter_map(|call| call.outcome.as_ref().err().map(|e| (call.number, e))).collect::<Vec<_>>());
+                        assert!(
+                            calls.iter().all(|call| call.outcome.is_ok()),
+                            "{name}: {:?}",
+                            calls
+                                .iter()
+                                .filter_map(|call| call.outcome.as_ref().err().map(|e| (call.number, e)))
+                                .collect::<Vec<_>>()
+                        );
                     }
                     channel.close().await;
                     let stats = server.stats();
@@ -221,82 +237,107 @@ fn any_number_of_cuts() {
 fn a_storm() {
     for dialect in BOTH {
         for mode in MODES {
-            let name = format!("storm {} {mode:?}", dialect.name());
-            Laboratory::run_seeds(&name, 0..60, |lab| {
-                let name = name.clone();
-                async move {
-                    let mut random = lab.random();
-                    let delay = Duration::from_millis(random.below(30));
-                    let links = LinkConfig::default().with_delay(delay).with_jitter(delay);
-                    lab.set_links(links.with_loss(0.03).with_bandwidth(200_000));
-                    let handler = Counting::default();
-                    let _server = serve(&lab, dialect, ServerLimits::default(), handler.clone()).await;
-                    let channel = open(&lab, builder(dialect, mode));
-                    let weather = {
-                        let (lab, mut random) = (lab.clone(), lab.random());
-                        tokio::spawn(async move {
-                            for _ in 0..30 {
-                                let cut = CUTS[random.below(3) as usize];
-                                let direction = DIRECTIONS[random.below(2) as usize];
-                                match random.below(5) {
-                                    0 | 1 => {
-                                        let next = lab.on_next_connection(CLIENT, SERVER).to_port(PORT);
-                                        next.cut_after(direction, random.below(20_000), cut);
-                                    }
-                                    2 => {
-                                        if let Some(last) = lab.connections(CLIENT, SERVER).last() {
-                                            lab.cut_after(*last, direction, random.below(50_000), cut);
-                                        }
-                                    }
-                                    3 => lab.partition(CLIENT, SERVER),
-                                    _ => lab.host(CLIENT).reset(),
-                                }
-                                sleep(Duration::from_millis(random.below(2000))).await;
-                                lab.heal(CLIENT, SERVER);
-                                sleep(Duration::from_millis(random.below(1000))).await;
-                            }
-                        })
-                    };
-                    let calls = (0..120).map(|number| {
-                        let channel = channel.clone();
-                        let pause = Duration::from_millis(u64::from(number) * 250);
-                        let millis = if random.chance(0.1) { 3000 } else { random.below(50) as u32 };
-                        let repeat = if random.chance(0.5) { Repeat::Never } else { Repeat::Harmless };
-                        let timeout = Some(Duration::from_millis(50 + random.below(10_000)));
-                        let patience = if random.chance(0.2) { random.below(3000) } else { 100_000 };
-                        let mut packet = numbered(dialect, number, millis);
-                        if random.chance(0.3) {
-                            let mut entity = packet.entity.to_vec();
-                            entity.resize(random.below(40_000) as usize + 8, 7);
-                            packet = packet.with_entity(entity);
-                        }
-                        async move {
-                            sleep(pause).await;
-                            let outcome = channel.call_with(packet, CallOptions { repeat, timeout });
-                            let outcome = tokio::time::timeout(Duration::from_millis(patience), outcome).await;
-                            let gone = CallError::possibly_executed(fixp_transport::Cause::Closed);
-                            Call { number, repeat, outcome: outcome.unwrap_or(Err(gone)) }
-                        }
-                    });
-                    let mut calls = join_all(calls).await;
-                    weather.await.unwrap();
-                    sleep(seconds(30)).await;
-                    // Cuts may be left for connections to come; in the end there are none.
-                    for number in 120..160 {
-                        calls.push(call(&channel, dialect, number, 0, CallOptions::default()).await);
-                        if calls.last().is_some_and(|call| call.outcome.is_ok()) {
-                            break;
-                        }
-                    }
-                    assert!(calls.last().unwrap().outcome.is_ok(), "{name}: the channel did not recover: {:?} {:?}", calls.last().unwrap().outcome, channel.stats());
-                    check(mode, &calls, &handler, &name);
-                    let stats = channel.stats();
-                    assert_eq!((stats.in_flight, stats.queued), (0, 0), "{name}: {stats:?}");
-                    channel.close().await;
-                }
-            });
+            storm("storm", dialect, mode, &ServerLimits::default());
         }
     }
+}
+
+/// The same where the server is quick to forget, and has little room.
+#[test]
+fn a_storm_over_a_small_server() {
+    for dialect in BOTH {
+        let limits = ServerLimits::default();
+        let forgetful = ServerLimits { ordered_time: seconds(1), ..limits.clone() };
+        storm("forgetful", dialect, Mode::Ordered, &forgetful);
+        let narrow =
+            ServerLimits { requests_per_connection: 3, bytes_per_connection: 20_000, ..limits.clone() };
+        storm("narrow", dialect, Mode::Ordered, &narrow);
+        storm("narrow", dialect, Mode::Own, &narrow);
+        storm("narrow", dialect, Mode::Pipelined, &narrow);
+        storm("poor", dialect, Mode::Ordered, &ServerLimits { ordered_bytes: 500, bytes: 30_000, ..limits });
+    }
+}
+
+fn storm(name: &str, dialect: &'static Dialect, mode: Mode, limits: &ServerLimits) {
+    let name = format!("{name} {} {mode:?}", dialect.name());
+    Laboratory::run_seeds(&name, 0..60, |lab| {
+        let (name, limits) = (name.clone(), limits.clone());
+        async move {
+            let mut random = lab.random();
+            let delay = Duration::from_millis(random.below(30));
+            let links = LinkConfig::default().with_delay(delay).with_jitter(delay);
+            lab.set_links(links.with_loss(0.03).with_bandwidth(200_000));
+            let handler = Counting::default();
+            let _server = serve(&lab, dialect, limits, handler.clone()).await;
+            let channel = open(&lab, builder(dialect, mode));
+            let weather = {
+                let (lab, mut random) = (lab.clone(), lab.random());
+                tokio::spawn(async move {
+                    for _ in 0..30 {
+                        let cut = CUTS[random.below(3) as usize];
+                        let direction = DIRECTIONS[random.below(2) as usize];
+                        match random.below(5) {
+                            0 | 1 => {
+                                let next = lab.on_next_connection(CLIENT, SERVER).to_port(PORT);
+                                next.cut_after(direction, random.below(20_000), cut);
+                            }
+                            2 => {
+                                if let Some(last) = lab.connections(CLIENT, SERVER).last() {
+                                    lab.cut_after(*last, direction, random.below(50_000), cut);
+                                }
+                            }
+                            3 => lab.partition(CLIENT, SERVER),
+                            _ => lab.host(CLIENT).reset(),
+                        }
+                        sleep(Duration::from_millis(random.below(2000))).await;
+                        lab.heal(CLIENT, SERVER);
+                        sleep(Duration::from_millis(random.below(1000))).await;
+                    }
+                })
+            };
+            let calls = (0..120).map(|number| {
+                let channel = channel.clone();
+                let pause = Duration::from_millis(u64::from(number) * 250);
+                let millis = if random.chance(0.1) { 3000 } else { random.below(50) as u32 };
+                let repeat = if random.chance(0.5) { Repeat::Never } else { Repeat::Harmless };
+                let timeout = Some(Duration::from_millis(50 + random.below(10_000)));
+                let patience = if random.chance(0.2) { random.below(3000) } else { 100_000 };
+                let mut packet = numbered(dialect, number, millis);
+                if random.chance(0.3) {
+                    let mut entity = packet.entity.to_vec();
+                    entity.resize(random.below(40_000) as usize + 8, 7);
+                    packet = packet.with_entity(entity);
+                }
+                async move {
+                    sleep(pause).await;
+                    let outcome = channel.call_with(packet, CallOptions { repeat, timeout });
+                    let outcome = tokio::time::timeout(Duration::from_millis(patience), outcome).await;
+                    let gone = CallError::possibly_executed(fixp_transport::Cause::Closed);
+                    Call { number, repeat, outcome: outcome.unwrap_or(Err(gone)) }
+                }
+            });
+            let mut calls = join_all(calls).await;
+            weather.await.unwrap();
+            sleep(seconds(30)).await;
+            // Cuts may be left for connections to come; in the end there are none.
+            for number in 120..160 {
+                calls.push(call(&channel, dialect, number, 0, CallOptions::default()).await);
+                if calls.last().is_some_and(|call| call.outcome.is_ok()) {
+                    break;
+                }
+            }
+            assert!(
+                calls.last().unwrap().outcome.is_ok(),
+                "{name}: the channel did not recover: {:?} {:?}",
+                calls.last().unwrap().outcome,
+                channel.stats()
+            );
+            check(mode, &calls, &handler, &name);
+            let stats = channel.stats();
+            assert_eq!((stats.in_flight, stats.queued), (0, 0), "{name}: {stats:?}");
+            channel.close().await;
+        }
+    });
 }
 
 /// A request that may be sent twice was sent once, and then there was no connection any more: whether it was
@@ -338,17 +379,23 @@ fn a_forgotten_channel_executes_nothing_twice() {
                 for number in 0..before {
                     call(&channel, dialect, number, 0, CallOptions::default()).await.outcome.unwrap();
                 }
-                let (once, ()) = tokio::join!(call(&channel, dialect, before, 1000, CallOptions::default()), async {
-                    sleep(Duration::from_millis(500)).await;
-                    lab.host(CLIENT).reset();
-                    lab.partition(CLIENT, SERVER);
-                    sleep(seconds(30)).await;
-                    lab.heal(CLIENT, SERVER);
-                });
+                let (once, ()) =
+                    tokio::join!(call(&channel, dialect, before, 1000, CallOptions::default()), async {
+                        sleep(Duration::from_millis(500)).await;
+                        lab.host(CLIENT).reset();
+                        lab.partition(CLIENT, SERVER);
+                        sleep(seconds(30)).await;
+                        lab.heal(CLIENT, SERVER);
+                    });
                 // The channel goes on.
                 let next = call(&channel, dialect, before + 1, 0, CallOptions::default()).await;
                 next.outcome.as_ref().unwrap();
-                check(Mode::Ordered, &[once, next], &handler, &format!("{}, {before} before", dialect.name()));
+                check(
+                    Mode::Ordered,
+                    &[once, next],
+                    &handler,
+                    &format!("{}, {before} before", dialect.name()),
+                );
             });
         }
     }
@@ -388,7 +435,9 @@ fn a_half_open_peer_is_found() {
 /// An idle channel finds it too, with laxcus6's TEST if the peer is of another make.
 #[test]
 fn an_idle_half_open_peer_is_found() {
-    for (dialect, mode) in [(&LAXCUS6, Mode::Legacy), (&LAXCUS6, Mode::Own), (&LEXST1, Mode::Own), (&LEXST1, Mode::Ordered)] {
+    for (dialect, mode) in
+        [(&LAXCUS6, Mode::Legacy), (&LAXCUS6, Mode::Own), (&LEXST1, Mode::Own), (&LEXST1, Mode::Ordered)]
+    {
         Laboratory::run("idle half open", |lab| async move {
             let handler = Counting::default();
             let _server = serve(&lab, dialect, ServerLimits::default(), handler.clone()).await;

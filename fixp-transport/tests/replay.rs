@@ -33,12 +33,24 @@ const DIFFERENT: [(&str, Different, &str); 7] = [
          result that cannot be written comes to is for the issue of RPC",
     ),
     ("*-tcp-rpc-plain", Different::NoAnswerStaysOpen, "as rpc-empty"),
-    ("*-tcp-address-rpc", Different::ModeNone, "mode address is none with another number; ours is always none"),
+    (
+        "*-tcp-address-rpc",
+        Different::ModeNone,
+        "mode address is none with another number; ours is always none",
+    ),
     ("laxcus6-udp-address", Different::ModeNone, "the same"),
-    ("lexst1-tcp-hand-halfclose", Different::Sooner, "the program looked for 3 s whether more comes; ours closes at once"),
+    (
+        "lexst1-tcp-hand-halfclose",
+        Different::Sooner,
+        "the program looked for 3 s whether more comes; ours closes at once",
+    ),
     ("lexst1-tcp-rpc*", Different::ExitWithoutBindIp, "BIND_IP over TCP is added by the RPC client's layer"),
-    ("lexst1-tcp-address-match-badbind", Different::ClosesKnowingly, "the program lost its place in the stream \
-        because it left the refused request's entity unread; the handler here says close"),
+    (
+        "lexst1-tcp-address-match-badbind",
+        Different::ClosesKnowingly,
+        "the program lost its place in the stream \
+        because it left the refused request's entity unread; the handler here says close",
+    ),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +90,10 @@ fn every_recording_has_its_place() {
     expected.sort();
     assert_eq!(recordings::files(), expected);
     for (pattern, how, _) in DIFFERENT {
-        assert!(recordings::all().iter().any(|recording| differs(recording, how)), "{pattern} is of no recording");
+        assert!(
+            recordings::all().iter().any(|recording| differs(recording, how)),
+            "{pattern} is of no recording"
+        );
     }
 }
 
@@ -106,7 +121,9 @@ impl Recorded {
             if recording.tcp {
                 let (requests, answers) = recording.packets(connection);
                 let requests = requests.into_iter().filter(|packet| packet.code.is_request());
-                for (at, request) in requests.enumerate().filter(|(_, packet)| is_call(recording.dialect, packet)) {
+                for (at, request) in
+                    requests.enumerate().filter(|(_, packet)| is_call(recording.dialect, packet))
+                {
                     calls.push_back((request.entity, answers.get(at).cloned()));
                 }
             } else {
@@ -183,7 +200,8 @@ async fn server(recording: &Recording, choice: DialectChoice) -> Server<Recorded
     let stop = Stop::new();
     let allow =
         if recording.name.ends_with("address-refused") { AllowList::nobody() } else { AllowList::everyone() };
-    let builder = Server::builder(Recorded::of(recording, &stop)).dialect(choice).public_key(key).allow(allow);
+    let builder =
+        Server::builder(Recorded::of(recording, &stop)).dialect(choice).public_key(key).allow(allow);
     builder.stop(stop).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap()
 }
 
@@ -364,7 +382,8 @@ async fn the_recorded_client_against_our_server_over_udp() {
                     Line::Client(bytes) => {
                         socket.send_to(bytes, to).await.unwrap();
                         if !matches!(lines.get(at + 1), Some(Line::Server(_))) {
-                            let more = timeout(Duration::from_millis(50), socket.recv_from(&mut buffer)).await;
+                            let more =
+                                timeout(Duration::from_millis(50), socket.recv_from(&mut buffer)).await;
                             assert!(more.is_err(), "{name}, line {at}: {more:?} where there is no answer");
                         }
                     }
@@ -391,7 +410,9 @@ fn expected_of_client(recording: &Recording, connection: &[Line], extensions: bo
     // EXIT to an end that had closed: ours knows that it has.
     let deaf = connection.iter().rev().find(|line| matches!(line, Line::Client(_) | Line::ServerEnd));
     let is_exit = |packet: &Packet| packet.code == tables::of(recording.dialect).exit;
-    if requests.last().is_some_and(is_exit) && matches!(deaf, Some(Line::Client(_))) && answers.len() < requests.len()
+    if requests.last().is_some_and(is_exit)
+        && matches!(deaf, Some(Line::Client(_)))
+        && answers.len() < requests.len()
     {
         requests.pop();
     }
@@ -422,7 +443,11 @@ async fn play_server(recording: &Recording, connection: &[Line], expected: &[Byt
                 for packet in &expected[read..whole] {
                     let mut came = vec![0; packet.len()];
                     let done = timeout(Duration::from_secs(20), stream.read_exact(&mut came)).await;
-                    assert!(done.is_ok_and(|done| done.is_ok()), "{name}: {} did not come", hex::encode(packet));
+                    assert!(
+                        done.is_ok_and(|done| done.is_ok()),
+                        "{name}: {} did not come",
+                        hex::encode(packet)
+                    );
                     assert_eq!(hex::encode(came), hex::encode(packet), "{name}");
                 }
                 read = whole;
@@ -457,7 +482,8 @@ async fn the_recorded_server_against_our_client() {
             let server = play_server(&recording, connection, &expected, listener);
             let client = async {
                 let mut answers = answers.clone();
-                let builder = Channel::builder(dialect).extensions(extensions).heartbeat(None, Duration::ZERO);
+                let builder =
+                    Channel::builder(dialect).extensions(extensions).heartbeat(None, Duration::ZERO);
                 let channel = match builder.timeout(Duration::from_secs(20)).connect(to).await {
                     Ok(channel) => channel,
                     Err(error) => {
@@ -478,11 +504,19 @@ async fn the_recorded_server_against_our_client() {
                     let (outcome, recorded) = (channel.call(request.clone()).await, answers.next());
                     match recorded {
                         Some(answer) => {
-                            assert_eq!(outcome.unwrap_or_else(|error| panic!("{name}: {error}")), answer, "{name}");
+                            assert_eq!(
+                                outcome.unwrap_or_else(|error| panic!("{name}: {error}")),
+                                answer,
+                                "{name}"
+                            );
                         }
                         None => {
                             let error = outcome.unwrap_err();
-                            assert_eq!((error.cause, error.fate), (Cause::Ended, Fate::PossiblyExecuted), "{name}");
+                            assert_eq!(
+                                (error.cause, error.fate),
+                                (Cause::Ended, Fate::PossiblyExecuted),
+                                "{name}"
+                            );
                         }
                     }
                 }

@@ -213,8 +213,17 @@ impl<W> Ledger<W> {
         let internal = waiter.is_none();
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        slot.entry =
-            Some(Entry { id, state: State::Queued, packet, size, deadline, repeat, internal, copied: false, waiter });
+        slot.entry = Some(Entry {
+            id,
+            state: State::Queued,
+            packet,
+            size,
+            deadline,
+            repeat,
+            internal,
+            copied: false,
+            waiter,
+        });
         self.queue.push_back(Key { index, generation: slot.generation });
         self.queued_bytes += size;
         self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
@@ -225,7 +234,8 @@ impl<W> Ledger<W> {
     /// Its first request is a heartbeat, and nothing follows before its answer: a first request that is sent
     /// again would open a forgotten channel anew and be executed once more, and to this one that does nothing.
     pub(crate) fn wants_opening(&self) -> bool {
-        let waiting = self.queue.front().and_then(|key| self.entry(*key)).is_some_and(|entry| !entry.internal);
+        let waiting =
+            self.queue.front().and_then(|key| self.entry(*key)).is_some_and(|entry| !entry.internal);
         self.matching == Matching::Ordered && !self.opened && !self.broken && self.in_flight == 0 && waiting
     }
 
@@ -391,8 +401,13 @@ impl<W> Ledger<W> {
 
     fn by_serial(&self, wanted: i64) -> Option<Key> {
         let State::Sent { serial: first, .. } = self.entry(*self.flight.front()?)?.state else { return None };
-        let key = *self.flight.get(usize::try_from(wanted.checked_sub(first)?).ok()?)?;
-        matches!(self.entry(key)?.state, State::Sent { serial, .. } if serial == wanted).then_some(key)
+        let is_it = |key: &&Key| {
+            let state = self.entry(**key).map(|entry| entry.state);
+            matches!(state, Some(State::Sent { serial, .. }) if serial == wanted)
+        };
+        let near = usize::try_from(wanted.checked_sub(first)?).ok()?;
+        // Where some were refused before a cut, those behind them are nearer.
+        self.flight.get(near).filter(is_it).or_else(|| self.flight.iter().find(is_it)).copied()
     }
 
     /// Requests at the front that have ended leave the order.
@@ -487,7 +502,8 @@ impl<W> Ledger<W> {
             }
             let whole = end <= written;
             if !entry.internal {
-                if whole || entry.copied { &mut report.possibly_executed } else { &mut report.not_sent }.push(entry.id);
+                if whole || entry.copied { &mut report.possibly_executed } else { &mut report.not_sent }
+                    .push(entry.id);
             }
             // On an ordered channel what was sent keeps its place even if nobody waits: others come behind it.
             let wanted = entry.waiter.is_some() && (!whole || entry.repeat == Repeat::Harmless);

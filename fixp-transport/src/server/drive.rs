@@ -87,7 +87,7 @@ enum Job {
 async fn work<H: Handler>(handler: Arc<H>, job: Job) -> Outcome {
     match job {
         Job::Handle(request) => Outcome::Reply(handler.handle(request).await),
-        // The sender is dropped when the same request is waited for by somebody later.
+        // The sender is dropped when nothing is executed any more.
         Job::Wait(outcome) => outcome.await.unwrap_or(Outcome::Reply(Reply::Silence)),
     }
 }
@@ -735,8 +735,9 @@ impl<H: Handler> End<'_, H> {
         let mut channels = self.shared.ordered.lock().unwrap_or_else(PoisonError::into_inner);
         let finished = channels.finished(clock(), self.place.channel, self.answer.as_ref(), self.bytes);
         drop(channels);
-        if let Some(waiter) = finished.waiter {
-            let reply = self.answer.take().map_or(Reply::Silence, Reply::from);
+        let answer = self.answer.take();
+        for waiter in finished.waiters {
+            let reply = answer.clone().map_or(Reply::Silence, Reply::from);
             // Whoever has gone asks again.
             let _ = waiter.send(Outcome::Reply(reply));
         }

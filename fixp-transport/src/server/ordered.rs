@@ -47,8 +47,9 @@ struct Waiting<W, R> {
     serial: i64,
     /// Taken out when it runs.
     request: Option<R>,
-    /// The latest who asked: the earlier ones' connections are gone.
-    waiter: W,
+    /// All who asked, over one connection after another. Which of these is the last nobody knows: what was sent
+    /// over an earlier one may come later.
+    waiters: Vec<W>,
 }
 
 #[derive(Debug)]
@@ -76,7 +77,7 @@ pub(crate) enum Verdict<R> {
 #[derive(Debug)]
 pub(crate) struct Finished<W, R> {
     /// Who waits for it.
-    pub(crate) waiter: Option<W>,
+    pub(crate) waiters: Vec<W>,
     /// What is to be executed next on the channel.
     pub(crate) next: Option<R>,
 }
@@ -124,7 +125,7 @@ impl<W, R> OrderedChannels<W, R> {
         }
         if serial <= channel.last {
             if let Some(known) = channel.waiting.iter_mut().find(|waiting| waiting.serial == serial) {
-                known.waiter = waiter;
+                known.waiters.push(waiter);
                 return (Verdict::Wait, None);
             }
             return match channel.kept.iter().find(|kept| kept.serial == serial) {
@@ -140,10 +141,10 @@ impl<W, R> OrderedChannels<W, R> {
         }
         channel.last = serial;
         if channel.waiting.is_empty() {
-            channel.waiting.push_back(Waiting { serial, request: None, waiter });
+            channel.waiting.push_back(Waiting { serial, request: None, waiters: vec![waiter] });
             return (Verdict::Run(request), None);
         }
-        channel.waiting.push_back(Waiting { serial, request: Some(request), waiter });
+        channel.waiting.push_back(Waiting { serial, request: Some(request), waiters: vec![waiter] });
         (Verdict::Wait, None)
     }
 
@@ -155,9 +156,13 @@ impl<W, R> OrderedChannels<W, R> {
         answer: Option<&Packet>,
         bytes: usize,
     ) -> Finished<W, R> {
-        let Some(channel) = self.channels.get_mut(&id) else { return Finished { waiter: None, next: None } };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Finished { waiters: Vec::new(), next: None };
+        };
         channel.touched = now;
-        let Some(done) = channel.waiting.pop_front() else { return Finished { waiter: None, next: None } };
+        let Some(done) = channel.waiting.pop_front() else {
+            return Finished { waiters: Vec::new(), next: None };
+        };
         let bytes = bytes + KEPT;
         channel.kept.push_back(Kept { serial: done.serial, answer: answer.cloned(), bytes });
         channel.kept_bytes += bytes;
@@ -165,7 +170,7 @@ impl<W, R> OrderedChannels<W, R> {
             channel.drop_oldest();
         }
         let next = channel.waiting.front_mut().and_then(|next| next.request.take());
-        Finished { waiter: Some(done.waiter), next }
+        Finished { waiters: done.waiters, next }
     }
 
     /// Forgets channels that have been silent for too long. One that works is never forgotten.

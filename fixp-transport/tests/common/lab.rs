@@ -1,5 +1,7 @@
 //! The transport on the hosts of a laboratory: sockets, a server, and a handler that remembers what it executed.
 
+#![allow(dead_code, reason = "not every test file uses all of it")]
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};

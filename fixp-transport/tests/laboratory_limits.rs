@@ -1,0 +1,391 @@
+//! Limits in time and memory, pauses and the end of a server, on a virtual clock.
+
+#[path = "common/lab.rs"]
+mod lab;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet};
+use fixp_laboratory::{Host, Laboratory, LinkConfig, Stream};
+use fixp_transport::limits::{ChannelLimits, ServerLimits};
+use fixp_transport::server::{PublicKey, Server};
+use fixp_transport::socket::Connect;
+use fixp_transport::{CallOptions, Cause, Channel, Echo, Fate};
+use futures_util::future::join_all;
+use lab::{CLIENT, Counting, PORT, SERVER, application, numbered, open, serve};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+const BOTH: [&Dialect; 2] = [&LEXST1, &LAXCUS6];
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+async fn connect(lab: &Laboratory) -> Stream {
+    lab.host(CLIENT).connect(SocketAddr::new(SERVER, PORT)).await.unwrap()
+}
+
+/// When the server ends this connection, without a word.
+async fn closed_after(lab: &Laboratory, stream: &mut Stream) -> Duration {
+    let begun = lab.now();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert_eq!(rest, b"");
+    lab.now() - begun
+}
+
+#[track_caller]
+fn about(time: Duration, expected: Duration) {
+    assert!(time >= expected && time < expected + Duration::from_millis(100), "{time:?}, not {expected:?}");
+}
+
+#[test]
+fn an_unfinished_head_ends_a_connection() {
+    for dialect in BOTH {
+        Laboratory::run("head time", |lab| async move {
+            let server = serve(&lab, dialect, ServerLimits::default(), Echo).await;
+            let request = numbered(dialect, 0, 0).to_bytes(dialect).unwrap();
+            for some in 1..20 {
+                let mut stream = connect(&lab).await;
+                stream.write_all(&request[..some]).await.unwrap();
+                about(closed_after(&lab, &mut stream).await, ServerLimits::HEAD_TIME);
+            }
+            // Nor does it help to send a byte now and then.
+            let mut stream = connect(&lab).await;
+            let begun = lab.now();
+            for byte in &request[..15] {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                sleep(seconds(3)).await;
+            }
+            closed_after(&lab, &mut stream).await;
+            assert!(lab.now() - begun < seconds(16), "{:?}", lab.now() - begun);
+            assert_eq!(server.stats().timed_out, 20);
+            assert_eq!((server.stats().open, server.stats().bytes_in_flight), (0, 0));
+        });
+    }
+}
+
+#[test]
+fn an_entity_that_does_not_come_ends_a_connection() {
+    for dialect in BOTH {
+        for len in [1000, 1 << 20] {
+            Laboratory::run("entity time", |lab| async move {
+                let server = serve(&lab, dialect, ServerLimits::default(), Echo).await;
+                let request = Packet::new(application(dialect)).with_entity(vec![1; len]);
+                let request = request.to_bytes(dialect).unwrap();
+                let mut stream = connect(&lab).await;
+                // As long as something comes, it may take its time.
+                for piece in request[..500].chunks(50) {
+                    stream.write_all(piece).await.unwrap();
+                    sleep(seconds(50)).await;
+                }
+                let begun = lab.now();
+                // The head of the answer to a large one is there already.
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+                about(lab.now() - begun, seconds(10));
+                sleep(seconds(1)).await;
+                assert_eq!((server.stats().open, server.stats().bytes_in_flight), (0, 0));
+            });
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_ends() {
+    for dialect in BOTH {
+        Laboratory::run("idle time", |lab| async move {
+            let _server = serve(&lab, dialect, ServerLimits::default(), Echo).await;
+            let mut silent = connect(&lab).await;
+            about(closed_after(&lab, &mut silent).await, ServerLimits::IDLE_TIME);
+            let request = numbered(dialect, 0, 0).to_bytes(dialect).unwrap();
+            let mut stream = connect(&lab).await;
+            for _ in 0..2 {
+                stream.write_all(&request).await.unwrap();
+                let mut answer = vec![0; request.len()];
+                stream.read_exact(&mut answer).await.unwrap();
+                lab.set_time_limit(lab.now() + seconds(3600));
+                sleep(seconds(29 * 60)).await;
+            }
+            about(closed_after(&lab, &mut stream).await, seconds(60));
+        });
+    }
+}
+
+/// A handler may take longer than a connection may be idle.
+#[test]
+fn work_is_not_idleness() {
+    Laboratory::run("work", |lab| async move {
+        let handler = Counting::default();
+        let _server = serve(&lab, &LAXCUS6, ServerLimits::default(), handler.clone()).await;
+        let builder = Channel::builder(&LAXCUS6).extensions(false).timeout(seconds(3000));
+        let slow = open(&lab, builder).call(numbered(&LAXCUS6, 0, 2_000_000)).await;
+        assert_eq!(lab::number(&slow.unwrap()), 0);
+    });
+}
+
+/// A peer that asks and does not read is not read from any more, costs what the limits say, and is cut in the
+/// end.
+#[test]
+fn a_peer_that_does_not_read() {
+    for dialect in BOTH {
+        Laboratory::run("slow reader", |lab| async move {
+            let server = serve(&lab, dialect, ServerLimits::default(), Echo).await;
+            let request =
+                Packet::new(application(dialect)).with_entity(vec![1; 20_000]).to_bytes(dialect).unwrap();
+            let mut stream = connect(&lab).await;
+            let begun = lab.now();
+            let mut sent = 0;
+            while let Ok(Ok(())) = timeout(seconds(1), stream.write_all(&request)).await {
+                sent += request.len();
+                assert!(sent < 4 << 20, "the server takes all that comes");
+                let held = server.stats().bytes_in_flight as usize;
+                assert!(held <= ServerLimits::BYTES_PER_CONNECTION + 2 * request.len(), "{held} bytes held");
+            }
+            assert!(sent > ServerLimits::BYTES_PER_CONNECTION, "{sent} bytes taken");
+            while server.stats().open > 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            about(lab.now() - begun, ServerLimits::WRITE_TIME);
+            assert_eq!((server.stats().timed_out, server.stats().bytes_in_flight), (1, 0));
+        });
+    }
+}
+
+/// Notes when connections are attempted.
+struct Attempts {
+    host: Host,
+    lab: Laboratory,
+    times: Arc<Mutex<Vec<Duration>>>,
+}
+
+impl Connect for Attempts {
+    type Stream = Stream;
+
+    async fn connect(&self) -> io::Result<Stream> {
+        self.times.lock().unwrap().push(self.lab.now());
+        self.host.connect(self.peer()).await
+    }
+
+    fn peer(&self) -> SocketAddr {
+        SocketAddr::new(SERVER, PORT)
+    }
+}
+
+#[test]
+fn attempts_to_connect_are_further_and_further_apart() {
+    Laboratory::run_seeds("attempts", 0..50, |lab| async move {
+        let _nobody = lab.host(SERVER);
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let attempts = Attempts { host: lab.host(CLIENT), lab: lab.clone(), times: Arc::clone(&times) };
+        let builder = Channel::builder(&LEXST1).seed(lab.seed()).timeout(seconds(60));
+        let channel = builder.backoff(Duration::from_millis(100), seconds(5)).open(attempts);
+        let error = channel.call(numbered(&LEXST1, 0, 0)).await.unwrap_err();
+        assert_eq!(error.fate, Fate::NotSent);
+        assert!(matches!(error.cause, Cause::Connect(io::ErrorKind::ConnectionRefused)), "{error}");
+        let times = times.lock().unwrap().clone();
+        let mut longest = Duration::from_millis(100);
+        for pair in times.windows(2) {
+            let pause = pair[1] - pair[0];
+            let most = longest + Duration::from_millis(2);
+            assert!(
+                pause >= longest / 2 && pause <= most,
+                "{pause:?} where {longest:?} is the most: {times:?}"
+            );
+            longest = (longest * 2).min(seconds(5));
+        }
+        assert!((12..40).contains(&times.len()), "{} attempts in a minute", times.len());
+        // Nobody asks: nobody tries.
+        let before = channel.stats().failures;
+        sleep(seconds(600)).await;
+        assert_eq!(channel.stats().failures, before);
+    });
+}
+
+/// A server that takes nothing: the channel holds what its limits say, and its callers wait or are told.
+#[test]
+fn a_channel_is_bounded() {
+    for dialect in BOTH {
+        Laboratory::run("bounded", |lab| async move {
+            let listener = lab.host(SERVER).listen(PORT).unwrap();
+            let _deaf = tokio::spawn(async move {
+                let mut streams = Vec::new();
+                while let Ok((stream, _)) = listener.accept().await {
+                    streams.push(stream);
+                }
+            });
+            let limits = ChannelLimits { bytes: 64 << 10, ..ChannelLimits::default() };
+            let builder = Channel::builder(dialect).limits(limits).heartbeat(None, Duration::ZERO);
+            let channel = open(&lab, builder.connect_time(seconds(600)));
+            let request = || Packet::new(application(dialect)).with_entity(Bytes::from(vec![1; 10_000]));
+            let options = CallOptions { timeout: Some(seconds(30)), ..CallOptions::default() };
+            let mut calls = Vec::new();
+            let full = loop {
+                match channel.try_call(request(), options) {
+                    Ok(call) => calls.push(call),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((calls.len(), full.cause, full.fate), (6, Cause::Full, Fate::NotSent));
+            // Who waits for room waits as long as he said.
+            let begun = lab.now();
+            let short = CallOptions { timeout: Some(seconds(5)), ..CallOptions::default() };
+            let error = channel.call_with(request(), short).await.unwrap_err();
+            assert_eq!((error.cause, error.fate), (Cause::Timeout, Fate::NotSent));
+            about(lab.now() - begun, seconds(5));
+            // All that are there end in time, and then there is room again.
+            let outcomes = join_all(calls).await;
+            assert!(outcomes.iter().all(Result::is_err));
+            about(lab.now() - begun, seconds(30));
+            assert!(channel.try_call(request(), options).is_ok());
+        });
+    }
+}
+
+/// A receiver that reads slowly sets the pace; nothing is lost.
+#[test]
+fn a_slow_link_sets_the_pace() {
+    for dialect in BOTH {
+        for extensions in [true, false] {
+            Laboratory::run("slow link", |lab| async move {
+                lab.set_links(
+                    LinkConfig::default().with_delay(Duration::from_millis(20)).with_bandwidth(100_000),
+                );
+                let server = serve(&lab, dialect, ServerLimits::default(), Echo).await;
+                let limits = ChannelLimits { bytes: 64 << 10, ..ChannelLimits::default() };
+                let builder = Channel::builder(dialect).extensions(extensions).depth(4).limits(limits);
+                let channel = open(&lab, builder.timeout(seconds(600)));
+                let calls = (0..100u8).map(|number| {
+                    let channel = channel.clone();
+                    async move {
+                        let request = Packet::new(application(dialect)).with_entity(vec![number; 20_000]);
+                        let answer = channel.call(request).await.unwrap();
+                        assert_eq!(answer.entity, vec![number; 20_000]);
+                    }
+                });
+                join_all(calls).await;
+                assert!(lab.now() >= seconds(20), "{:?}", lab.now());
+                assert_eq!((channel.stats().cuts, server.stats().bytes_in_flight), (0, 0));
+            });
+        }
+    }
+}
+
+#[test]
+fn what_is_queued_goes_together() {
+    for dialect in BOTH {
+        for extensions in [true, false] {
+            Laboratory::run("batch", |lab| async move {
+                let _server = serve(&lab, dialect, ServerLimits::default(), Echo).await;
+                let channel = open(&lab, Channel::builder(dialect).extensions(extensions).depth(1000));
+                channel.call(numbered(dialect, 0, 0)).await.unwrap();
+                let before = channel.stats();
+                let call =
+                    |number| channel.try_call(numbered(dialect, number, 0), CallOptions::default()).unwrap();
+                let calls = join_all((1..=500).map(call)).await;
+                for (number, answer) in (1..).zip(calls) {
+                    assert_eq!(lab::number(&answer.unwrap()), number);
+                }
+                let writes = channel.stats().writes - before.writes;
+                assert!(writes <= 2, "500 requests in {writes} writes");
+            });
+        }
+    }
+}
+
+/// An answer that is under way when its time is over is late: it goes to nobody, and the connection goes on, or
+/// is made anew where answers have no serials.
+#[test]
+fn a_late_answer_is_nobodys() {
+    for dialect in BOTH {
+        for extensions in [true, false] {
+            Laboratory::run("late", |lab| async move {
+                lab.set_links(LinkConfig::default().with_delay(Duration::from_millis(50)));
+                let handler = Counting::default();
+                let _server = serve(&lab, dialect, ServerLimits::default(), handler.clone()).await;
+                let channel = open(&lab, Channel::builder(dialect).extensions(extensions));
+                channel.call(numbered(dialect, 0, 0)).await.unwrap();
+                let short =
+                    CallOptions { timeout: Some(Duration::from_millis(80)), ..CallOptions::default() };
+                let error = channel.call_with(numbered(dialect, 1, 0), short).await.unwrap_err();
+                assert_eq!((error.cause, error.fate), (Cause::Timeout, Fate::PossiblyExecuted));
+                assert_eq!(handler.times(1), 1);
+                let answer = channel.call(numbered(dialect, 2, 0)).await.unwrap();
+                assert_eq!(lab::number(&answer), 2);
+                let stats = channel.stats();
+                assert_eq!((stats.late, stats.cuts), if extensions { (1, 0) } else { (0, 1) });
+                // One that runs when nobody waits any more is stopped.
+                let gone = channel.call_with(numbered(dialect, 3, 1000), short).await.unwrap_err();
+                assert_eq!(gone.fate, Fate::PossiblyExecuted);
+                sleep(seconds(3)).await;
+                assert_eq!(handler.begun(), [0, 1, 2, 3]);
+                assert_eq!(handler.ended(), if extensions { vec![0, 1, 2] } else { vec![0, 1, 2, 3] });
+            });
+        }
+    }
+}
+
+/// What is under way waits for the network to come back.
+#[test]
+fn partition_and_heal() {
+    for dialect in BOTH {
+        Laboratory::run("partition", |lab| async move {
+            let handler = Counting::default();
+            let _server = serve(&lab, dialect, ServerLimits::default(), handler.clone()).await;
+            let builder =
+                Channel::builder(dialect).heartbeat(Some(seconds(60)), seconds(10)).timeout(seconds(40));
+            let channel = open(&lab, builder);
+            channel.call(numbered(dialect, 0, 0)).await.unwrap();
+            lab.partition(CLIENT, SERVER);
+            let calls = (1..20).map(|number| channel.call(numbered(dialect, number, 10)));
+            let (answers, ()) = tokio::join!(join_all(calls), async {
+                sleep(seconds(10)).await;
+                lab.heal(CLIENT, SERVER);
+            });
+            assert!(answers.iter().all(Result::is_ok));
+            assert_eq!(channel.stats().cuts, 0);
+            let mut begun = handler.begun();
+            begun.sort_unstable();
+            assert_eq!(begun, (0..20).collect::<Vec<_>>());
+        });
+    }
+}
+
+#[test]
+fn a_server_that_stops_finishes_what_runs() {
+    for dialect in BOTH {
+        for extensions in [true, false] {
+            Laboratory::run("shutdown", |lab| async move {
+                let handler = Counting::default();
+                let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
+                let server = Server::builder(handler.clone()).public_key(key).start().await.unwrap();
+                let listener = lab.host(SERVER).listen(PORT).unwrap();
+                let channel = open(&lab, Channel::builder(dialect).extensions(extensions).depth(8));
+                let slow = channel.try_call(numbered(dialect, 0, 2000), CallOptions::default()).unwrap();
+                let (stream, peer) = listener.accept().await.unwrap();
+                server.serve_stream(stream, peer, listener.local_addr()).unwrap();
+                sleep(seconds(1)).await;
+                let (report, answer) = tokio::join!(server.shutdown(seconds(10)), slow);
+                assert_eq!(lab::number(&answer.unwrap()), 0);
+                assert_eq!((report.cut, report.late), (0, false), "{report:?}");
+                // What would come too late is cut.
+                let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
+                let server = Server::builder(handler.clone()).public_key(key).start().await.unwrap();
+                let slow = channel.try_call(numbered(dialect, 1, 20_000), CallOptions::default()).unwrap();
+                let (stream, peer) = listener.accept().await.unwrap();
+                server.serve_stream(stream, peer, listener.local_addr()).unwrap();
+                sleep(seconds(1)).await;
+                let (report, answer) = tokio::join!(server.shutdown(seconds(2)), slow);
+                assert_eq!(answer.unwrap_err().fate, Fate::PossiblyExecuted);
+                assert_eq!((report.cut, report.late), (1, true), "{report:?}");
+            });
+        }
+    }
+}
