@@ -2,6 +2,7 @@
 //! ends in an answer or a truthful error, and nothing is executed twice on an ordered channel.
 //!
 //! A run that fails prints its seed; `FIXP_SEED` runs it again.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/lab.rs"]
 mod lab;

@@ -1,4 +1,5 @@
 //! Limits in time and memory, pauses and the end of a server, on a virtual clock.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/lab.rs"]
 mod lab;

@@ -3,6 +3,7 @@
 //!
 //! What no rule fixes is made equal before, and nothing else: the caller's port in a HOST, and the server's
 //! public key, of which ours is given the recorded one. Where we differ on purpose stands in [`DIFFERENT`].
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/recordings.rs"]
 mod recordings;
@@ -97,12 +98,14 @@ fn every_recording_has_its_place() {
     }
 }
 
+type Members = Box<dyn Fn(&Helo<'_>) -> Verdict + Send + Sync>;
+
 /// The recorded server's handler: RPC and VISIT from the recording, everything else an echo.
 struct Recorded {
     /// The entities of calls, and their answers, in their order.
     calls: Mutex<VecDeque<(Bytes, Option<Packet>)>>,
     /// Serves COMEBACK and SHUTDOWN, and HELO in laxcus6, where the recorded server had a node above it.
-    node: Option<Node<Nobody, Box<dyn Fn(&Helo<'_>) -> Verdict + Send + Sync>>>,
+    node: Option<Node<Nobody, Members>>,
     /// BIND_IP must be the caller's address (lexst1's mode address-match).
     address_match: bool,
 }
@@ -147,7 +150,7 @@ impl Recorded {
             let from = if is("refused") { ShutdownFrom::nobody() } else { ShutdownFrom::own_addresses() };
             let seen = Mutex::new(0);
             // The first node of the recording was known.
-            let members: Box<dyn Fn(&Helo<'_>) -> Verdict + Send + Sync> = Box::new(move |_| {
+            let members: Members = Box::new(move |_| {
                 let mut seen = seen.lock().unwrap();
                 *seen += 1;
                 if *seen == 1 { Verdict::ISee } else { Verdict::NotLogin }

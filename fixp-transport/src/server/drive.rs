@@ -79,6 +79,7 @@ where
 }
 
 /// What a request's future does.
+#[allow(clippy::large_enum_variant, reason = "it goes at once into a future, whose box is used again")]
 enum Job {
     Handle(Request),
     Wait(oneshot::Receiver<Outcome>),
