@@ -472,3 +472,26 @@ fn a_slow_answer_is_waited_for() {
         }
     }
 }
+
+/// A caller who has gone leaves his request in the order of the answers, and no longer than its time.
+#[test]
+fn a_caller_who_has_gone_blocks_nobody() {
+    for dialect in BOTH {
+        for mode in [Mode::Legacy, Mode::Pipelined] {
+            Laboratory::run("caller gone", |lab| async move {
+                let handler = Counting::default();
+                let _server = serve(&lab, dialect, ServerLimits::default(), handler.clone()).await;
+                let channel = open(&lab, builder(dialect, mode).heartbeat(None, Duration::ZERO));
+                call(&channel, dialect, 0, 0, CallOptions::default()).await.outcome.unwrap();
+                let first = *lab.connections(CLIENT, SERVER).last().unwrap();
+                lab.cut_after(first, Direction::ToServer, 0, Cut::Silence);
+                let short = CallOptions { timeout: Some(seconds(5)), ..CallOptions::default() };
+                let gone = call(&channel, dialect, 1, 0, short);
+                assert!(tokio::time::timeout(seconds(1), gone).await.is_err());
+                sleep(seconds(5)).await;
+                call(&channel, dialect, 2, 0, CallOptions::default()).await.outcome.unwrap();
+                assert_eq!((handler.begun(), channel.stats().cuts), (vec![0, 2], 1));
+            });
+        }
+    }
+}

@@ -441,7 +441,9 @@ impl<W> Ledger<W> {
             let slot = &self.slots[index as usize];
             let key = Key { index, generation: slot.generation };
             let Some(entry) = &slot.entry else { continue };
-            if entry.waiter.is_none() && !entry.internal {
+            // Where answers come in order, those behind one wait for it even if its caller has gone.
+            let awaited = matches!(self.matching, Matching::InOrder(_)) && entry.state != State::Queued;
+            if entry.waiter.is_none() && !entry.internal && !awaited {
                 continue;
             }
             if entry.deadline > now {

@@ -43,7 +43,8 @@ fn folder() -> PathBuf {
 /// Every recording that there is, and what becomes of it here: `replayed`, or why it is not.
 pub(crate) fn table() -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(folder().join("all.txt")).unwrap();
-    let row = |line: &str| line.split_once(": ").map(|(name, what)| (name.to_owned(), what.to_owned())).unwrap();
+    let row =
+        |line: &str| line.split_once(": ").map(|(name, what)| (name.to_owned(), what.to_owned())).unwrap();
     text.lines().map(row).collect()
 }
 
