@@ -279,7 +279,8 @@ impl ChannelBuilder {
         let connector = Arc::new(connector);
         let terms = Terms {
             dialect: config.dialect,
-            extensions: config.extensions,
+            // Without them there is no order.
+            extensions: config.extensions || config.ordered,
             announce_first: config.ordered,
             head: config.limits.head,
             entity: config.limits.entity,

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fixp_codec::{Code, Dialect, LAXCUS6, Message, Packet, Value, laxcus6, lexst1};
+use fixp_codec::{Code, Dialect, LAXCUS6, LEXST1, Message, Packet, Value, laxcus6, lexst1};
 use fixp_transport::extension::{Capabilities, key};
 use fixp_transport::host::Transport;
 use fixp_transport::server::node::{Helo, Node, ShutdownFrom, Verdict};
@@ -530,4 +530,48 @@ async fn the_recorded_server_against_our_client() {
         played += 1;
     }
     assert_eq!(played, 32);
+}
+
+/// The probes (`server_probes.rs`) that ours answers otherwise, on purpose, and that the server lives on.
+#[tokio::test]
+async fn a_message_count_is_unsigned() {
+    for (dialect, probe) in [(&LAXCUS6, "87000133010080"), (&LEXST1, "87000104090080")] {
+        let server = Server::builder(Echo).dialect(DialectChoice::Fixed(dialect));
+        let server = server.bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+        let to = server.local_addr().unwrap();
+        // The programs read 0x8000 messages as none, and answer. Ours waits for them, as long as a head may take,
+        // and drops a datagram that has none.
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(&hex::decode(probe).unwrap()).await.unwrap();
+        assert_eq!(moment(&mut stream).await, None, "{dialect}");
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(&hex::decode(probe).unwrap(), to).await.unwrap();
+        let mut buffer = [0; 100];
+        let answer = timeout(Duration::from_millis(50), socket.recv_from(&mut buffer)).await;
+        assert!(answer.is_err(), "{dialect}: {answer:?}");
+        assert_eq!(server.stats().datagrams_dropped, 1);
+        let channel = Channel::builder(dialect).connect(to).await.unwrap();
+        let request = Packet::new(tables::of(dialect).helo).with_entity("alive");
+        assert_eq!(channel.call(request).await.unwrap().entity, "alive");
+    }
+}
+
+/// A peer of another make has no ordered channels, and the caller is told so, truly.
+#[tokio::test]
+async fn a_peer_of_another_make_has_no_ordered_channels() {
+    for dialect in [&LAXCUS6, &LEXST1] {
+        let server = Server::builder(Echo).extensions(false).dialect(DialectChoice::Fixed(dialect));
+        let server = server.bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+        let builder = Channel::builder(dialect).ordered().connect_time(Duration::from_millis(300));
+        let Err(error) = builder.connect(server.local_addr().unwrap()).await else {
+            panic!("{dialect}: connected")
+        };
+        assert_eq!(error.fate, Fate::NotSent);
+        match dialect.name() {
+            "laxcus6" => assert_eq!(error.cause, Cause::NotOrdered),
+            // It swallows the greeting: there is nothing but silence to be told by.
+            _ => assert!(matches!(error.cause, Cause::Connect(std::io::ErrorKind::TimedOut)), "{error}"),
+        }
+        assert_eq!(server.stats().requests, 1);
+    }
 }

@@ -227,7 +227,9 @@ impl Session {
                 if mode < 0 || mode & 2 != 0 {
                     return Err(Cause::Security(u16::try_from(mode).unwrap_or(u16::MAX)));
                 }
-            } else if !matches!(self.partner, Partner::Ours(_)) {
+            }
+            let ordered = matches!(self.partner, Partner::Ours(capabilities) if capabilities.ordered());
+            if self.terms.announce_first && !ordered {
                 return Err(Cause::NotOrdered);
             }
             self.stage = Stage::Open;
