@@ -139,9 +139,17 @@ impl Body {
 
     /// The same at a rate that it shares with others.
     #[must_use]
-    pub fn paced(mut self, limiter: &RateLimiter) -> Self {
-        self.pace = Some(Box::new(Paced { limiter: limiter.clone(), waiting: Bytes::new(), until: None }));
-        self
+    pub fn paced(self, limiter: &RateLimiter) -> Self {
+        let mut body = match &self.pace {
+            None => self,
+            // Of two rates, each counts.
+            Some(pace) => {
+                let left = self.left + pace.waiting.len() as u64;
+                Self { len: self.len, left, source: Source::Pieces(Box::pin(self)), pace: None }
+            }
+        };
+        body.pace = Some(Box::new(Paced { limiter: limiter.clone(), waiting: Bytes::new(), until: None }));
+        body
     }
 
     /// Its whole length in bytes.

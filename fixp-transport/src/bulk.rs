@@ -208,9 +208,7 @@ fn greet(
     let came = ready!(scratch::read(stream, cx, |bytes| {
         let mut input = bytes;
         while let Some(event) = session.next(&mut input) {
-            if let Err(cause) = event {
-                return Err(cause);
-            }
+            event?;
         }
         if bytes.is_empty() { Err(Cause::Ended) } else { Ok(()) }
     }));

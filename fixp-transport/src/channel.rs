@@ -77,8 +77,10 @@ struct Config {
     backoff: (Duration, Duration),
     limits: ChannelLimits,
     seed: Option<u64>,
-    on_cut: Option<Arc<dyn Fn(&CutReport) + Send + Sync>>,
+    on_cut: Option<Arc<OnCut>>,
 }
+
+type OnCut = dyn Fn(&CutReport) + Send + Sync;
 
 /// How one request behaves.
 #[derive(Clone, Copy, Default, Debug)]

@@ -55,6 +55,7 @@ use shared::{Counters, Shared};
 use crate::handler::Handler;
 use crate::host::Transport;
 use crate::limits::ServerLimits;
+use crate::rate::RateLimiter;
 use crate::socket::Datagrams;
 
 /// Connections that the system completes before they are accepted.
@@ -128,6 +129,8 @@ pub struct Report {
     pub cut: u64,
     /// Whether the deadline came before all had ended.
     pub late: bool,
+    /// All that the server did.
+    pub stats: ServerStats,
 }
 
 /// Why a server did not start.
@@ -176,6 +179,7 @@ pub struct Builder<H> {
     key: Option<PublicKey>,
     key_bits: usize,
     extensions: bool,
+    rate: Option<RateLimiter>,
     stop: Stop,
 }
 
@@ -226,6 +230,15 @@ impl<H: Handler> Builder<H> {
         self
     }
 
+    /// The rate of large entities, those that come and those that go together; also that of a node's
+    /// channels, where they are given the same one ([`Body::paced`](crate::Body::paced)). By default there is
+    /// none.
+    #[must_use]
+    pub fn bulk_rate(mut self, rate: RateLimiter) -> Self {
+        self.rate = Some(rate);
+        self
+    }
+
     /// Whether our [extensions](crate::extension) are announced to those who announce theirs. By default they
     /// are.
     #[must_use]
@@ -266,7 +279,8 @@ impl<H: Handler> Builder<H> {
             self.binds.iter().map(|addr| bind(*addr, both)).collect::<Result<_, _>>()?;
         let limits = &self.limits;
         let admission = Admission::new(self.allow, limits.connections, limits.connections_per_source);
-        let shared = Shared::new(self.handler, self.dialect, self.limits, key, self.extensions);
+        let mut shared = Shared::new(self.handler, self.dialect, self.limits, key, self.extensions);
+        shared.rate = self.rate;
         let hub = Arc::new(Hub {
             shared: Arc::new(shared),
             admission,
@@ -296,6 +310,7 @@ impl<H: Handler> Server<H> {
             key: None,
             key_bits: PublicKey::DEFAULT_BITS,
             extensions: true,
+            rate: None,
             stop: Stop::new(),
         }
     }
@@ -366,7 +381,7 @@ impl<H: Handler> Server<H> {
         hub.end.closed().await;
         let after = self.stats();
         let sent = |stats: &ServerStats| stats.answers + stats.datagrams_sent;
-        Report { finished: sent(&after) - sent(&before), cut: after.cut - before.cut, late }
+        Report { finished: sent(&after) - sent(&before), cut: after.cut - before.cut, late, stats: after }
     }
 }
 

@@ -17,7 +17,7 @@ fn the_example_has_the_defaults() {
     // Nor is anything in it left out by being in a comment.
     let options =
         |text: &str| text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
-    assert_eq!(options(EXAMPLE), 25);
+    assert_eq!(options(EXAMPLE), 26);
 }
 
 /// An unknown option names the known ones: each of those is in the example, in its section.
@@ -55,6 +55,7 @@ fn every_option_is_read() {
         dialect = "lexst1"
         default_dialect = "lexst1"
         extensions = false
+        bulk_rate = "2MiB"
         allow = ["10.0.0.0/8", "10.0.0.1-10.0.0.9"]
         [key]
         bits = 2048
@@ -75,6 +76,7 @@ fn every_option_is_read() {
     assert_eq!(config.listen.len(), 2);
     assert_eq!((config.dialect, config.default_dialect), (Some(&LEXST1), &LEXST1));
     assert!(!config.extensions);
+    assert_eq!(config.bulk_rate, 2 << 20);
     assert_eq!(config.allow, "10.0.0.0/8".parse::<AllowList>().unwrap());
     assert_eq!(config.key, Key::Made { bits: 2048 });
     assert_eq!(config.shutdown.deadline, Duration::from_secs(120));

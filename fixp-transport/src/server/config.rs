@@ -39,6 +39,7 @@ use super::public_key::{PublicKey, PublicKeyError};
 use super::{Builder, DialectChoice, Server};
 use crate::handler::Handler;
 use crate::limits::ServerLimits;
+use crate::rate::RateLimiter;
 
 /// The options of a server. What is not given has its default; what is not known is an error.
 #[derive(Clone, PartialEq, Eq, Debug, Derive)]
@@ -54,6 +55,9 @@ pub struct Config {
     pub default_dialect: &'static Dialect,
     /// Whether our extensions are announced to those who announce theirs.
     pub extensions: bool,
+    /// The bytes of large entities a second, both ways together; 0 for no such limit.
+    #[serde(deserialize_with = "size")]
+    pub bulk_rate: u64,
     /// From whom connections and datagrams are taken.
     #[serde(deserialize_with = "addresses")]
     pub allow: AllowList,
@@ -127,6 +131,9 @@ impl Config {
             Key::Made { bits } => builder.key_bits(*bits),
             Key::Given(key) => builder.public_key(key.clone()),
         };
+        if self.bulk_rate > 0 {
+            builder = builder.bulk_rate(RateLimiter::new(self.bulk_rate));
+        }
         self.listen.iter().fold(builder, |builder, addr| builder.bind(*addr))
     }
 
@@ -146,6 +153,7 @@ impl Default for Config {
             dialect: None,
             default_dialect: &LAXCUS6,
             extensions: true,
+            bulk_rate: 0,
             allow: AllowList::everyone(),
             key: Key::default(),
             shutdown: Shutdown::default(),

@@ -396,7 +396,8 @@ where
                 Ok(Event::Large(incoming, len)) => {
                     let (feed, drain) = pipe();
                     self.upload = Some(feed);
-                    self.begin(now, incoming, Some(Body::from_pipe(len, drain)), cx);
+                    let body = self.paced(Body::from_pipe(len, drain));
+                    self.begin(now, incoming, Some(body), cx);
                 }
                 Ok(Event::Piece(bytes)) => {
                     if let Some(feed) = &self.upload {
@@ -517,11 +518,19 @@ where
             }
         }
         Counters::add(&self.shared.counters.answers);
-        self.download = answer.body.take();
+        self.download = answer.body.take().map(|body| self.paced(body));
         if answer.close {
             self.stage = Stage::Closing;
         }
         self.release(ticket);
+    }
+
+    /// A body at the rate of the server, if it is large and there is one.
+    fn paced(&self, body: Body) -> Body {
+        match &self.shared.rate {
+            Some(rate) if body.len() > self.shared.limits.gather as u64 => body.paced(rate),
+            _ => body,
+        }
     }
 
     /// A request no longer counts.

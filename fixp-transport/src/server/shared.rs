@@ -11,6 +11,7 @@ use super::ordered::OrderedChannels;
 use super::public_key::PublicKey;
 use crate::handler::Request;
 use crate::limits::ServerLimits;
+use crate::rate::RateLimiter;
 
 /// Which dialect a peer speaks.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +34,15 @@ pub(crate) struct Shared<H> {
     pub(crate) key: PublicKey,
     /// Whether our extensions are announced to those who announce theirs.
     pub(crate) extensions: bool,
+    /// The rate of large entities, both ways.
+    pub(crate) rate: Option<RateLimiter>,
     pub(crate) budget: Budget,
     pub(crate) counters: Counters,
     pub(crate) ordered: Mutex<OrderedChannels<drive::Waiter, Request>>,
 }
 
 impl<H> Shared<H> {
+    /// Without a rate.
     pub(crate) fn new(
         handler: H,
         dialect: DialectChoice,
@@ -54,6 +58,7 @@ impl<H> Shared<H> {
             limits,
             key,
             extensions,
+            rate: None,
             counters: Counters::default(),
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use fixp_codec::{Code, Dialect, Packet, laxcus6, lexst1};
 use fixp_laboratory::{Host, Laboratory, Stream};
 use fixp_transport::limits::ServerLimits;
-use fixp_transport::server::{DialectChoice, PublicKey};
+use fixp_transport::server::{Builder, DialectChoice, PublicKey};
 use fixp_transport::socket::{Connect, Datagrams};
 use fixp_transport::{Channel, ChannelBuilder, Handler, Reply, Request, Server, tables};
 use tokio::io::ReadBuf;
@@ -73,8 +73,13 @@ pub(crate) async fn serve<H: Handler>(
     limits: ServerLimits,
     handler: H,
 ) -> Arc<Server<H>> {
-    let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
     let builder = Server::builder(handler).dialect(DialectChoice::Told { default: dialect }).limits(limits);
+    serve_as(lab, builder).await
+}
+
+/// A server so described on its host, over TCP and UDP.
+pub(crate) async fn serve_as<H: Handler>(lab: &Laboratory, builder: Builder<H>) -> Arc<Server<H>> {
+    let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
     let server = Arc::new(builder.public_key(key).start().await.unwrap());
     let host = lab.host(SERVER);
     server.serve_datagrams(Socket(host.bind(PORT).unwrap())).unwrap();

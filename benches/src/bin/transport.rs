@@ -1,0 +1,244 @@
+//! `fixp-transport` and its competitors, interleaved in one run.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fixp_benches::pin;
+use fixp_benches::transport::sample::{Sample, sample};
+use fixp_benches::transport::{fixp, raw, rpc};
+use fixp_transport::rate::RateLimiter;
+
+const USAGE: &str = "\
+usage: transport [--rounds N] [--time MS] [--pin CORE] [--markdown] [--check] [--only TEXT]
+
+  --rounds N    rounds, in each of which every competitor has its turn (9)
+  --time MS     milliseconds of a turn (300)
+  --pin CORE    run on this core alone, by taskset of util-linux
+  --markdown    print the tables in Markdown
+  --check       exit 1 if a target is missed
+  --only TEXT   only contests whose names contain this: echo, bulk, udp
+  --ours        without the competitors, for a profiler
+  --depth N     only the echo with so many requests in flight
+";
+
+static PAYLOAD: [u8; 64] = [7; 64];
+
+struct Args {
+    rounds: usize,
+    time: Duration,
+    pin: Option<usize>,
+    markdown: bool,
+    check: bool,
+    only: Option<String>,
+    depth: Option<usize>,
+    ours: bool,
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
+    let mut parsed = Args {
+        rounds: 9,
+        time: Duration::from_millis(300),
+        pin: None,
+        markdown: false,
+        check: false,
+        only: None,
+        depth: None,
+        ours: false,
+    };
+    while let Some(arg) = args.next() {
+        match &*arg {
+            "--rounds" => parsed.rounds = args.next()?.parse().ok()?,
+            "--time" => parsed.time = Duration::from_millis(args.next()?.parse().ok()?),
+            "--pin" => parsed.pin = Some(args.next()?.parse().ok()?),
+            "--markdown" => parsed.markdown = true,
+            "--check" => parsed.check = true,
+            "--depth" => parsed.depth = Some(args.next()?.parse().ok()?),
+            "--ours" => parsed.ours = true,
+            "--only" => parsed.only = Some(args.next()?),
+            _ => return None,
+        }
+    }
+    Some(parsed)
+}
+
+fn main() -> ExitCode {
+    let Some(args) = parse(std::env::args().skip(1)) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    if cfg!(debug_assertions) {
+        eprintln!("numbers of a debug build mean nothing: cargo run --release --bin transport");
+        return ExitCode::from(2);
+    }
+    if let Some(core) = args.pin
+        && let Err(why) = pin::pin(core)
+    {
+        eprintln!("cannot pin to core {core}: {why}");
+        return ExitCode::from(2);
+    }
+    println!("{} rounds of {} ms, {}\n", args.rounds, args.time.as_millis(), pin::report());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let missed = runtime.block_on(run(&args));
+    runtime.shutdown_background();
+    if args.check && missed > 0 {
+        eprintln!("{missed} targets missed");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// The rows of a contest, each with its samples, round by round.
+struct Table {
+    name: String,
+    rows: Vec<(&'static str, Vec<Sample>)>,
+}
+
+impl Table {
+    fn new(name: String, rows: &[&'static str]) -> Self {
+        Self { name, rows: rows.iter().map(|row| (*row, Vec::new())).collect() }
+    }
+
+    fn add(&mut self, row: usize, sample: Sample) {
+        self.rows[row].1.push(sample);
+    }
+
+    fn numbers(&self, row: usize, of: impl Fn(&Sample) -> f64) -> [f64; 3] {
+        let mut numbers: Vec<f64> = self.rows[row].1.iter().map(of).collect();
+        numbers.sort_by(f64::total_cmp);
+        [numbers[0], numbers[numbers.len() / 2], numbers[numbers.len() - 1]]
+    }
+
+    fn print(&self, markdown: bool) {
+        if markdown {
+            println!("| {} | requests/s min | median | max | p50 µs | p99 µs |\n|---|---|---|---|---|---|", self.name);
+        } else {
+            println!("{}", self.name);
+        }
+        for (index, (name, _)) in self.rows.iter().enumerate() {
+            let [min, median, max] = self.numbers(index, |sample| sample.rate);
+            let p50 = self.numbers(index, |sample| sample.micros(0.5))[1];
+            let p99 = self.numbers(index, |sample| sample.micros(0.99))[1];
+            if markdown {
+                println!("| {name} | {min:.0} | {median:.0} | {max:.0} | {p50:.1} | {p99:.1} |");
+            } else {
+                println!("  {name:28} {min:>9.0} {median:>9.0} {max:>9.0} /s   p50 {p50:>8.1}  p99 {p99:>8.1} µs");
+            }
+        }
+    }
+
+    /// How many times the rate of another row the median of ours is.
+    fn ratio(&self, other: usize) -> f64 {
+        self.numbers(0, |sample| sample.rate)[1] / self.numbers(other, |sample| sample.rate)[1]
+    }
+}
+
+fn verdict(missed: &mut usize, what: &str, got: f64, bound: f64, at_least: bool) {
+    let met = if at_least { got >= bound } else { got <= bound };
+    *missed += usize::from(!met);
+    let word = if met { "met" } else { "MISSED" };
+    println!("  {word}: {what}: {got:.2}, {} {bound:.2}", if at_least { "at least" } else { "at most" });
+}
+
+async fn run(args: &Args) -> usize {
+    let mut missed = 0;
+    let wants = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only));
+    let (_server, addr) = fixp::serve().await;
+    let channel = Arc::new(fixp::channel(addr).await);
+    if wants("echo") {
+        let client = rpc::client(rpc::serve().await).await;
+        let plain = Arc::new(tokio::sync::Mutex::new(raw::connect(raw::serve_echo().await).await));
+        for (depth, bound) in [(1, 1.0), (64, 2.0), (256, 3.0)] {
+            if args.depth.is_some_and(|only| only != depth) {
+                continue;
+            }
+            let mut table =
+                Table::new(format!("echo of 64 bytes, {depth} in flight"), &["fixp", "tarpc", "raw, by hand"]);
+            for round in 0..=args.rounds {
+                // The first round warms up.
+                let time = if round == 0 { args.time / 3 } else { args.time };
+                for turn in 0..3 {
+                    let row = (turn + round) % 3;
+                    let time = if args.ours && row > 0 { Duration::from_millis(1) } else { time };
+                    let one = match row {
+                        0 => {
+                            let channel = Arc::clone(&channel);
+                            let call = move || {
+                                let channel = Arc::clone(&channel);
+                                async move { fixp::echo(&channel, &PAYLOAD).await }
+                            };
+                            sample(depth, time, call).await
+                        }
+                        1 => {
+                            let client = client.clone();
+                            let call = move || {
+                                let client = client.clone();
+                                async move { rpc::echo(&client, &PAYLOAD).await }
+                            };
+                            sample(depth, time, call).await
+                        }
+                        _ => {
+                            // In a task of the runtime, as the others are.
+                            let plain = Arc::clone(&plain);
+                            let task = async move { raw::echoes(&mut *plain.lock().await, depth, time).await };
+                            tokio::spawn(task).await.expect("it does not panic")
+                        }
+                    };
+                    if round > 0 {
+                        table.add(row, one);
+                    }
+                }
+            }
+            table.print(args.markdown);
+            verdict(&mut missed, "rate, times tarpc's", table.ratio(1), bound, true);
+            if depth == 256 {
+                let p99 = |row| table.numbers(row, |sample: &Sample| sample.micros(0.99))[1];
+                verdict(&mut missed, "p99, times tarpc's", p99(0) / p99(1), 0.5, false);
+            }
+            println!();
+        }
+    }
+    if wants("bulk") {
+        // A rate that is never reached.
+        let limiter = RateLimiter::new(1 << 40);
+        for (name, up) in [("bulk up, 1 MiB", true), ("bulk down, 1 MiB", false)] {
+            let mut table = Table::new(name.to_owned(), &["fixp", "raw", "fixp, rate limiter on"]);
+            let peer = if up { raw::serve_uploads().await } else { raw::serve_downloads().await };
+            let plain = Arc::new(tokio::sync::Mutex::new((raw::connect(peer).await, vec![0; 64 << 10])));
+            for round in 0..=args.rounds {
+                let time = if round == 0 { args.time / 3 } else { args.time };
+                for turn in 0..3 {
+                    let row = (turn + round) % 3;
+                    let one = if row == 1 {
+                        let plain = Arc::clone(&plain);
+                        let call = move || {
+                            let plain = Arc::clone(&plain);
+                            async move {
+                                let (stream, buffer) = &mut *plain.lock().await;
+                                if up { raw::upload(stream).await } else { raw::download(stream, buffer).await }
+                            }
+                        };
+                        sample(1, time, call).await
+                    } else {
+                        let channel = Arc::clone(&channel);
+                        let limiter = (row == 2).then(|| limiter.clone());
+                        let call = move || {
+                            let channel = Arc::clone(&channel);
+                            let limiter = limiter.clone();
+                            async move { fixp::bulk(&channel, up, limiter.as_ref()).await }
+                        };
+                        sample(1, time, call).await
+                    };
+                    if round > 0 {
+                        table.add(row, one);
+                    }
+                }
+            }
+            table.print(args.markdown);
+            verdict(&mut missed, "rate, of raw TCP's", table.ratio(1), 0.9, true);
+            verdict(&mut missed, "with the limiter on, of that", 1.0 / table.ratio(2), 0.95, true);
+            println!();
+        }
+    }
+    missed
+}

@@ -1,0 +1,176 @@
+//! Bulk transfers: in pieces, beside small requests, and under a rate that is shared fairly. All on the
+//! virtual clock of a laboratory.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "common/lab.rs"]
+mod lab;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fixp_codec::{LAXCUS6, Packet, laxcus6::answer, laxcus6::notify};
+use fixp_laboratory::{Laboratory, LinkConfig};
+use fixp_transport::rate::RateLimiter;
+use fixp_transport::{Body, BodyError, Cause, Channel, Echo, Fate, Reply, Request, Server, handler_fn};
+use tokio::time::Instant;
+
+use lab::{CLIENT, SERVER, open, serve_as};
+
+fn repeat(len: u64) -> Body {
+    Body::from_reader(len, tokio::io::repeat(7))
+}
+
+async fn drain(mut body: Body) -> Result<u64, BodyError> {
+    let mut came = 0;
+    while let Some(piece) = body.chunk().await {
+        came += piece?.len() as u64;
+    }
+    Ok(came)
+}
+
+#[test]
+fn a_transfer_does_not_hold_up_small_requests() {
+    Laboratory::run("bulk-beside-small", |lab| async move {
+        lab.set_links(LinkConfig::default().with_delay(Duration::from_millis(1)).with_bandwidth(10 << 20));
+        let _server = serve_as(&lab, Server::builder(Echo)).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6));
+        channel.ready().await.unwrap();
+        let other = channel.clone();
+        let bulk = tokio::spawn(async move {
+            let answer = other.transfer(Packet::new(notify::FLUSH_LOG), repeat(20 << 20)).await.unwrap();
+            drain(answer.body).await.unwrap()
+        });
+        let mut small = 0;
+        while !bulk.is_finished() {
+            channel.call(Packet::new(notify::FLUSH_LOG).with_entity("small")).await.unwrap();
+            small += 1;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(bulk.await.unwrap(), 20 << 20);
+        // Two seconds of bulk; a small request waits for the link at most, never for the transfer.
+        assert!(small > 20, "{small} small requests");
+        assert_eq!(channel.stats().connections, 1);
+    });
+}
+
+#[test]
+fn a_rate_is_held_and_shared_fairly() {
+    Laboratory::run("bulk-rate", |lab| async move {
+        let _server = serve_as(&lab, Server::builder(Echo)).await;
+        let rate = RateLimiter::new(1 << 20);
+        let channel = open(&lab, Channel::builder(&LAXCUS6));
+        let begun = Instant::now();
+        // Four transfers of 2 MiB each, at 1 MiB a second together.
+        let ends = futures_util::future::join_all((0..4).map(|_| {
+            let (channel, rate) = (channel.clone(), rate.clone());
+            async move {
+                let head = Packet::new(notify::FLUSH_LOG);
+                let answer = channel.transfer(head, repeat(2 << 20).paced(&rate)).await.unwrap();
+                drain(answer.body).await.unwrap();
+                begun.elapsed()
+            }
+        }))
+        .await;
+        let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
+        assert!((7.9..8.2).contains(&last.as_secs_f64()), "{ends:?}");
+        // Fair: they end together.
+        assert!(last.as_secs_f64() - first.as_secs_f64() < 0.5, "{ends:?}");
+    });
+}
+
+#[test]
+fn a_server_holds_its_rate_both_ways() {
+    Laboratory::run("bulk-server-rate", |lab| async move {
+        let _server = serve_as(&lab, Server::builder(Echo).bulk_rate(RateLimiter::new(1 << 20))).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6));
+        let begun = Instant::now();
+        let answer = channel.transfer(Packet::new(notify::FLUSH_LOG), repeat(2 << 20)).await.unwrap();
+        assert_eq!(drain(answer.body).await.unwrap(), 2 << 20);
+        // 2 MiB in and 2 MiB out.
+        let took = begun.elapsed().as_secs_f64();
+        assert!((3.8..4.2).contains(&took), "{took}");
+    });
+}
+
+#[test]
+fn a_reader_that_stops_holds_the_peer_up() {
+    Laboratory::run("bulk-backpressure", |lab| async move {
+        let (told, mut taken) = tokio::sync::watch::channel(0_u64);
+        let told = Arc::new(told);
+        let handler = handler_fn(move |_: Request| {
+            let told = Arc::clone(&told);
+            async move {
+                let pieces = futures_util::StreamExt::map(futures_util::stream::iter(0..1024), move |_| {
+                    told.send_modify(|pieces| *pieces += 1);
+                    Ok(Bytes::from(vec![7; 64 << 10]))
+                });
+                let answer = fixp_transport::Answer::from(Packet::new(answer::OKAY));
+                Reply::from(answer.with_body(Body::from_stream(64 << 20, pieces)))
+            }
+        });
+        let _server = serve_as(&lab, Server::builder(handler)).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6));
+        let head = Packet::new(notify::FLUSH_LOG);
+        let mut answer = channel.transfer(head, Body::from_bytes(Bytes::new())).await.unwrap();
+        let first = answer.body.chunk().await.unwrap().unwrap().len() as u64;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        // Of 1024 pieces only what sockets and buffers hold has been made.
+        let made = *taken.borrow_and_update();
+        assert!(made < 24, "{made} pieces");
+        assert_eq!(first + drain(answer.body).await.unwrap(), 64 << 20);
+    });
+}
+
+#[test]
+fn what_breaks_off_is_told() {
+    Laboratory::run("bulk-breaks", |lab| async move {
+        let _server = serve_as(&lab, Server::builder(Echo)).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6));
+        // A source that gives less than it said.
+        let short = Body::from_reader(1 << 20, &[7; 1000][..]);
+        let error = channel.transfer(Packet::new(notify::FLUSH_LOG), short).await.unwrap_err();
+        assert_eq!(error.cause, Cause::Body(BodyError::Cut { missing: (1 << 20) - 1000 }));
+        // What there was would have filled no buffer: nothing had left yet.
+        assert_eq!(error.fate, Fate::NotSent);
+        // Another, of which some has left.
+        let short = Body::from_reader(8 << 20, tokio::io::AsyncReadExt::take(tokio::io::repeat(7), 1 << 20));
+        let answer = channel.transfer(Packet::new(notify::FLUSH_LOG), short).await;
+        let missing = 7 << 20;
+        match answer {
+            Err(error) => {
+                assert_eq!(error.cause, Cause::Body(BodyError::Cut { missing }));
+                assert_eq!(error.fate, Fate::PossiblyExecuted);
+            }
+            // The echo had begun before.
+            Ok(answer) => assert_eq!(drain(answer.body).await, Err(BodyError::Cut { missing })),
+        }
+        // The network is cut in the middle of the answer.
+        let mut answer = channel.transfer(Packet::new(notify::FLUSH_LOG), repeat(8 << 20)).await.unwrap();
+        answer.body.chunk().await.unwrap().unwrap();
+        lab.host(SERVER).reset();
+        let error = drain(answer.body).await.unwrap_err();
+        assert!(matches!(error, BodyError::Cut { missing } if missing > 0), "{error:?}");
+    });
+}
+
+#[test]
+fn nothing_that_moves_is_timed_out_and_nothing_that_stands_is_waited_for() {
+    Laboratory::run("bulk-stall", |lab| async move {
+        let _server = serve_as(&lab, Server::builder(Echo)).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6).timeout(Duration::from_secs(5)));
+        // A minute at 64 KiB a second: longer than the channel's time.
+        lab.link(CLIENT, SERVER, &LinkConfig::default().with_bandwidth(64 << 10));
+        let begun = Instant::now();
+        let answer = channel.transfer(Packet::new(notify::FLUSH_LOG), repeat(4 << 20)).await.unwrap();
+        assert_eq!(drain(answer.body).await.unwrap(), 4 << 20);
+        assert!(begun.elapsed() > Duration::from_secs(60), "{:?}", begun.elapsed());
+        // A peer that is not there any more.
+        lab.partition(CLIENT, SERVER);
+        let begun = Instant::now();
+        let error = channel.transfer(Packet::new(notify::FLUSH_LOG), repeat(4 << 20)).await.unwrap_err();
+        assert_eq!(error.cause, Cause::Timeout, "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    });
+}
