@@ -43,7 +43,8 @@ TYPES = {"raw": "4.7", "boolean": "4.5", "string": "4.6", "float32": "4.4", "flo
 
 def in_spec():
     """The numbers of all rules."""
-    return re.findall(r"^\*\*(\d+\.\d+)\*\*", SPEC.read_text(encoding="utf-8"), re.MULTILINE)
+    # Sections 10 and 11 are tested by the transport's tests, not by vectors.
+    return re.findall(r"^\*\*([1-9]\.\d+)\*\*", SPEC.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def in_order(rules):
