@@ -89,7 +89,7 @@ impl Transfers {
         connect_time: Duration,
         stall: Duration,
     ) -> Self {
-        // A transfer's one request is never in the way of another: nothing of ours is needed.
+        // A transfer's one request is never in the way of another: nothing of ours is needed (SPEC 10.9).
         let terms = Terms { extensions: false, announce_first: false, ..terms };
         Self { connector, terms, connect_time, stall, idle: Mutex::new(Vec::new()) }
     }

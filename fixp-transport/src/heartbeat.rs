@@ -28,7 +28,7 @@
 //!
 //! # Times
 //!
-//! I is the interval, 20 s unless the hub tells otherwise; silence is counted from the last answer, or from the
+//! As SPEC 11.13, 11.14 and 11.15 have them. I is the interval, 20 s unless the hub tells otherwise; silence is counted from the last answer, or from the
 //! first HELO.
 //!
 //! | | laxcus6 | lexst1 |

@@ -1,4 +1,4 @@
-//! Addresses as laxcus6 writes them into HOST and NODE_ADDRESS.
+//! Addresses as laxcus6 writes them into HOST and NODE_ADDRESS (SPEC 11.10).
 //!
 //! ```
 //! use fixp_transport::host::{Host, Transport};

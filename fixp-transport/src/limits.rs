@@ -1,4 +1,5 @@
-//! Every bound of the transport, with its default, its reason, and the memory it can cost.
+//! Every bound of the transport, with its default, its reason, and the memory it can cost. Those in time are of
+//! SPEC 11.17.
 //!
 //! ```
 //! use fixp_transport::limits::ServerLimits;

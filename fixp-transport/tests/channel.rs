@@ -36,6 +36,7 @@ async fn many_at_once_each_gets_its_own_answer() {
     }
 }
 
+/// SPEC 10.3, 10.4
 #[tokio::test]
 async fn a_slow_answer_holds_back_no_other_between_our_own() {
     let handler = handler_fn(async |request: Request| {

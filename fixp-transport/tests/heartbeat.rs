@@ -1,4 +1,5 @@
-//! Heartbeats on a clock of their own: the times of the two programs, and what any order of things may not do.
+//! Heartbeats on a clock of their own: the times of the two programs (SPEC 11.14), and what any order of things may
+//! not do.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
@@ -166,7 +167,7 @@ fn lexst1_silence() {
     assert_eq!(run.drain(), [(135_000, Told(Event::Up(hub())))]);
 }
 
-/// COMEBACK is answered by a burst, and another one within it by nothing more.
+/// COMEBACK is answered by a burst, and another one within it by nothing more (SPEC 11.15).
 #[test]
 fn comeback() {
     let mut run = Run::new(data_site());
@@ -240,7 +241,7 @@ fn events_unread() {
     assert!(!heartbeat.handle_answer(zero, hub(), ISEE));
 }
 
-/// The packets, as recorded from Laxcus 6.0, and as the pages have it of lexst1.
+/// The packets, as recorded from Laxcus 6.0, and as the pages have it of lexst1 (SPEC 11.13).
 #[test]
 fn packets() {
     let config = Config::laxcus6(&Node::new(7, "127.0.0.1".parse().unwrap(), 5001, 5002));

@@ -1,5 +1,5 @@
 //! Channel and server on a network that cuts, stalls, partitions and reorders, on a virtual clock: every request
-//! ends in an answer or a truthful error, and nothing is executed twice on an ordered channel.
+//! ends in an answer or a truthful error, and nothing is executed twice on an ordered channel (SPEC 10.5).
 //!
 //! A run that fails prints its seed; `FIXP_SEED` runs it again.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -402,7 +402,7 @@ fn a_forgotten_channel_executes_nothing_twice() {
     }
 }
 
-/// A peer that is gone without a word is found by heartbeats, even while requests are under way.
+/// A peer that is gone without a word is found by heartbeats, even while requests are under way (SPEC 10.7, 11.17).
 #[test]
 fn a_half_open_peer_is_found() {
     for dialect in BOTH {

@@ -1,4 +1,4 @@
-//! Limits in time and memory, pauses and the end of a server, on a virtual clock.
+//! Limits in time and memory, pauses and the end of a server, on a virtual clock (SPEC 11.17).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/lab.rs"]

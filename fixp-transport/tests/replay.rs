@@ -1,5 +1,6 @@
 //! The recorded conversations, played by the recorded client against our server and by the recorded server
-//! against our client: what ours says must be, byte for byte, what the other recorded side said.
+//! against our client: what ours says must be, byte for byte, what the other recorded side said (SPEC 11.1, 11.3,
+//! 11.5, 11.8).
 //!
 //! What no rule fixes is made equal before, and nothing else: the caller's port in a HOST, and the server's
 //! public key, of which ours is given the recorded one. Where we differ on purpose stands in [`DIFFERENT`].
@@ -556,7 +557,7 @@ async fn a_message_count_is_unsigned() {
     }
 }
 
-/// A peer of another make has no ordered channels, and the caller is told so, truly.
+/// A peer of another make has no ordered channels, and the caller is told so, truly (SPEC 10.2, 10.5).
 #[tokio::test]
 async fn a_peer_of_another_make_has_no_ordered_channels() {
     for dialect in [&LAXCUS6, &LEXST1] {

@@ -1,5 +1,5 @@
 //! What the recorded servers answered to every probe, ours answers: the lines of `recorded/probe-*.jsonl`, over
-//! real sockets, with the echo that the recorded servers had.
+//! real sockets, with the echo that the recorded servers had (SPEC 11.6, 11.7, 11.8, 11.9).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;

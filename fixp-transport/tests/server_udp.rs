@@ -101,7 +101,7 @@ fn home(helo: &Helo<'_>) -> Verdict {
     }
 }
 
-/// laxcus6-hand-shine
+/// laxcus6-hand-shine (SPEC 11.9, 11.10)
 #[tokio::test]
 async fn laxcus6_shine_and_reflect() {
     let server = start(Echo, &LAXCUS6).await;
@@ -137,7 +137,7 @@ async fn laxcus6_shine_and_reflect() {
         637421fc0301501d0200000000000000000100007f000000000100007fPORT000000000000").await;
 }
 
-/// laxcus6-hand-helo-comeback
+/// laxcus6-hand-helo-comeback (SPEC 11.10, 11.13, 11.15)
 #[tokio::test]
 async fn laxcus6_helo_and_comeback() {
     let server = start(Node::new(Echo).with_membership(home), &LAXCUS6).await;
@@ -161,7 +161,7 @@ async fn laxcus6_helo_and_comeback() {
     }
 }
 
-/// laxcus6-hand-shutdown-accepted
+/// laxcus6-hand-shutdown-accepted (SPEC 11.16)
 #[tokio::test]
 async fn laxcus6_shutdown_accepted() {
     let stop = Stop::new();
@@ -223,7 +223,7 @@ async fn laxcus6_private_security() {
     .await;
 }
 
-/// laxcus6-hand-test-in-keep: the requests that are answered plainly though they look like pieces.
+/// laxcus6-hand-test-in-keep: the requests that are answered plainly though they look like pieces (SPEC 11.5, 11.9).
 #[tokio::test]
 async fn laxcus6_plain_among_pieces() {
     let server = start(Echo, &LAXCUS6).await;
@@ -284,7 +284,7 @@ async fn lexst1_node() {
     mark().await;
 }
 
-/// What nobody serves is said to be unsupported, and each datagram may have its dialect.
+/// What nobody serves is said to be unsupported, and each datagram may have its dialect (SPEC 11.2, 11.6).
 #[tokio::test]
 async fn unserved_in_two_dialects() {
     let told = DialectChoice::Told { default: &LAXCUS6 };
@@ -334,7 +334,7 @@ fn announcing(packet: Packet) -> Packet {
     packet.with(extension::key::CAPABILITIES, Capabilities::OURS.in_request())
 }
 
-/// The handler sees none of our keys, and the answer has those that it should.
+/// The handler sees none of our keys, and the answer has those that it should (SPEC 10.1, 10.2, 10.3).
 #[tokio::test]
 async fn serials_and_announcements() {
     let server = start(Echo, &LAXCUS6).await;
@@ -359,6 +359,7 @@ async fn serials_and_announcements() {
     assert!(Capabilities::of_answer(&it.answer(&LAXCUS6).await).is_some());
 }
 
+/// SPEC 10.1, 10.7
 #[tokio::test]
 async fn own_commands_are_for_our_own() {
     for dialect in [&LAXCUS6, &LEXST1] {
@@ -438,6 +439,7 @@ fn numbered(serial: i64) -> Packet {
     announcing(Packet::new(laxcus6::notify::FLUSH_LOG)).with(extension::key::SERIAL, serial)
 }
 
+/// SPEC 10.8
 #[tokio::test]
 async fn cancel_ends_the_work() {
     let inside = Arc::new(Inside::default());
@@ -462,6 +464,7 @@ async fn cancel_ends_the_work() {
     inside.reaches(0).await;
 }
 
+/// SPEC 10.4, 10.6
 #[tokio::test]
 async fn a_deadline_ends_the_work() {
     let inside = Arc::new(Inside::default());

@@ -1,5 +1,5 @@
 //! The bookkeeping of requests over UDP under arbitrary requests, losses, copies, delays, cancels and restarts
-//! of peers: on a clock of its own, without sockets.
+//! of peers: on a clock of its own, without sockets (SPEC 11.12).
 //!
 //! What may be asked of the network: to a legacy peer an answer comes within the quarantine after its request
 //! ended, and the copies of an answer within the time to settle; the same of a legacy program that has taken the
@@ -569,7 +569,7 @@ fn replaced_peer() {
     assert_eq!((ticket, &outcome.unwrap().unwrap().entity[..]), (slow, &[1][..]));
 }
 
-/// What a request to one of ours carries, and that its caller's going is told.
+/// What a request to one of ours carries, and that its caller's going is told (SPEC 10.3, 10.4, 10.8).
 #[test]
 fn serials() {
     let (now, peer) = (Instant::now(), addr(0));
@@ -620,7 +620,8 @@ fn serials() {
     assert_eq!(exchange.stats().late, 1002);
 }
 
-/// The times of laxcus6: SECURE_QUERY three times in 30 s, and nothing else is ever sent without its answer.
+/// The times of laxcus6: SECURE_QUERY three times in 30 s, and nothing else is ever sent without its answer
+/// (SPEC 11.4).
 #[test]
 fn query_times() {
     let (start, peer) = (Instant::now(), addr(0));
@@ -688,7 +689,7 @@ fn sizes() {
     assert_eq!(exchange.stats().long, 1);
 }
 
-/// IPv6 peers have ports of their own, and their address in full where the dialect wants it.
+/// IPv6 peers have ports of their own, and their address in full where the dialect wants it (SPEC 11.11).
 #[test]
 fn families() {
     let now = Instant::now();

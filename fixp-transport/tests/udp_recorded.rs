@@ -1,4 +1,5 @@
-//! Our client against what the recorded servers answered: it must say what the recorded clients said.
+//! Our client against what the recorded servers answered: it must say what the recorded clients said (SPEC 11.4,
+//! 11.11).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;

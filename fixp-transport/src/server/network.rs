@@ -42,11 +42,11 @@ const PRIVATE_COPIES: u8 = 5;
 
 /// What a network server makes of a packet by itself; nothing where it is the handler's business.
 ///
-/// As recorded: over TCP a server asks its handler for much that is built in over UDP. A dialect that is not
+/// As recorded (SPEC 11.8, 11.9): over TCP a server asks its handler for much that is built in over UDP. A dialect that is not
 /// lexst1 has the services of laxcus6, as it has its [habits](crate::tables).
 #[must_use]
 pub fn answer(packet: &Packet, peer: &Peer, key: &PublicKey) -> Option<Reply> {
-    // An answer that nobody waits for is swallowed.
+    // An answer that nobody waits for is swallowed (SPEC 11.1).
     if !packet.code.is_request() {
         return Some(Reply::Silence);
     }
@@ -67,7 +67,7 @@ pub fn ends(packet: &Packet, peer: &Peer) -> bool {
         && packet.code == laxcus6::notify::SECURE_CREATE
 }
 
-/// The answer to what nobody serves, the last one of a TCP connection where the dialect has it so.
+/// The answer to what nobody serves, the last one of a TCP connection where the dialect has it so (SPEC 11.6).
 #[must_use]
 pub fn unserved(dialect: &Dialect, transport: Transport) -> Answer {
     let habits = tables::of(dialect);
@@ -182,6 +182,7 @@ fn lexst1_udp(packet: &Packet, peer: &Peer) -> Option<Reply> {
     })
 }
 
+/// The answer to EXIT (SPEC 11.5).
 fn goodbye(dialect: &Dialect, transport: Transport) -> Answer {
     let habits = tables::of(dialect);
     let text = match transport {

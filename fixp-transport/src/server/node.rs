@@ -27,7 +27,8 @@ use crate::handler::{Answer, Handler, Peer, Reply, Request};
 use crate::host::{self, Transport};
 use crate::tables;
 
-/// Serves HELO, COMEBACK and SHUTDOWN over UDP, and leaves everything else to the handler inside.
+/// Serves HELO, COMEBACK and SHUTDOWN over UDP (SPEC 11.13, 11.15, 11.16), and leaves everything else to the
+/// handler inside.
 ///
 /// Over TCP the recorded programs leave these, too, to the handler.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use crate::handler::Request;
 use crate::limits::ServerLimits;
 use crate::rate::RateLimiter;
 
-/// Which dialect a peer speaks.
+/// Which dialect a peer speaks (SPEC 11.2).
 #[derive(Clone, Copy, Debug)]
 pub enum DialectChoice {
     /// Always this one.

@@ -1,4 +1,4 @@
-//! BIND_IP: the address that a datagram of lexst1 leaves from, as text in it.
+//! BIND_IP: the address that a datagram of lexst1 leaves from, as text in it (SPEC 11.11).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 

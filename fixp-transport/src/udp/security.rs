@@ -1,5 +1,5 @@
 //! What a laxcus6 client does before its requests: it asks SECURE_QUERY, and goes on without a cipher if the
-//! server wants none.
+//! server wants none (SPEC 11.4).
 
 use fixp_codec::{Code, Dialect, Packet, laxcus6};
 
