@@ -31,7 +31,7 @@ pub struct Habits {
     pub exit_text_tcp: &'static str,
     /// What its answer says over UDP.
     pub exit_text_udp: &'static str,
-    /// Whether a TCP client begins with SECURE_QUERY.
+    /// Whether a TCP client begins with SECURE_QUERY (SPEC 11.3).
     pub asks_security: bool,
     /// The request that asks a server to answer, over TCP and UDP, where there is one.
     pub test: Option<Code>,

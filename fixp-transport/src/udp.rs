@@ -16,7 +16,7 @@
 //!
 //! Nothing in a packet of the recorded programs tells which request an answer is for. So to them one request
 //! is outstanding per local port, a port whose answer may still come is not used for its peer for a while, and
-//! as many further ports as the limits allow are opened. Between our own peers, once both have announced
+//! as many further ports as the limits allow are opened (SPEC 11.12). Between our own peers, once both have announced
 //! themselves, any number of requests leaves from one port, told apart by their serials.
 //!
 //! [`exchange`] is all of that as a state machine without a socket; [`Client`] runs it on tokio.

@@ -402,7 +402,8 @@ fn a_forgotten_channel_executes_nothing_twice() {
     }
 }
 
-/// A peer that is gone without a word is found by heartbeats, even while requests are under way (SPEC 10.7, 11.17).
+/// A peer that is gone without a word is found by heartbeats, even while requests are under way (SPEC 10.7,
+/// 11.17).
 #[test]
 fn a_half_open_peer_is_found() {
     for dialect in BOTH {

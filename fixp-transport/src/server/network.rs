@@ -42,8 +42,8 @@ const PRIVATE_COPIES: u8 = 5;
 
 /// What a network server makes of a packet by itself; nothing where it is the handler's business.
 ///
-/// As recorded (SPEC 11.8, 11.9): over TCP a server asks its handler for much that is built in over UDP. A dialect that is not
-/// lexst1 has the services of laxcus6, as it has its [habits](crate::tables).
+/// As recorded (SPEC 11.8, 11.9): over TCP a server asks its handler for much that is built in over UDP. A
+/// dialect that is not lexst1 has the services of laxcus6, as it has its [habits](crate::tables).
 #[must_use]
 pub fn answer(packet: &Packet, peer: &Peer, key: &PublicKey) -> Option<Reply> {
     // An answer that nobody waits for is swallowed (SPEC 11.1).
