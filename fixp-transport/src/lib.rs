@@ -31,3 +31,8 @@ pub use channel::{CallOptions, Channel, ChannelBuilder, ChannelStats, CutReport,
 pub use error::{CallError, Cause, Fate};
 pub use handler::{Answer, Echo, Handler, Nobody, Peer, Reply, Request, handler_fn};
 pub use server::Server;
+
+/// The examples of the README compile.
+#[cfg(all(doctest, feature = "config"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
