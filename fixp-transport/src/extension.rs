@@ -85,13 +85,21 @@ impl Capabilities {
     /// The value that announces this in a request.
     #[must_use]
     pub fn in_request(self) -> Value {
-        Value::Raw(Bytes::copy_from_slice(&[Self::VERSION, self.0]))
+        Value::Raw(if self == Self::OURS {
+            Bytes::from_static(&[Self::VERSION, Self::OURS.0])
+        } else {
+            Bytes::copy_from_slice(&[Self::VERSION, self.0])
+        })
     }
 
     /// The value that announces this in an answer.
     #[must_use]
     pub fn in_answer(self) -> Value {
-        Value::Raw(Bytes::copy_from_slice(&[Self::VERSION, self.0 | Self::ANSWERING]))
+        Value::Raw(if self == Self::OURS {
+            Bytes::from_static(&[Self::VERSION, Self::OURS.0 | Self::ANSWERING])
+        } else {
+            Bytes::copy_from_slice(&[Self::VERSION, self.0 | Self::ANSWERING])
+        })
     }
 
     /// What a request announces; nothing where it says nothing or what it says is broken.

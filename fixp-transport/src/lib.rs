@@ -19,6 +19,9 @@ pub mod heartbeat;
 pub mod host;
 pub mod limits;
 mod outbox;
+#[cfg(feature = "properties")]
+#[doc(hidden)]
+pub mod properties;
 pub mod rate;
 mod scratch;
 pub mod server;

@@ -37,9 +37,9 @@ mod datagrams;
 mod drive;
 pub mod network;
 pub mod node;
-mod ordered;
+pub(crate) mod ordered;
 pub mod public_key;
-mod shared;
+pub(crate) mod shared;
 mod sniff;
 #[cfg(feature = "tower")]
 pub mod tower;

@@ -240,5 +240,39 @@ async fn run(args: &Args) -> usize {
             println!();
         }
     }
+    if wants("udp") {
+        let mut table = Table::new("udp ping-pong of 64 bytes".to_owned(), &["fixp", "raw"]);
+        let client = fixp::datagrams(addr).await;
+        let echo = raw::serve_datagrams().await;
+        let plain = Arc::new(raw::datagrams().await);
+        for round in 0..=args.rounds {
+            let time = if round == 0 { args.time / 3 } else { args.time };
+            for turn in 0..2 {
+                let row = (turn + round) % 2;
+                let one = if row == 0 {
+                    let client = client.clone();
+                    let call = move || {
+                        let client = client.clone();
+                        async move { fixp::ping(&client, addr, &PAYLOAD).await }
+                    };
+                    sample(1, time, call).await
+                } else {
+                    let plain = Arc::clone(&plain);
+                    let call = move || {
+                        let plain = Arc::clone(&plain);
+                        async move { raw::ping(&plain, echo, &PAYLOAD).await }
+                    };
+                    sample(1, time, call).await
+                };
+                if round > 0 {
+                    table.add(row, one);
+                }
+            }
+        }
+        table.print(args.markdown);
+        let p50 = |row| table.numbers(row, |sample: &Sample| sample.micros(0.5))[1];
+        verdict(&mut missed, "p50, times raw UDP's", p50(0) / p50(1), 1.3, false);
+        println!();
+    }
     missed
 }

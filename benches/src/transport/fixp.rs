@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use fixp_codec::{LAXCUS6, Packet, laxcus6::answer, laxcus6::notify};
-use fixp_transport::{Body, Channel, Reply, Request, Server, handler_fn};
+use fixp_transport::{Body, Channel, Reply, Request, Server, handler_fn, udp};
 
 /// Any port of the loopback.
 pub const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -52,6 +52,20 @@ pub async fn channel(addr: SocketAddr) -> Channel {
 /// One request of 64 bytes of entity and its echo.
 pub async fn echo(channel: &Channel, payload: &'static [u8]) {
     let answer = channel.call(Packet::new(notify::FLUSH_LOG).with_entity(payload)).await.expect("an echo");
+    assert_eq!(answer.entity.len(), payload.len());
+}
+
+/// A client for datagrams, which knows the server already.
+pub async fn datagrams(addr: SocketAddr) -> udp::Client {
+    let client = udp::Client::builder().dialect(&LAXCUS6).build();
+    ping(&client, addr, b"hello").await;
+    client
+}
+
+/// A request in a datagram, and its echo.
+pub async fn ping(client: &udp::Client, addr: SocketAddr, payload: &'static [u8]) {
+    let answer =
+        client.request(addr, Packet::new(notify::FLUSH_LOG).with_entity(payload)).await.expect("an echo");
     assert_eq!(answer.entity.len(), payload.len());
 }
 

@@ -144,3 +144,15 @@ pub async fn serve_datagrams() -> SocketAddr {
     });
     addr
 }
+
+/// A socket. It is not connected: one socket for many peers cannot be.
+pub async fn datagrams() -> UdpSocket {
+    UdpSocket::bind(ANY).await.expect("a socket")
+}
+
+/// A datagram and its echo.
+pub async fn ping(socket: &UdpSocket, peer: SocketAddr, payload: &[u8]) {
+    let mut buffer = [0; 2048];
+    socket.send_to(payload, peer).await.expect("a datagram sent");
+    assert_eq!(socket.recv_from(&mut buffer).await.expect("a datagram").0, payload.len());
+}

@@ -559,8 +559,7 @@ impl<C: Connect> Drop for Driver<C> {
         inbox.closed = true;
         let queue = mem::take(&mut inbox.queue);
         let waiting = mem::take(&mut inbox.waiting);
-        inbox.stats =
-            ChannelStats { requests: inbox.stats.requests, in_flight: 0, queued: 0, ..self.stats };
+        inbox.stats = ChannelStats { requests: inbox.stats.requests, in_flight: 0, queued: 0, ..self.stats };
         drop(inbox);
         for waiter in queue.into_iter().chain(waiting).filter_map(|submission| submission.waiter) {
             let _ = waiter.send(Err(CallError::not_sent(Cause::Closed)));

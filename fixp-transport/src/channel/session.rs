@@ -195,7 +195,9 @@ impl Session {
                 },
                 Ok(fixp_codec::Event::Entity(piece)) => match &mut self.packet {
                     // Most come in one piece.
-                    Some((packet, len)) if piece.len() == *len => packet.entity = Bytes::copy_from_slice(piece),
+                    Some((packet, len)) if piece.len() == *len => {
+                        packet.entity = Bytes::copy_from_slice(piece)
+                    }
                     _ => self.gathered.extend_from_slice(piece),
                 },
                 Ok(fixp_codec::Event::End) => {
@@ -245,6 +247,14 @@ impl Session {
             return Ok(Event::Pong);
         }
         Ok(Event::Answer { serial, refusal, packet })
+    }
+
+    /// The bytes of input that it holds.
+    #[cfg(feature = "properties")]
+    pub(crate) fn held(&self) -> usize {
+        let head = if self.packet.is_none() { self.decoder.pending() } else { 0 };
+        let entity = self.packet.as_ref().map_or(0, |(packet, _)| packet.entity.len());
+        head + entity + self.gathered.capacity()
     }
 
     /// Whether the stream may end here.

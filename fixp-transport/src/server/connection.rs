@@ -119,6 +119,8 @@ enum Phase {
     Tell(Packet, usize, u64),
     /// The entity goes on in pieces, so many bytes are to come.
     Large(u64),
+    /// There was a fault.
+    Over,
 }
 
 /// What the decoder has found, with nothing borrowed from it.
@@ -209,13 +211,38 @@ impl Connection {
         matches!(self.phase, Phase::Head) && self.head_since.is_none()
     }
 
+    /// The bytes of input that it holds.
+    #[cfg(feature = "properties")]
+    pub(crate) fn held(&self) -> usize {
+        let head = match &self.reading {
+            Reading::Unknown(sniffer) => sniffer.held(),
+            Reading::Known(_, decoder) if matches!(self.phase, Phase::Head) => decoder.pending(),
+            Reading::Known(..) => 0,
+        };
+        head + match &self.phase {
+            Phase::Gather(packet, _, _, gathered) => packet.entity.len() + gathered.capacity(),
+            Phase::Room(packet, ..) | Phase::Tell(packet, ..) => packet.entity.len(),
+            Phase::Head | Phase::Large(_) | Phase::Over => 0,
+        }
+    }
+
     /// What the input brings next, taking bytes from its front. Nothing when it is used up, or while the room
-    /// for a packet is not granted.
+    /// for a packet is not granted, or after a fault.
     pub(crate) fn next<'i>(
         &mut self,
         now: Instant,
         input: &mut &'i [u8],
     ) -> Option<Result<Event<'i>, Fault>> {
+        let event = self.advance(now, input);
+        if let Some(Err(_)) = event {
+            // Nothing is waited for any more: what runs has its time.
+            self.phase = Phase::Over;
+            self.head_since = None;
+        }
+        event
+    }
+
+    fn advance<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Result<Event<'i>, Fault>> {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Head) {
                 Phase::Tell(packet, cost, len) => {
@@ -225,8 +252,8 @@ impl Connection {
                         other => other,
                     }));
                 }
-                room @ Phase::Room(..) => {
-                    self.phase = room;
+                waits @ (Phase::Room(..) | Phase::Over) => {
+                    self.phase = waits;
                     return None;
                 }
                 other => self.phase = other,
@@ -281,7 +308,7 @@ impl Connection {
                         return Some(Ok(Event::Piece(piece)));
                     }
                     // An entity comes behind its head and nowhere else.
-                    Phase::Head | Phase::Room(..) | Phase::Tell(..) => return Some(Err(Fault::Extension)),
+                    Phase::Head | Phase::Room(..) | Phase::Tell(..) | Phase::Over => return Some(Err(Fault::Extension)),
                 },
                 Ok(Found::End) => match std::mem::replace(&mut self.phase, Phase::Head) {
                     Phase::Gather(mut packet, cost, _, gathered) => {
@@ -352,8 +379,10 @@ impl Connection {
         let dialect = self.dialect();
         let packet = &mut answer.packet;
         let own = self.partner.is_some();
+        // The serial of an answer is ours to say, whatever its handler has put there.
         packet.messages.retain(|message| {
-            message.key != dialect.content_length_key() && (own || !key::RANGE.contains(&message.key))
+            message.key != dialect.content_length_key()
+                && (!key::RANGE.contains(&message.key) || own && message.key == key::REFUSAL)
         });
         if let Some(serial) = ticket.serial {
             packet.messages.push(Message::new(key::SERIAL, serial));

@@ -1,6 +1,6 @@
 //! The UDP side of a server: one loop a socket, that reads, answers at once what it can, and keeps the rest.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fixp_codec::dialect::RequestOrder;
 use fixp_codec::{Code, Decoder, Dialect, Encoder, Limits, Message, Packet, laxcus6};
+use foldhash::{HashMap, HashMapExt};
 use tokio::io::ReadBuf;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -277,6 +278,7 @@ where
             DialectChoice::Fixed(dialect) => dialect,
             DialectChoice::Told { default } => Dialect::detect(bytes).unwrap_or(default),
         };
+        let now = Instant::now();
         let mut packet = self.decode(dialect, bytes)?;
         let peer = Peer {
             addr: SocketAddr::new(from.ip().to_canonical(), from.port()),
@@ -285,7 +287,7 @@ where
             dialect,
         };
         let mut asked = Asked { to: from, peer, announces: false, own: false, serial: None };
-        let left = if self.shared.extensions { self.extend(&mut asked, &mut packet) } else { None };
+        let left = if self.shared.extensions { self.extend(&mut asked, &mut packet, now) } else { None };
         if extension::is_own(packet.code) {
             if !asked.own {
                 return Err(Dropped::NotOwn);
@@ -306,7 +308,7 @@ where
                 self.refuse(cx, &asked, Refusal::Late);
                 return Ok(());
             }
-            Some(left) => Some(Instant::now() + Duration::from_millis(left.unsigned_abs().into())),
+            Some(left) => Some(now + Duration::from_millis(left.unsigned_abs().into())),
             None => None,
         };
         let held = if self.jobs.len() < self.shared.limits.datagrams {
@@ -343,9 +345,8 @@ where
     }
 
     /// Takes from a packet what is ours, and gives the time that its caller has left, in milliseconds.
-    fn extend(&mut self, asked: &mut Asked, packet: &mut Packet) -> Option<i32> {
+    fn extend(&mut self, asked: &mut Asked, packet: &mut Packet, now: Instant) -> Option<i32> {
         if packet.code.is_request() {
-            let now = Instant::now();
             let capabilities = match Capabilities::of_request(packet) {
                 Some(announced) => {
                     asked.announces = true;
@@ -438,12 +439,13 @@ where
             self.wire.extend_from_slice(&PRIVATE_PREFIX);
         }
         let encoder = Encoder::new(dialect);
-        let size = self.wire.len() + encoder.packet_len(&packet).map_err(Unsent::Encode)?;
-        if size > MAX {
+        if packet.entity.len() > MAX {
+            // Not even copied.
+            let size = self.wire.len() + encoder.packet_len(&packet).map_err(Unsent::Encode)?;
             return Err(Unsent::TooLarge(size));
         }
         encoder.packet(&packet, &mut self.wire).map_err(Unsent::Encode)?;
-        Ok(())
+        if self.wire.len() > MAX { Err(Unsent::TooLarge(self.wire.len())) } else { Ok(()) }
     }
 
     /// Sends `wire`, at once if the socket takes it.

@@ -60,8 +60,7 @@ pub(crate) async fn serve<S, H>(
     local: SocketAddr,
     shared: Arc<Shared<H>>,
     mut stop: watch::Receiver<bool>,
-)
-where
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
 {

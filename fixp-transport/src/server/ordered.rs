@@ -173,6 +173,18 @@ impl<W, R> OrderedChannels<W, R> {
         Finished { waiters: done.waiters, next }
     }
 
+    /// How many channels there are, the most requests that one has waiting, and the most bytes that one keeps.
+    #[cfg(feature = "properties")]
+    pub(crate) fn held(&self) -> (usize, usize, usize) {
+        let waiting = self.channels.values().map(|channel| channel.waiting.len()).max();
+        for channel in self.channels.values() {
+            let bytes: usize = channel.kept.iter().map(|kept| kept.bytes).sum();
+            assert_eq!(bytes, channel.kept_bytes, "the bytes kept are those counted");
+        }
+        let bytes = self.channels.values().map(|channel| channel.kept_bytes).max();
+        (self.channels.len(), waiting.unwrap_or(0), bytes.unwrap_or(0))
+    }
+
     /// Forgets channels that have been silent for too long. One that works is never forgotten.
     fn forget(&mut self, now: Instant) {
         // Looking at all of them each time would be slow.

@@ -38,6 +38,12 @@ impl Sniffer {
         Self { head: Vec::new(), need: 1, step: Step::Tag, messages: 0 }
     }
 
+    /// The bytes that it holds, and the room for more of them.
+    #[cfg(feature = "properties")]
+    pub(super) const fn held(&self) -> usize {
+        self.head.capacity()
+    }
+
     /// Takes bytes from the front of `input`, none behind the head.
     pub(super) fn take(&mut self, input: &mut &[u8], limit: usize) -> Sniffed {
         while let Some((taken, rest)) = input.split_at_checked(self.need - self.head.len()) {

@@ -1,16 +1,16 @@
 //! Runs an exchange on tokio: one task for all sockets of a client.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use fixp_codec::{Dialect, LAXCUS6, Packet, laxcus6};
+use foldhash::{HashMap, HashMapExt};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
@@ -91,7 +91,14 @@ impl<B: Bind> Builder<B> {
     pub fn build(self) -> Client {
         let exchange = Exchange::new(self.config, self.random.unwrap_or_else(rand::random));
         let shared = Arc::new(Shared {
-            core: Mutex::new(Core { exchange, callers: HashMap::new(), closed: false }),
+            core: Mutex::new(Core {
+                exchange,
+                callers: HashMap::new(),
+                sockets: Vec::new(),
+                blocked: None,
+                armed: None,
+                closed: false,
+            }),
             waker: AtomicWaker::new(),
         });
         let driver = Driver {
@@ -100,7 +107,6 @@ impl<B: Bind> Builder<B> {
             v6: self.v6.map(Arc::new),
             sockets: Vec::new(),
             opening: FuturesUnordered::new(),
-            blocked: None,
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             buffer: vec![0; MAX_DATAGRAM + 1],
         };
@@ -216,14 +222,20 @@ impl Client {
 
     async fn run(&self, begin: impl FnOnce(&mut Exchange, Instant) -> Result<Ticket, CallError>) -> Outcome {
         let (sender, receiver) = oneshot::channel();
-        let ticket = {
+        let (ticket, left) = {
+            let now = now();
             let mut core = self.lock();
-            let ticket = begin(&mut core.exchange, now())?;
+            let ticket = begin(&mut core.exchange, now)?;
             core.callers.insert(ticket, sender);
-            ticket
+            // Most datagrams leave at once, without another task between.
+            core.transmit(now, &mut Context::from_waker(Waker::noop()));
+            core.tell();
+            (ticket, core.has_work())
         };
         let mut caller = Caller { shared: &self.closer.shared, ticket: Some(ticket) };
-        self.closer.shared.waker.wake();
+        if left {
+            self.closer.shared.waker.wake();
+        }
         let outcome = receiver.await;
         caller.ticket = None;
         // Without the task that runs the sockets nobody knows.
@@ -249,6 +261,11 @@ pub(crate) fn now() -> Instant {
 struct Core {
     exchange: Exchange,
     callers: HashMap<Ticket, oneshot::Sender<Outcome>>,
+    sockets: Vec<(Port, Arc<dyn Datagrams>)>,
+    /// What a socket has not taken yet.
+    blocked: Option<Transmit>,
+    /// When the task that runs the sockets looks at the time by itself.
+    armed: Option<Instant>,
     closed: bool,
 }
 
@@ -267,6 +284,7 @@ impl Shared {
         let mut core = self.lock();
         core.exchange.close(Instant::now());
         core.closed = true;
+        core.sockets.clear();
         core.tell();
         drop(core);
         self.waker.wake();
@@ -274,17 +292,47 @@ impl Shared {
 }
 
 impl Core {
+    /// Sends what there is to send.
+    fn transmit(&mut self, now: Instant, cx: &mut Context<'_>) {
+        loop {
+            let next = self.blocked.take().or_else(|| self.exchange.poll_transmit(now));
+            let Some(transmit) = next else { return };
+            let socket = self.sockets.iter().find(|socket| socket.0 == transmit.port);
+            let sent = match socket {
+                Some((_, socket)) => match socket.poll_send_to(cx, &transmit.bytes, transmit.to) {
+                    Poll::Pending => {
+                        self.blocked = Some(transmit);
+                        return;
+                    }
+                    Poll::Ready(sent) => sent.map(drop),
+                },
+                None => Err(io::ErrorKind::NotConnected.into()),
+            };
+            if let Err(error) = &sent {
+                tracing::debug!(peer = %transmit.to, %error, "a datagram was not taken");
+            }
+            let sent = sent.map_err(|error| error.kind());
+            self.exchange.handle_transmitted(now, &transmit, sent);
+        }
+    }
+
+    /// Whether there is something that only the task with the sockets can do.
+    fn has_work(&self) -> bool {
+        let sooner = match (self.exchange.poll_timeout(), self.armed) {
+            (Some(at), Some(armed)) => at < armed,
+            (at, _) => at.is_some(),
+        };
+        sooner || self.blocked.is_some() || self.exchange.wants_action()
+    }
+
     /// Tells the callers whose requests have ended.
-    fn tell(&mut self) -> bool {
-        let mut told = false;
+    fn tell(&mut self) {
         while let Some((ticket, outcome)) = self.exchange.poll_event() {
-            told = true;
             if let Some(caller) = self.callers.remove(&ticket) {
                 // A caller that has gone has nothing to be told.
                 let _ = caller.send(outcome);
             }
         }
-        told
     }
 }
 
@@ -324,10 +372,8 @@ struct Driver<B: Bind> {
     shared: Arc<Shared>,
     v4: Option<Arc<B>>,
     v6: Option<Arc<B>>,
-    sockets: Vec<(Port, B::Socket)>,
+    sockets: Vec<(Port, Arc<dyn Datagrams>)>,
     opening: FuturesUnordered<Opening<B::Socket>>,
-    /// What a socket has not taken yet.
-    blocked: Option<Transmit>,
     sleep: Pin<Box<Sleep>>,
     buffer: Vec<u8>,
 }
@@ -344,18 +390,23 @@ impl<B: Bind> Driver<B> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.waker.register(cx.waker());
+        let now = now();
         for _ in 0..ROUNDS {
-            if self.shared.lock().closed {
+            // What these leave is done below: only what they may still have asks for another round.
+            let mut again = self.poll_opening(cx);
+            again |= self.poll_receive(now, cx);
+            again |= self.act();
+            let mut core = self.shared.lock();
+            if core.closed {
                 return Poll::Ready(());
             }
-            let mut worked = self.poll_opening(cx);
-            worked |= self.poll_receive(cx);
-            self.shared.lock().exchange.handle_timeout(now());
-            worked |= self.act();
-            worked |= self.poll_send(cx);
-            worked |= self.shared.lock().tell();
-            worked |= self.poll_sleep(cx);
-            if !worked {
+            core.exchange.handle_timeout(now);
+            core.transmit(now, cx);
+            core.tell();
+            again |= core.exchange.wants_action();
+            drop(core);
+            again |= self.poll_sleep(cx);
+            if !again {
                 return Poll::Pending;
             }
         }
@@ -369,6 +420,8 @@ impl<B: Bind> Driver<B> {
             worked = true;
             let local = socket.and_then(|socket| {
                 let local = socket.local_addr()?;
+                let socket: Arc<dyn Datagrams> = Arc::new(socket);
+                self.shared.lock().sockets.push((port, Arc::clone(&socket)));
                 self.sockets.push((port, socket));
                 Ok(local)
             });
@@ -380,16 +433,17 @@ impl<B: Bind> Driver<B> {
         worked
     }
 
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut worked = false;
+    /// Takes what has come; tells whether there may be more.
+    fn poll_receive(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let mut more = false;
         let mut lost = None;
         for (port, socket) in &self.sockets {
-            for _ in 0..TURN {
+            for turn in 1..=TURN {
                 let mut buffer = ReadBuf::new(&mut self.buffer);
                 match socket.poll_recv_from(cx, &mut buffer) {
                     Poll::Pending => break,
                     Poll::Ready(Ok(from)) => {
-                        self.shared.lock().exchange.handle_datagram(now(), *port, from, buffer.filled());
+                        self.shared.lock().exchange.handle_datagram(now, *port, from, buffer.filled());
                     }
                     // Somebody's answer to an earlier datagram that nobody listens; it says not whose.
                     Poll::Ready(Err(error)) if transient(error.kind()) => {}
@@ -399,15 +453,20 @@ impl<B: Bind> Driver<B> {
                         break;
                     }
                 }
-                worked = true;
+                more |= turn == TURN;
             }
         }
         if let Some((port, kind)) = lost {
-            worked = true;
-            self.sockets.retain(|socket| socket.0 != port);
-            self.shared.lock().exchange.handle_port_lost(now(), port, kind);
+            more = true;
+            self.close(port);
+            self.shared.lock().exchange.handle_port_lost(now, port, kind);
         }
-        worked
+        more
+    }
+
+    fn close(&mut self, port: Port) {
+        self.sockets.retain(|socket| socket.0 != port);
+        self.shared.lock().sockets.retain(|socket| socket.0 != port);
     }
 
     fn act(&mut self) -> bool {
@@ -415,7 +474,7 @@ impl<B: Bind> Driver<B> {
         while let Some(action) = { self.shared.lock().exchange.poll_action() } {
             worked = true;
             match action {
-                Action::Close(port) => self.sockets.retain(|socket| socket.0 != port),
+                Action::Close(port) => self.close(port),
                 Action::Open { port, v6 } => {
                     let binder = if v6 { &self.v6 } else { &self.v4 }.clone();
                     self.opening.push(Box::pin(async move {
@@ -430,38 +489,16 @@ impl<B: Bind> Driver<B> {
         worked
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut worked = false;
-        loop {
-            let next = self.blocked.take().or_else(|| self.shared.lock().exchange.poll_transmit(now()));
-            let Some(transmit) = next else { return worked };
-            let socket = self.sockets.iter().find(|socket| socket.0 == transmit.port);
-            let sent = match socket {
-                Some((_, socket)) => match socket.poll_send_to(cx, &transmit.bytes, transmit.to) {
-                    Poll::Pending => {
-                        self.blocked = Some(transmit);
-                        return worked;
-                    }
-                    Poll::Ready(sent) => sent.map(drop),
-                },
-                None => Err(io::ErrorKind::NotConnected.into()),
-            };
-            worked = true;
-            if let Err(error) = &sent {
-                tracing::debug!(peer = %transmit.to, %error, "a datagram was not taken");
-            }
-            let sent = sent.map_err(|error| error.kind());
-            self.shared.lock().exchange.handle_transmitted(now(), &transmit, sent);
-        }
-    }
-
     /// Whether a deadline has come.
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(at) = self.shared.lock().exchange.poll_timeout() else { return false };
-        let at = tokio::time::Instant::from_std(at);
-        if self.sleep.deadline() != at || self.sleep.is_elapsed() {
-            self.sleep.as_mut().reset(at);
+        let mut core = self.shared.lock();
+        let Some(at) = core.exchange.poll_timeout() else { return false };
+        // A timer that is early costs a look; one set anew for every request would cost more.
+        if core.armed.is_none_or(|armed| at < armed) || self.sleep.is_elapsed() {
+            self.sleep.as_mut().reset(tokio::time::Instant::from_std(at));
+            core.armed = Some(at);
         }
+        drop(core);
         self.sleep.as_mut().poll(cx).is_ready()
     }
 }

@@ -49,13 +49,14 @@
 //! with its serial, if it comes from its peer, and to nothing else. A peer is asked anew after
 //! [`Config::peer_expiry`] without traffic, and after a time-out in which nothing else was heard of it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fixp_codec::{Code, Decoder, Dialect, Encoder, Packet, Value};
+use foldhash::{HashMap, HashMapExt};
 
 use super::peers::{Kind, Lane, Peer, Peers};
 use super::stats::Stats;
@@ -747,6 +748,12 @@ impl Exchange {
         self.timers.first().map(|&(at, _)| at)
     }
 
+    /// Whether something is to be done with the sockets.
+    #[must_use]
+    pub fn wants_action(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// What is to be done with the sockets next.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
@@ -841,7 +848,10 @@ impl Exchange {
             }
             packet = packet.with(key, bind_ip::text(ip));
         }
-        let bytes = packet.to_bytes(dialect).ok()?;
+        // Measured when it came: this is only where it begins to grow.
+        let mut wire = Vec::with_capacity(128 + packet.entity.len());
+        Encoder::new(dialect).packet(&packet, &mut wire).ok()?;
+        let bytes = Bytes::from(wire);
         let warn = if to.is_ipv4() { self.config.warn_v4 } else { self.config.warn_v6 };
         if bytes.len() > warn {
             self.stats.long += 1;

@@ -1,10 +1,11 @@
 //! What is remembered of peers: what they are, and which ports may carry a request to them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::exchange::{Port, Ticket};
+use foldhash::{HashMap, HashMapExt};
 
 /// What a peer is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
