@@ -74,7 +74,7 @@ pub(crate) enum Event {
 }
 
 impl Session {
-    /// A session whose greeting, if it has one, is in the outbox.
+    /// A session whose greeting, if it has one, is in the outbox (SPEC 11.3).
     pub(crate) fn new(terms: Terms, outbox: &mut Outbox) -> Self {
         // Lengths are the session's own business; see `read`.
         let limits = Limits { head: terms.head, entity: terms.entity, ..Limits::default() };

@@ -74,7 +74,7 @@ pub(crate) struct Ordered {
     pub(crate) answered: i64,
 }
 
-/// Why a connection cannot go on.
+/// Why a connection cannot go on (SPEC 11.7).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
     /// A packet cannot be read.

@@ -654,7 +654,7 @@ where
         Ok(true)
     }
 
-    /// A packet that cannot be read ends the connection, once those before it are answered.
+    /// A packet that cannot be read ends the connection, once those before it are answered (SPEC 11.7).
     fn fault(&mut self, fault: Fault) {
         Counters::add(&self.shared.counters.malformed);
         match fault {

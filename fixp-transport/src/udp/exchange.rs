@@ -31,7 +31,7 @@
 //!
 //! # To a legacy peer
 //!
-//! One request is outstanding per port and peer. When it ends without an answer, or was sent more than once,
+//! One request is outstanding per port and peer (SPEC 11.12). When it ends without an answer, or was sent more than once,
 //! an answer may still come: that port is not used for that peer during [`Config::quarantine`]. After an answer
 //! the port rests for [`Config::settle`], since the network may have doubled it. Where no port is left one more
 //! is opened, up to [`Config::ports`]; further requests wait in their order, or are refused
