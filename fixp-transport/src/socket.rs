@@ -101,7 +101,8 @@ impl TcpConnector {
         Self { peer, keep_alive: None }
     }
 
-    /// With TCP's own keep-alive after this time of silence: the heartbeat to a peer that has no request for it.
+    /// With TCP's own keep-alive after this time of silence, at least a second: the heartbeat to a peer that has
+    /// no request for it.
     #[must_use]
     pub const fn with_keep_alive(mut self, after: std::time::Duration) -> Self {
         self.keep_alive = Some(after);
@@ -116,7 +117,10 @@ impl Connect for TcpConnector {
         let stream = TcpStream::connect(self.peer).await?;
         stream.set_nodelay(true)?;
         if let Some(after) = self.keep_alive {
-            let options = socket2::TcpKeepalive::new().with_time(after).with_interval(after / 4);
+            // The system counts in seconds, and refuses none.
+            let least = std::time::Duration::from_secs(1);
+            let (time, interval) = (after.max(least), (after / 4).max(least));
+            let options = socket2::TcpKeepalive::new().with_time(time).with_interval(interval);
             socket2::SockRef::from(&stream).set_tcp_keepalive(&options)?;
         }
         Ok(stream)
