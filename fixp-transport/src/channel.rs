@@ -19,6 +19,8 @@ mod backoff;
 mod drive;
 pub(crate) mod ledger;
 pub(crate) mod session;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -33,6 +35,7 @@ use fixp_codec::{Dialect, Encoder, Packet};
 use futures_util::task::AtomicWaker;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 pub use ledger::{CutReport, Repeat};
 
@@ -306,7 +309,8 @@ impl ChannelBuilder {
             transfers: Arc::new(transfers),
             config,
         });
-        tokio::spawn(drive::run(Arc::clone(&inner), connector, terms, seed));
+        let span = tracing::debug_span!("channel", peer = %connector.peer());
+        tokio::spawn(drive::run(Arc::clone(&inner), connector, terms, seed).instrument(span));
         Channel { _open: Arc::new(OpenHandle(Arc::clone(&inner))), inner }
     }
 }
@@ -350,7 +354,8 @@ impl Channel {
     ///
     /// Those of [`Channel::call`].
     pub async fn call_with(&self, packet: Packet, options: CallOptions) -> Result<Packet, CallError> {
-        self.place(packet, options, true)?.await
+        let span = tracing::trace_span!("call", code = %packet.code);
+        self.place(packet, options, true)?.instrument(span).await
     }
 
     /// Sends a request if there is room for it now; the future then waits for the answer.

@@ -5,7 +5,7 @@ use std::mem;
 
 use bytes::{Bytes, BytesMut};
 use fixp_codec::{
-    Code, Decoder, Dialect, Encoder, Error, Limits, Message, Packet, Source, StreamDecoder, ValueRef, laxcus6,
+    Code, Decoder, Dialect, Encoder, Error, Limits, Packet, Source, StreamDecoder, ValueRef, laxcus6,
 };
 
 use super::ledger::Tag;
@@ -16,6 +16,9 @@ use crate::tables;
 
 /// The serial of heartbeats.
 const PING_SERIAL: i64 = -1;
+
+/// What a request says that announces what we can do.
+const ANNOUNCEMENT: [u8; 2] = [Capabilities::VERSION, Capabilities::OURS.bits()];
 
 /// What a session does.
 #[derive(Clone, Copy, Debug)]
@@ -98,12 +101,11 @@ impl Session {
         } else {
             None
         };
-        if let Some(mut greeting) = greeting {
+        if let Some(greeting) = greeting {
             session.stage = Stage::Greeting;
-            if terms.extensions {
-                greeting.messages.push(Message::new(key::CAPABILITIES, Capabilities::OURS.in_request()));
-            }
-            session.put(outbox, &greeting, &[]).unwrap_or_default();
+            let announcement = [(key::CAPABILITIES, ValueRef::Raw(&ANNOUNCEMENT))];
+            let extra = if terms.extensions { &announcement[..] } else { &[] };
+            session.put(outbox, &greeting, extra).unwrap_or_default();
         }
         session
     }
@@ -125,10 +127,9 @@ impl Session {
         tag: Tag,
         left_ms: i32,
     ) -> Result<(), Error> {
-        let announcement = [Capabilities::VERSION, Capabilities::OURS.bits()];
         match tag {
             Tag::None if self.partner == Partner::Unknown => {
-                self.put(outbox, packet, &[(key::CAPABILITIES, ValueRef::Raw(&announcement))])
+                self.put(outbox, packet, &[(key::CAPABILITIES, ValueRef::Raw(&ANNOUNCEMENT))])
             }
             Tag::None => self.put(outbox, packet, &[]),
             Tag::Serial(serial) => self.put(
@@ -280,7 +281,9 @@ impl Source for Extended<'_> {
     }
 
     fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
-        self.packet.messages().filter(|(key, _)| *key != self.length_key).chain(self.extra.iter().copied())
+        // What is ours in a packet that somebody has recorded, say, would be taken for this request's own.
+        let theirs = |key: u16| key != self.length_key && !key::RANGE.contains(&key);
+        self.packet.messages().filter(move |(key, _)| theirs(*key)).chain(self.extra.iter().copied())
     }
 
     fn entity(&self) -> &[u8] {
