@@ -55,8 +55,7 @@ pub use fixp_codec::Policy;
 pub use load::{LoadError, all, files, parse};
 pub use vector::{Class, Kind, Vector};
 
-/// The examples of the READMEs compile.
+/// The examples of the README compile. (Those of the repository's are compiled by `fixp-transport`.)
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-#[doc = include_str!("../../README.md")]
 struct Readme;
