@@ -210,18 +210,19 @@ impl Args {
 }
 
 impl Total {
-    /// What was done until it was told to stop, and what came of that: nothing where it was ended at once.
+    /// What was done in all; where it was ended at once, what was done until it was told to stop.
     fn of(before: &ServerStats, report: Option<Report>) -> Self {
+        let stats = report.as_ref().map_or(before, |report| &report.stats);
         Self {
-            connections: before.accepted,
-            turned_away: before.turned_away,
-            requests: before.requests,
-            answers: before.answers,
-            datagrams: before.datagrams,
-            datagrams_dropped: before.datagrams_dropped,
-            datagrams_sent: before.datagrams_sent,
-            malformed: before.malformed,
-            timed_out: before.timed_out,
+            connections: stats.accepted,
+            turned_away: stats.turned_away,
+            requests: stats.requests,
+            answers: stats.answers,
+            datagrams: stats.datagrams,
+            datagrams_dropped: stats.datagrams_dropped,
+            datagrams_sent: stats.datagrams_sent,
+            malformed: stats.malformed,
+            timed_out: stats.timed_out,
             finished: report.map_or(0, |report| report.finished),
             cut: report.map_or(0, |report| report.cut),
             late: report.is_some_and(|report| report.late),
