@@ -68,7 +68,7 @@ async fn an_ordered_channel_begins() {
         let channel = channel.open(fixp_transport::socket::TcpConnector::new(listener.local_addr().unwrap()));
         let call = tokio::spawn({
             let channel = channel.clone();
-            async move { channel.call(log(&dialect)).await }
+            async move { channel.call(log(dialect)).await }
         });
         let (mut stream, _) = within(listener.accept()).await.unwrap();
         if dialect.name() == "lexst1" {
