@@ -373,8 +373,11 @@ impl<W> Ledger<W> {
         let ordered = self.matching == Matching::Ordered;
         self.broken |= ordered && refusal.is_some_and(|refusal| !refusal.keeps_place());
         if ordered && internal {
-            self.opened = refusal.is_none();
-            if let Err(error) = outcome {
+            // A request that has its place there says that the server knows the channel, whatever its answer.
+            self.opened = refusal.is_none_or(Refusal::keeps_place);
+            if let Err(error) = outcome
+                && !self.opened
+            {
                 // There is no channel for those that wait for it.
                 for key in mem::take(&mut self.queue) {
                     self.end_queued(key, Err(CallError::not_sent(error.cause)));
@@ -415,8 +418,9 @@ impl<W> Ledger<W> {
         while self.flight.front().is_some_and(|key| self.entry(*key).is_none()) {
             self.flight.pop_front();
         }
-        // A slow request at the front must not make the rest pile up.
-        if self.matching == Matching::Tagged && self.flight.len() > 2 * self.in_flight + 64 {
+        // A slow request at the front must not make the rest pile up, even at a peer that answers an ordered
+        // channel out of order.
+        if self.flight.len() > 2 * self.in_flight + 64 {
             let mut flight = mem::take(&mut self.flight);
             flight.retain(|key| self.entry(*key).is_some());
             self.flight = flight;
@@ -569,6 +573,22 @@ impl<W> Ledger<W> {
             // Its answer is still to come, and must not be taken for another's.
             State::Sent { .. } => {}
         }
+    }
+
+    /// Checks what must always hold; the requests of others in it, and their bytes.
+    #[cfg(feature = "properties")]
+    pub(crate) fn check(&self) -> (usize, usize) {
+        let entries = || self.slots.iter().filter_map(|slot| slot.entry.as_ref());
+        let queued: Vec<_> = self.queue.iter().filter_map(|key| self.entry(*key)).collect();
+        assert_eq!(queued.len(), self.queue.len(), "what has ended is not in the queue");
+        assert_eq!(queued.iter().map(|entry| entry.size).sum::<usize>(), self.queued_bytes);
+        assert_eq!(self.flight.iter().filter(|key| self.entry(**key).is_some()).count(), self.in_flight);
+        assert_eq!(entries().count(), self.queue.len() + self.in_flight, "each is in one place");
+        assert_eq!(self.free.len() + entries().count(), self.slots.len(), "each place is used again");
+        let most = 2 * self.in_flight + 64;
+        assert!(self.flight.len() <= most, "{} of {} in flight", self.in_flight, self.flight.len());
+        let others = || entries().filter(|entry| !entry.internal);
+        (others().count(), others().map(|entry| entry.size).sum())
     }
 
     fn unqueue(&mut self, key: Key) {

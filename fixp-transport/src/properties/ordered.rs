@@ -220,9 +220,8 @@ impl Run {
     fn finish(&mut self, script: &mut Script<'_>) {
         let id = script.below(IDS);
         let kind = script.byte();
-        let answer = (kind & 1 == 0).then(|| {
-            Packet::new(laxcus6::answer::OKAY).with(laxcus6::key::SPEAK, i32::from(kind))
-        });
+        let answer = (kind & 1 == 0)
+            .then(|| Packet::new(laxcus6::answer::OKAY).with(laxcus6::key::SPEAK, i32::from(kind)));
         self.end_of(id, answer, usize::from(script.byte()));
     }
 

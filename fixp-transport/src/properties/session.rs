@@ -111,7 +111,8 @@ fn expected(terms: &Terms, wire: &[u8]) -> (Vec<Seen>, bool, Partner) {
         if partner == Partner::Unknown {
             partner = match raw(key::CAPABILITIES) {
                 Some([1..=u8::MAX, bits, ..]) if bits & 1 == 1 => Partner::Ours(
-                    Capabilities::of_answer(&packet).map_or(Capabilities::OURS, |it| it.common(Capabilities::OURS)),
+                    Capabilities::of_answer(&packet)
+                        .map_or(Capabilities::OURS, |it| it.common(Capabilities::OURS)),
                 ),
                 _ => Partner::Other,
             };
@@ -292,7 +293,8 @@ impl Run {
         let dialect = extension::own(self.terms.dialect);
         let (frames, error) = wire::frames(dialect, usize::MAX, &self.sink.written);
         assert!(error.is_none() && frames.iter().all(wire::Framed::is_complete), "{error:?}");
-        let packets: Vec<_> = frames.into_iter().map(|framed| wire::as_read(dialect, framed.packet)).collect();
+        let packets: Vec<_> =
+            frames.into_iter().map(|framed| wire::as_read(dialect, framed.packet)).collect();
         assert_eq!(packets, self.requests);
     }
 }
