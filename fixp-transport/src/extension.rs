@@ -15,7 +15,7 @@
 //! ```
 
 use bytes::Bytes;
-use fixp_codec::{Code, Dialect, LAXCUS2, LAXCUS6, LEXST1, Packet, Value};
+use fixp_codec::{Code, Dialect, HeadRef, LAXCUS2, LAXCUS6, LEXST1, Packet, Value};
 
 /// Our keys (SPEC 10.1). All lie in 0xF000..=0xF0FF.
 pub mod key {
@@ -114,8 +114,22 @@ impl Capabilities {
         Self::read(packet, true)
     }
 
+    /// As [`Capabilities::of_request`], of a head that has not been made a packet.
+    pub(crate) fn of_request_head(head: &HeadRef<'_>) -> Option<Self> {
+        Self::of_value(head.first(key::CAPABILITIES)?.as_raw()?, false)
+    }
+
+    /// As [`Capabilities::of_answer`], of a head that has not been made a packet.
+    pub(crate) fn of_answer_head(head: &HeadRef<'_>) -> Option<Self> {
+        Self::of_value(head.first(key::CAPABILITIES)?.as_raw()?, true)
+    }
+
     fn read(packet: &Packet, answering: bool) -> Option<Self> {
-        let [1..=u8::MAX, bits, ..] = *packet.first(key::CAPABILITIES)?.as_raw()? else { return None };
+        Self::of_value(packet.first(key::CAPABILITIES)?.as_raw()?, answering)
+    }
+
+    fn of_value(value: &[u8], answering: bool) -> Option<Self> {
+        let [1..=u8::MAX, bits, ..] = *value else { return None };
         ((bits & Self::ANSWERING != 0) == answering).then_some(Self(bits & !Self::ANSWERING))
     }
 }
@@ -201,6 +215,16 @@ pub fn own(dialect: &'static Dialect) -> &'static Dialect {
         "laxcus2" => &LAXCUS2_OWN,
         _ => dialect,
     }
+}
+
+/// The packet of a head, without what is ours.
+pub(crate) fn stripped(head: &HeadRef<'_>) -> Result<Packet, fixp_codec::Error> {
+    let command = head.command();
+    let mut messages = Vec::with_capacity(head.messages().len());
+    for message in head.messages().filter(|message| !key::RANGE.contains(&message.key())) {
+        messages.push(message.to_message()?);
+    }
+    Ok(Packet { code: command.code, version: command.version, messages, entity: Bytes::new() })
 }
 
 /// Whether a request is one of our own commands.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet};
+use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, laxcus6};
 use fixp_laboratory::{Host, Laboratory, LinkConfig, Stream};
 use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::server::{PublicKey, Server};
@@ -389,4 +389,20 @@ fn a_server_that_stops_finishes_what_runs() {
             });
         }
     }
+}
+
+/// What is built in takes its place on an ordered channel as everything else does (SPEC 10.5).
+#[test]
+fn what_is_built_in_keeps_the_order() {
+    Laboratory::run("ordered-built-in", |lab| async move {
+        let _server = serve(&lab, &LAXCUS6, ServerLimits::default(), Echo).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6).ordered());
+        for _ in 0..2 {
+            let test = channel.call(Packet::new(laxcus6::notify::TEST)).await.unwrap();
+            assert_eq!(test.code, laxcus6::answer::ACCEPTED);
+            let echo = channel.call(Packet::new(application(&LAXCUS6)).with_entity("behind")).await.unwrap();
+            assert_eq!(echo.entity, "behind");
+        }
+        assert_eq!(channel.stats().connections, 1);
+    });
 }

@@ -1,6 +1,6 @@
 //! The UDP side of a server: one loop a socket, that reads, answers at once what it can, and keeps the rest.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::dialect::RequestOrder;
-use fixp_codec::{Code, Decoder, Dialect, Encoder, Limits, Message, Packet, laxcus6};
-use foldhash::{HashMap, HashMapExt};
+use fixp_codec::{Code, Decoder, Dialect, Encoder, Error, Limits, Message, Packet, PacketRef, laxcus6};
 use tokio::io::ReadBuf;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -279,7 +278,7 @@ where
             DialectChoice::Told { default } => Dialect::detect(bytes).unwrap_or(default),
         };
         let now = Instant::now();
-        let mut packet = self.decode(dialect, bytes)?;
+        let packet = self.decode(dialect, bytes)?;
         let peer = Peer {
             addr: SocketAddr::new(from.ip().to_canonical(), from.port()),
             local: self.local.towards(from),
@@ -287,7 +286,13 @@ where
             dialect,
         };
         let mut asked = Asked { to: from, peer, announces: false, own: false, serial: None };
-        let left = if self.shared.extensions { self.extend(&mut asked, &mut packet, now) } else { None };
+        let left = if self.shared.extensions { self.extend(&mut asked, &packet, now) } else { None };
+        if asked.own && packet.first(extension::key::CHANNEL).is_some() {
+            // Ordered channels are of TCP: one that cannot be kept must not be executed as if it had none.
+            self.refuse(cx, &asked, Refusal::Gap);
+            return Ok(());
+        }
+        let packet = own_packet(&packet, self.shared.extensions).map_err(Dropped::Malformed)?;
         if extension::is_own(packet.code) {
             if !asked.own {
                 return Err(Dropped::NotOwn);
@@ -326,7 +331,7 @@ where
         Ok(())
     }
 
-    fn decode(&self, dialect: &'static Dialect, bytes: &[u8]) -> Result<Packet, Dropped> {
+    fn decode<'a>(&self, dialect: &'static Dialect, bytes: &'a [u8]) -> Result<PacketRef<'a>, Dropped> {
         // Only our own commands need the larger table, and only the table itself is folded by the compiler.
         let major = match dialect.request_order() {
             RequestOrder::MajorFirst => 3,
@@ -340,14 +345,13 @@ where
         Decoder::new(table)
             .with_limits(limits)
             .packet(bytes)
-            .and_then(|packet| packet.to_packet())
             .map_err(Dropped::Malformed)
     }
 
-    /// Takes from a packet what is ours, and gives the time that its caller has left, in milliseconds.
-    fn extend(&mut self, asked: &mut Asked, packet: &mut Packet, now: Instant) -> Option<i32> {
-        if packet.code.is_request() {
-            let capabilities = match Capabilities::of_request(packet) {
+    /// Reads what is ours in a packet, and gives the time that its caller has left, in milliseconds.
+    fn extend(&mut self, asked: &mut Asked, packet: &PacketRef<'_>, now: Instant) -> Option<i32> {
+        if packet.code().is_request() {
+            let capabilities = match Capabilities::of_request_head(packet) {
                 Some(announced) => {
                     asked.announces = true;
                     self.announced.put(asked.to, announced, now);
@@ -362,7 +366,6 @@ where
             asked.serial = packet.first(extension::key::SERIAL).and_then(|value| value.as_i64());
             left = packet.first(extension::key::DEADLINE).and_then(|value| value.as_i32());
         }
-        packet.messages.retain(|message| !extension::key::RANGE.contains(&message.key));
         left
     }
 
@@ -527,7 +530,7 @@ fn count_sent(counters: &Counters, to: SocketAddr, sent: &io::Result<usize>) {
 enum Dropped {
     NotAllowed,
     TooLarge,
-    Malformed(fixp_codec::Error),
+    Malformed(Error),
     NotOwn,
     NoRoom,
 }
@@ -548,7 +551,7 @@ impl std::fmt::Display for Dropped {
 #[derive(Clone, Copy, Debug)]
 enum Unsent {
     TooLarge(usize),
-    Encode(fixp_codec::Error),
+    Encode(Error),
 }
 
 impl std::fmt::Display for Unsent {
@@ -621,6 +624,12 @@ fn route(peer: SocketAddr) -> io::Result<IpAddr> {
     let socket = std::net::UdpSocket::bind((any, 0))?;
     socket.connect(peer)?;
     Ok(socket.local_addr()?.ip().to_canonical())
+}
+
+/// A packet that is its own owner, with what is ours or without.
+fn own_packet(packet: &PacketRef<'_>, strip: bool) -> Result<Packet, Error> {
+    let head = if strip { extension::stripped(packet) } else { packet.head().to_packet() }?;
+    Ok(Packet { entity: Bytes::copy_from_slice(packet.entity()), ..head })
 }
 
 #[cfg(test)]

@@ -438,12 +438,17 @@ where
         if ordered.is_none() && deadline.is_some_and(|deadline| deadline <= now) {
             return self.finish(ticket, Outcome::Refused(Refusal::Late));
         }
-        if network::ends(&packet, &peer) {
-            self.stage = Stage::Closing;
-            return self.release(ticket);
-        }
-        if let Some(reply) = network::answer(&packet, &peer, &self.shared.key) {
-            return self.finish(ticket, Outcome::Reply(reply));
+        if ordered.is_none() {
+            if network::ends(&packet, &peer) {
+                self.stage = Stage::Closing;
+                return self.release(ticket);
+            }
+            if let Some(reply) = network::answer(&packet, &peer, &self.shared.key) {
+                return self.finish(ticket, Outcome::Reply(reply));
+            }
+            if extension::is_own(packet.code) {
+                return self.finish(ticket, Outcome::Reply(Reply::Unserved));
+            }
         }
         let request = Request { packet, body, peer, deadline: deadline.map(Into::into) };
         let Some(place) = ordered else { return self.run(ticket, Job::Handle(request), cx) };
@@ -693,6 +698,10 @@ async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, request
             Packet::new(tables::of(dialect).okay).into()
         } else if request.deadline.is_some_and(|deadline| deadline.into_std() <= clock()) {
             refused(dialect, Refusal::Late).into()
+        } else if extension::is_own(request.packet.code) || network::ends(&request.packet, &request.peer) {
+            Reply::Unserved
+        } else if let Some(reply) = network::answer(&request.packet, &request.peer, &shared.key) {
+            reply
         } else {
             shared.handler.handle(request).await
         };

@@ -55,7 +55,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fixp_codec::{Code, Decoder, Dialect, Encoder, Packet, Value};
+use fixp_codec::{Code, Decoder, Dialect, Encoder, Error, Packet, PacketRef, Value};
 use foldhash::{HashMap, HashMapExt};
 
 use super::peers::{Kind, Lane, Peer, Peers};
@@ -328,6 +328,29 @@ enum Out {
 /// Notes of callers that have gone which may wait to be sent; further ones are left out.
 const CANCELS: usize = 1024;
 
+/// What is ours in an answer.
+struct Ours {
+    announced: Option<Capabilities>,
+    /// A serial, or a message with its key that is none.
+    serial: Option<Option<i64>>,
+    refusal: Option<i16>,
+}
+
+impl Ours {
+    fn of(packet: &PacketRef<'_>) -> Self {
+        Self {
+            announced: Capabilities::of_answer_head(packet),
+            serial: packet.first(key::SERIAL).map(|value| value.as_i64()),
+            refusal: packet.first(key::REFUSAL).and_then(|value| value.as_i16()),
+        }
+    }
+}
+
+/// The rest of it.
+fn owned(packet: &PacketRef<'_>) -> Result<Packet, Error> {
+    Ok(Packet { entity: Bytes::copy_from_slice(packet.entity()), ..extension::stripped(packet)? })
+}
+
 impl Exchange {
     /// An exchange without ports and peers. Its serials begin at `random`, which nobody should be able to
     /// guess.
@@ -537,8 +560,8 @@ impl Exchange {
             self.stats.strangers += 1;
             return;
         };
-        let read = Decoder::new(self.config.dialect).packet(bytes).and_then(|packet| packet.to_packet());
-        let Ok(packet) = read else {
+        let read = Decoder::new(self.config.dialect).packet(bytes);
+        let Ok((ours, packet)) = read.and_then(|packet| Ok((Ours::of(&packet), owned(&packet)?))) else {
             self.stats.malformed += 1;
             tracing::debug!(%from, len = bytes.len(), "a datagram that cannot be read");
             return;
@@ -547,9 +570,9 @@ impl Exchange {
             self.stats.unserved += 1;
             return;
         }
-        let ticket = match packet.first(key::SERIAL) {
+        let ticket = match ours.serial {
             Some(serial) => {
-                let ticket = serial.as_i64().and_then(|serial| self.serials.get(&serial)).copied();
+                let ticket = serial.and_then(|serial| self.serials.get(&serial)).copied();
                 ticket.filter(|ticket| {
                     let call = &self.calls[ticket];
                     call.peer == from && call.stage.port() == Some(port)
@@ -561,7 +584,7 @@ impl Exchange {
                 // (an announcement without a serial) can be told from it.
                 peer.lane(port).and_then(|lane| {
                     let told = lane.own == 0 && lane.tainted.is_none();
-                    lane.outstanding.filter(|_| told || Capabilities::of_answer(&packet).is_some())
+                    lane.outstanding.filter(|_| told || ours.announced.is_some())
                 })
             }
         };
@@ -570,14 +593,14 @@ impl Exchange {
             tracing::trace!(%from, code = %packet.code, "an answer that nobody waits for");
             return;
         };
-        self.answered(now, ticket, packet);
+        self.answered(now, ticket, packet, &ours);
     }
 
-    fn answered(&mut self, now: Instant, ticket: Ticket, mut packet: Packet) {
+    fn answered(&mut self, now: Instant, ticket: Ticket, packet: Packet, ours: &Ours) {
         let call = &self.calls[&ticket];
         let (to, stage) = (call.peer, call.stage);
         let asked = security::asks(self.config.dialect);
-        let announced = Capabilities::of_answer(&packet);
+        let announced = ours.announced;
         let announces = match stage {
             Stage::Waiting => return,
             Stage::Query { port, .. } => {
@@ -627,9 +650,7 @@ impl Exchange {
             self.stats.late += 1;
             return;
         }
-        let refusal = packet.first(key::REFUSAL).and_then(|value| value.as_i16());
-        packet.messages.retain(|message| !key::RANGE.contains(&message.key));
-        let outcome = match refusal {
+        let outcome = match ours.refusal {
             Some(number) if announced.is_some() || matches!(stage, Stage::Own { .. }) => {
                 let refusal = Refusal::of_number(number);
                 let cause = Cause::Refused(refusal);
@@ -796,7 +817,14 @@ impl Exchange {
         } else {
             call.copies += 1;
             call.sent.get_or_insert(now);
-            call.packet.clone()
+            match stage {
+                // The only copy: nothing but its code is looked at again.
+                Stage::Own { .. } if call.times == 0 => {
+                    let code = call.packet.code;
+                    std::mem::replace(&mut call.packet, Packet::new(code))
+                }
+                _ => call.packet.clone(),
+            }
         };
         let (copies, notice) = (call.copies, call.notice);
         match stage {
