@@ -20,6 +20,7 @@ need() { # program, Debian package
 need cc gcc
 need python3 python3
 need valgrind valgrind
+need ip iproute2 # the test of two hosts in network namespaces
 rustc --version
 rustc +nightly --version 2>/dev/null || rustup toolchain install --profile minimal nightly # for libFuzzer
 cargo fuzz --version 2>/dev/null || cargo install --quiet --locked cargo-fuzz
@@ -42,6 +43,11 @@ CARGO_TARGET_DIR=target/msrv $cargo check --quiet --workspace --all-features --l
 step "the codec with each feature alone"
 for feature in "" nom serde zlib arbitrary proptest; do
     cargo clippy --quiet -p fixp-codec --no-default-features --features "$feature" -- -D warnings
+done
+
+step "the transport with each feature alone"
+for feature in "" config tower; do
+    cargo clippy --quiet -p fixp-transport --no-default-features --features "$feature" -- -D warnings
 done
 
 step "tests"
