@@ -10,7 +10,7 @@ use std::time::Duration;
 use fixp_codec::{LAXCUS6, Packet, laxcus6::notify};
 use fixp_laboratory::{Laboratory, LinkConfig};
 use fixp_transport::limits::{ChannelLimits, ServerLimits};
-use fixp_transport::{CallOptions, CallError, Cause, Channel, Echo};
+use fixp_transport::{CallError, CallOptions, Cause, Channel, Echo};
 use futures_util::future::join_all;
 use lab::{CLIENT, SERVER, open, serve};
 use tokio::time::{Instant, sleep};

@@ -643,3 +643,58 @@ impl<W> Ledger<W> {
 
 /// The end of a request that was sent over an earlier connection, and not yet over this one.
 const UNSENT: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fixp_codec::laxcus6::{answer, notify};
+
+    use super::*;
+
+    fn submission(id: u64, waiter: Option<u64>) -> Submission<u64> {
+        let (packet, deadline) = (Packet::new(notify::TEST), Instant::now() + Duration::from_secs(60));
+        Submission { id, packet, size: 1, deadline, repeat: Repeat::Never, waiter }
+    }
+
+    fn okay() -> Packet {
+        Packet::new(answer::OKAY)
+    }
+
+    /// SPEC 10.5: it was executed, over a connection before, and its answer is gone.
+    #[test]
+    fn an_opening_that_is_not_kept_opens() {
+        let mut ledger = Ledger::new(1, Matching::Ordered);
+        ledger.submit(submission(1, Some(1)));
+        ledger.open(submission(0, None));
+        ledger.sent(10);
+        assert!(ledger.next().is_none(), "nothing goes before it is answered");
+        assert_eq!(ledger.answer(Some(1), Some(Refusal::NotKept), okay()), Matched::Internal);
+        assert!(ledger.ended.is_empty(), "{:?}", ledger.ended);
+        assert!(matches!(ledger.next(), Some((_, Tag::Ordered { serial: 2, predecessor: 1, .. }, _))));
+    }
+
+    #[test]
+    fn answers_out_of_order_pile_up_nothing() {
+        for (matching, first) in [(Matching::Ordered, 2), (Matching::Tagged, 1_i64 << 16)] {
+            let mut ledger = Ledger::new(1, matching);
+            if matching == Matching::Ordered {
+                ledger.open(submission(0, None));
+                ledger.sent(10);
+                ledger.answer(Some(1), None, okay());
+            }
+            // The first one is never answered.
+            for id in 0..1000 {
+                ledger.submit(submission(id, Some(id)));
+                let tag = ledger.next().map(|(_, tag, _)| tag);
+                ledger.sent(20 + id);
+                let Some(Tag::Serial(serial) | Tag::Ordered { serial, .. }) = tag else { panic!("{tag:?}") };
+                if serial != first {
+                    assert_eq!(ledger.answer(Some(serial), None, okay()), Matched::Answered);
+                }
+            }
+            assert_eq!((ledger.in_flight(), ledger.ended.len()), (1, 999));
+            assert!(ledger.flight.len() <= 2 + 64, "{} in flight", ledger.flight.len());
+        }
+    }
+}

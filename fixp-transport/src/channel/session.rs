@@ -197,7 +197,7 @@ impl Session {
                 Ok(fixp_codec::Event::Entity(piece)) => match &mut self.packet {
                     // Most come in one piece.
                     Some((packet, len)) if piece.len() == *len => {
-                        packet.entity = Bytes::copy_from_slice(piece)
+                        packet.entity = Bytes::copy_from_slice(piece);
                     }
                     _ => self.gathered.extend_from_slice(piece),
                 },
@@ -292,5 +292,32 @@ impl Source for Extended<'_> {
 
     fn entity_len(&self) -> usize {
         self.packet.entity.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fixp_codec::LEXST1;
+
+    use super::*;
+
+    /// SPEC 10.2, 10.3: a packet that was recorded between peers of ours, and is sent again.
+    #[test]
+    fn what_is_ours_in_a_request_is_not_sent() {
+        let terms =
+            Terms { dialect: &LEXST1, extensions: false, announce_first: false, head: 4096, entity: 4096 };
+        let recorded = Packet::new(Code::Request { major: 1, minor: 1 })
+            .with(key::SERIAL, 7_i64)
+            .with(key::CAPABILITIES, Capabilities::OURS.in_request());
+        for (tag, serials) in [(Tag::None, &[][..]), (Tag::Serial(3), &[3])] {
+            let mut outbox = Outbox::default();
+            let mut session = Session::new(terms, &mut outbox);
+            assert!(session.request(&mut outbox, &recorded, tag, 1000).is_ok());
+            let wire = outbox.append(|out| out.to_vec());
+            let sent = Decoder::new(&LEXST1).packet(&wire).and_then(|packet| packet.to_packet());
+            let sent = sent.unwrap_or_else(|error| panic!("{error}"));
+            let read: Vec<_> = sent.all(key::SERIAL).filter_map(|value| value.as_i64()).collect();
+            assert_eq!((read, sent.first(key::CAPABILITIES)), (serials.to_vec(), None));
+        }
     }
 }

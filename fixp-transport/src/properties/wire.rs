@@ -11,6 +11,9 @@ use crate::tables;
 /// The most packets and runs of raw bytes of a stream.
 const MOST_PARTS: u8 = 24;
 
+/// Lengths of entities that some limit allows, and one more.
+const LENGTHS: [usize; 12] = [0, 1, 40, 41, 100, 101, 300, 301, 1000, 1001, 8000, 8001];
+
 /// Bytes of a stream: any, and whole packets of these dialects, in turn.
 pub(super) fn stream(script: &mut Script<'_>, dialects: [&'static Dialect; 2]) -> Vec<u8> {
     let mut wire = Vec::new();
@@ -42,7 +45,11 @@ pub(super) fn packet(script: &mut Script<'_>, dialect: &'static Dialect) -> Pack
     let mut packet = fixp_codec::arbitrary::packet(&mut Unstructured::new(bytes), dialect)
         .unwrap_or_else(|_| Packet::new(tables::of(dialect).okay));
     if length & 0x80 != 0 {
-        let length = usize::from(script.word() & 0x1fff);
+        let length = match usize::from(script.word()) {
+            // Those that are at a limit.
+            word @ 0x8000.. => LENGTHS[word % LENGTHS.len()],
+            word => word & 0x1fff,
+        };
         packet.entity = (0..length).map(|at| at as u8).collect::<Vec<_>>().into();
     }
     packet

@@ -308,7 +308,9 @@ impl Connection {
                         return Some(Ok(Event::Piece(piece)));
                     }
                     // An entity comes behind its head and nowhere else.
-                    Phase::Head | Phase::Room(..) | Phase::Tell(..) | Phase::Over => return Some(Err(Fault::Extension)),
+                    Phase::Head | Phase::Room(..) | Phase::Tell(..) | Phase::Over => {
+                        return Some(Err(Fault::Extension));
+                    }
                 },
                 Ok(Found::End) => match std::mem::replace(&mut self.phase, Phase::Head) {
                     Phase::Gather(mut packet, cost, _, gathered) => {
@@ -437,5 +439,60 @@ impl Source for WithEntity<'_> {
 
     fn entity_len(&self) -> usize {
         self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fixp_codec::{LEXST1, lexst1};
+
+    use super::*;
+
+    fn connection() -> Connection {
+        Connection::new(DialectChoice::Fixed(&LEXST1), &ServerLimits::default(), true)
+    }
+
+    /// What ran before the fault has its time: the head that will never be whole is not waited for.
+    #[test]
+    fn after_a_fault_nothing_comes_and_nothing_is_waited_for() {
+        let ping = Packet::new(extension::PING).to_bytes(extension::own(&LEXST1)).unwrap_or_default();
+        let request = Packet::new(lexst1::notify::HELO).to_bytes(&LEXST1).unwrap_or_default();
+        for bad in [&[0; 8][..], &ping] {
+            let mut connection = connection();
+            let mut input = &[bad, &request][..].concat()[..];
+            let fault = loop {
+                match connection.next(Instant::now(), &mut input) {
+                    Some(Ok(Event::Room(_))) => connection.grant(),
+                    Some(Err(fault)) => break fault,
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert!(matches!(fault, Fault::Malformed(_) | Fault::Extension), "{fault:?}");
+            assert!(connection.next(Instant::now(), &mut &request[..]).is_none());
+            assert_eq!(connection.head_since(), None);
+            assert!(!connection.in_entity());
+        }
+    }
+
+    /// SPEC 10.3: whatever the handler has put there.
+    #[test]
+    fn the_serial_of_an_answer_is_that_of_its_request() {
+        let mut connection = connection();
+        let request = Packet::new(lexst1::notify::HELO)
+            .with(key::CAPABILITIES, Capabilities::OURS.in_request())
+            .with(key::SERIAL, 5_i64);
+        let wire = request.to_bytes(&LEXST1).unwrap_or_default();
+        let mut input = &wire[..];
+        assert!(matches!(connection.next(Instant::now(), &mut input), Some(Ok(Event::Room(_)))));
+        connection.grant();
+        let event = connection.next(Instant::now(), &mut input);
+        let Some(Ok(Event::Request(incoming))) = event else { panic!("{event:?}") };
+        let mut answer = Packet::new(lexst1::answer::OKAY).with(key::SERIAL, 6_i64).into();
+        assert!(connection.answer(incoming.ticket, &mut answer).is_ok());
+        let wire = connection.outbox().append(|out| out.to_vec());
+        let sent = Decoder::new(&LEXST1).packet(&wire).and_then(|packet| packet.to_packet());
+        let sent = sent.unwrap_or_else(|error| panic!("{error}"));
+        let serials: Vec<_> = sent.all(key::SERIAL).filter_map(|value| value.as_i64()).collect();
+        assert_eq!(serials, [5]);
     }
 }

@@ -342,10 +342,7 @@ where
             && bytes.get(major) == Some(&extension::MAJOR);
         let table = if own { extension::own(dialect) } else { dialect };
         let limits = Limits { head: self.shared.limits.head, ..Limits::default() };
-        Decoder::new(table)
-            .with_limits(limits)
-            .packet(bytes)
-            .map_err(Dropped::Malformed)
+        Decoder::new(table).with_limits(limits).packet(bytes).map_err(Dropped::Malformed)
     }
 
     /// Reads what is ours in a packet, and gives the time that its caller has left, in milliseconds.
