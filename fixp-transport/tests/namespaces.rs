@@ -156,7 +156,7 @@ async fn serve() {
     let builder = Server::builder(Witness::default()).public_key(key);
     let _server = builder.bind((Ipv6Addr::UNSPECIFIED, PORT).into()).start().await.unwrap();
     println!("ready");
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Says in its answers what it has seen: who asks, whom it asked, and what it calls itself (BIND_IP); and as the
