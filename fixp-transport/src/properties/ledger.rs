@@ -1,7 +1,7 @@
 //! A channel's bookkeeping with a peer that executes what has reached it, sooner or later, over one
 //! connection after another: each request ends once, with its own answer or with what is true of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
@@ -94,6 +94,8 @@ struct World {
     /// The last request executed, and the last new serial, of each ordered channel.
     last_executed: BTreeMap<[u8; 16], u32>,
     last_serial: BTreeMap<[u8; 16], i64>,
+    /// Ordered channels on which a request has lost its place.
+    broken: BTreeSet<[u8; 16]>,
     freed: (usize, usize),
 }
 
@@ -117,6 +119,7 @@ impl World {
             running: Vec::new(),
             last_executed: BTreeMap::new(),
             last_serial: BTreeMap::new(),
+            broken: BTreeSet::new(),
             freed: (0, 0),
         }
     }
@@ -280,6 +283,8 @@ impl World {
                     (None, Some(_)) => assert_eq!(serial, *last + 1, "serials have no gap"),
                 }
                 *last = serial.max(*last);
+                let lost = self.broken.contains(&channel);
+                assert!(known.is_some() || !lost, "nothing new goes where it would be refused");
                 if let Some(id) = request {
                     self.asked[id as usize].serial = Some((channel, serial));
                 }
@@ -419,6 +424,11 @@ impl World {
         let refusal = if let Progress::Ready(refusal) = before { refusal } else { None };
         let (request, tag) = (frame.request, frame.tag);
         let serial = serial_of(tag);
+        if let (Tag::Ordered { channel, .. }, Some(refusal)) = (tag, refusal)
+            && !refusal.keeps_place()
+        {
+            self.broken.insert(channel);
+        }
         let late = matches!(tag, Tag::Serial(_)) && request.is_some_and(|id| self.is_over(id));
         let expected = match request {
             None => Matched::Internal,

@@ -64,7 +64,11 @@ pub(super) fn ours(script: &mut Script<'_>, packet: &mut Packet) {
     }
     if parts & 2 != 0 {
         // Few serials, so that some come twice.
-        let serial = i64::from(script.byte() as i8);
+        let serial = match script.byte() {
+            // That of heartbeats.
+            8 => -1,
+            byte => i64::from(byte as i8),
+        };
         add(key::SERIAL, if serial == 9 { Value::Int32(9) } else { Value::Int64(serial) });
     }
     if parts & 4 != 0 {
