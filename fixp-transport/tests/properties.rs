@@ -44,7 +44,7 @@ fn for_all(property: properties::Property, cases: u64, longest: usize) {
 
 #[test]
 fn connections_however_cut() {
-    for_all(properties::connection, 500, 1500);
+    for_all(properties::connection, 300, 1500);
 }
 
 #[test]
@@ -54,10 +54,10 @@ fn ordered_channels_as_the_model() {
 
 #[test]
 fn ledgers_and_their_peers() {
-    for_all(properties::ledger, 2000, 1500);
+    for_all(properties::ledger, 1000, 1500);
 }
 
 #[test]
 fn sessions_however_cut() {
-    for_all(properties::session, 2000, 1500);
+    for_all(properties::session, 1000, 1500);
 }
