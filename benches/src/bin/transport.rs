@@ -8,9 +8,10 @@ use fixp_benches::pin;
 use fixp_benches::transport::sample::{Sample, sample};
 use fixp_benches::transport::{fixp, raw, rpc};
 use fixp_transport::rate::RateLimiter;
+use tokio::runtime::{Builder, Handle};
 
 const USAGE: &str = "\
-usage: transport [--rounds N] [--time MS] [--pin CORE] [--markdown] [--check] [--only TEXT]
+usage: transport [--rounds N] [--time MS] [--pin CORE] [--markdown] [--check] [--only TEXT] [--shared]
 
   --rounds N    rounds, in each of which every competitor has its turn (9)
   --time MS     milliseconds of a turn (300)
@@ -18,6 +19,7 @@ usage: transport [--rounds N] [--time MS] [--pin CORE] [--markdown] [--check] [-
   --markdown    print the tables in Markdown
   --check       exit 1 if a target is missed
   --only TEXT   only contests whose names contain this: echo, bulk, udp
+  --shared      client and server on one runtime with two workers, not each on one with one
   --ours        without the competitors, for a profiler
   --depth N     only the echo with so many requests in flight
 ";
@@ -33,6 +35,7 @@ struct Args {
     only: Option<String>,
     depth: Option<usize>,
     ours: bool,
+    shared: bool,
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
@@ -45,6 +48,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
         only: None,
         depth: None,
         ours: false,
+        shared: false,
     };
     while let Some(arg) = args.next() {
         match &*arg {
@@ -54,6 +58,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
             "--markdown" => parsed.markdown = true,
             "--check" => parsed.check = true,
             "--depth" => parsed.depth = Some(args.next()?.parse().ok()?),
+            "--shared" => parsed.shared = true,
             "--ours" => parsed.ours = true,
             "--only" => parsed.only = Some(args.next()?),
             _ => return None,
@@ -78,9 +83,15 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     println!("{} rounds of {} ms, {}\n", args.rounds, args.time.as_millis(), pin::report());
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let missed = runtime.block_on(run(&args));
-    runtime.shutdown_background();
+    // Client and server are two programs in life, each with a runtime of its own: here with one worker each,
+    // or, to see what it costs, both on one runtime with a worker for each core.
+    let runtime = |workers| Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let near = runtime(if args.shared { 2 } else { 1 }).expect("a runtime");
+    let far = runtime(1).expect("a runtime");
+    let servers = if args.shared { near.handle() } else { far.handle() }.clone();
+    let missed = near.block_on(run(&args, &servers));
+    near.shutdown_background();
+    far.shutdown_background();
     if args.check && missed > 0 {
         eprintln!("{missed} targets missed");
         return ExitCode::FAILURE;
@@ -140,14 +151,19 @@ fn verdict(missed: &mut usize, what: &str, got: f64, bound: f64, at_least: bool)
     println!("  {word}: {what}: {got:.2}, {} {bound:.2}", if at_least { "at least" } else { "at most" });
 }
 
-async fn run(args: &Args) -> usize {
+/// Runs on the servers' runtime.
+async fn on<T: Send + 'static>(servers: &Handle, task: impl Future<Output = T> + Send + 'static) -> T {
+    servers.spawn(task).await.expect("a server starts")
+}
+
+async fn run(args: &Args, servers: &Handle) -> usize {
     let mut missed = 0;
     let wants = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only));
-    let (_server, addr) = fixp::serve().await;
+    let (_server, addr) = on(servers, fixp::serve()).await;
     let channel = Arc::new(fixp::channel(addr).await);
     if wants("echo") {
-        let client = rpc::client(rpc::serve().await).await;
-        let plain = Arc::new(tokio::sync::Mutex::new(raw::connect(raw::serve_echo().await).await));
+        let client = rpc::client(on(servers, rpc::serve()).await).await;
+        let plain = Arc::new(tokio::sync::Mutex::new(raw::connect(on(servers, raw::serve_echo()).await).await));
         for (depth, bound) in [(1, 1.0), (64, 2.0), (256, 3.0)] {
             if args.depth.is_some_and(|only| only != depth) {
                 continue;
@@ -190,6 +206,9 @@ async fn run(args: &Args) -> usize {
                 }
             }
             table.print(args.markdown);
+            if args.ours {
+                println!("  {:?}", channel.stats());
+            }
             verdict(&mut missed, "rate, times tarpc's", table.ratio(1), bound, true);
             if depth == 256 {
                 let p99 = |row| table.numbers(row, |sample: &Sample| sample.micros(0.99))[1];
@@ -203,7 +222,11 @@ async fn run(args: &Args) -> usize {
         let limiter = RateLimiter::new(1 << 40);
         for (name, up) in [("bulk up, 1 MiB", true), ("bulk down, 1 MiB", false)] {
             let mut table = Table::new(name.to_owned(), &["fixp", "raw", "fixp, rate limiter on"]);
-            let peer = if up { raw::serve_uploads().await } else { raw::serve_downloads().await };
+            let peer = if up {
+                on(servers, raw::serve_uploads()).await
+            } else {
+                on(servers, raw::serve_downloads()).await
+            };
             let plain = Arc::new(tokio::sync::Mutex::new((raw::connect(peer).await, vec![0; 64 << 10])));
             for round in 0..=args.rounds {
                 let time = if round == 0 { args.time / 3 } else { args.time };
@@ -243,7 +266,7 @@ async fn run(args: &Args) -> usize {
     if wants("udp") {
         let mut table = Table::new("udp ping-pong of 64 bytes".to_owned(), &["fixp", "raw"]);
         let client = fixp::datagrams(addr).await;
-        let echo = raw::serve_datagrams().await;
+        let echo = on(servers, raw::serve_datagrams()).await;
         let plain = Arc::new(raw::datagrams().await);
         for round in 0..=args.rounds {
             let time = if round == 0 { args.time / 3 } else { args.time };

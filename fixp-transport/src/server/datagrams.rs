@@ -565,10 +565,21 @@ impl std::fmt::Display for Unsent {
 struct Announced {
     young: HashMap<SocketAddr, (Capabilities, Instant)>,
     old: HashMap<SocketAddr, (Capabilities, Instant)>,
+    /// The one that was put last, and when: who asks often announces with every request.
+    last: Option<(SocketAddr, Capabilities, Instant)>,
 }
+
+/// How long the last one is not put again. Little beside [`ANNOUNCED_TIME`].
+const FRESH: Duration = Duration::from_secs(1);
 
 impl Announced {
     fn put(&mut self, peer: SocketAddr, capabilities: Capabilities, now: Instant) {
+        if self.last.is_some_and(|(last, announced, put)| {
+            last == peer && announced == capabilities && now.saturating_duration_since(put) < FRESH
+        }) {
+            return;
+        }
+        self.last = Some((peer, capabilities, now));
         if self.young.len() >= ANNOUNCED / 2 && !self.young.contains_key(&peer) {
             self.old = std::mem::take(&mut self.young);
         }
@@ -578,6 +589,7 @@ impl Announced {
 
     /// What a peer has announced, if it is not too long ago; it is remembered anew.
     fn touch(&mut self, peer: SocketAddr, now: Instant) -> Option<Capabilities> {
+        self.last = None;
         let (capabilities, seen) = self.young.remove(&peer).or_else(|| self.old.remove(&peer))?;
         if now.saturating_duration_since(seen) > ANNOUNCED_TIME {
             return None;
