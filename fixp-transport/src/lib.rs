@@ -17,6 +17,7 @@ pub mod extension;
 pub mod handler;
 pub mod heartbeat;
 pub mod host;
+pub mod keep;
 pub mod limits;
 mod outbox;
 #[cfg(feature = "properties")]

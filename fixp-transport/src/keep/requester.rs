@@ -1,0 +1,535 @@
+//! The side that asks: one exchange at a time, from one local port to one peer.
+//!
+//! One at a time, because that is the protocol: the programs hold one group and one answer for an address and
+//! port, and a second identity beside the first is refused (laxcus6) or spoils both (lexst1). Whoever wants more
+//! exchanges takes more ports, a machine for each; and takes a new one for a port that [`Requester::is_spoilt`].
+//!
+//! ```
+//! use std::time::Instant;
+//! use fixp_codec::{LEXST1, Packet, lexst1::app};
+//! use fixp_transport::keep::requester::{Config, Requester};
+//!
+//! let now = Instant::now();
+//! let mut requester = Requester::new(Config::new(&LEXST1), "192.0.2.2:5000".parse().unwrap());
+//! requester.request(now, Packet::new(app::ADD_LOG).with_entity(vec![7; 1000]))?;
+//! assert_eq!(std::iter::from_fn(|| requester.poll_transmit(now)).count(), 3);
+//!
+//! // Nobody answers: it sends again, gives up in its time, and says CANCEL a few times.
+//! while let Some(at) = requester.poll_timeout() {
+//!     requester.handle_timeout(at);
+//!     while requester.poll_transmit(at).is_some() {}
+//! }
+//! assert!(requester.poll_event().unwrap().is_err());
+//! assert_eq!(requester.held(), 0);
+//! # Ok::<(), fixp_transport::CallError>(())
+//! ```
+//!
+//! # Where the programs' requesters fail
+//!
+//! - A lost piece of an answer is asked for after ACCEPTED, too: their servers serve that (Q20).
+//! - An exchange has a deadline, whatever comes; CANCEL is said [`Config::cancels`] times at most (Q6, Q10).
+//! - Datagrams that do not belong to the exchange are left alone (Q2, Q9, Q18).
+//! - The last piece is sent once more where nothing is heard, since a laxcus6 server misses it late (Q13).
+//! - A laxcus6 server that asks for pieces of another identity has a stale group: it is told to cancel that, and
+//!   gets the request again (Q21). A lexst1 server has no cure: the port is spoilt (Q1).
+//!
+//! A request whose every echo was lost is sent again, and a program executes it a second time. That is so with
+//! their own requesters, too; only our responders know a request that they have executed.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fixp_codec::{Code, Decoder, Dialect, LAXCUS6, Packet, PacketRef, laxcus6};
+
+use super::pieces::{Added, Bounds, Form, Gather, Mark, PIECE, Pieces};
+use super::table::{self, Table};
+use super::{Transmit, control};
+use crate::{CallError, Cause};
+
+/// What a requester is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The dialect of the peer.
+    pub dialect: &'static Dialect,
+    /// Until when there must be an answer.
+    pub timeout: Duration,
+    /// After how much silence missing pieces of the answer are asked for.
+    pub every: Duration,
+    /// How long after it was sent a request is sent again, where nothing says that it has come.
+    pub resend: Duration,
+    /// How long after it was sent its last piece is, where nothing at all was heard; only for laxcus6, and where
+    /// there are several.
+    pub tail: Duration,
+    /// After how long CANCEL is said again.
+    pub cancel_every: Duration,
+    /// How often it is said, at least once.
+    pub cancels: u32,
+    /// How often a stale group of the server is cancelled, and the request sent again for it.
+    pub cures: u32,
+    /// Datagrams that ask for missing pieces, at a time.
+    pub retries: usize,
+    /// The bytes of a piece.
+    pub piece: usize,
+    /// What an answer may have, and a request.
+    pub bounds: Bounds,
+    /// The identity of the first exchange. The programs' clients begin with 1.
+    pub identity: i32,
+    /// What BIND_IP says, where the dialect has it.
+    pub bind_ip: Option<IpAddr>,
+}
+
+impl Config {
+    /// Default of [`Config::timeout`], as laxcus6 has it.
+    pub const TIMEOUT: Duration = Duration::from_secs(120);
+    /// Default of [`Config::tail`].
+    pub const TAIL: Duration = Duration::from_secs(1);
+    /// Default of [`Config::cancels`].
+    pub const CANCELS: u32 = 5;
+    /// Default of [`Config::cures`].
+    pub const CURES: u32 = 5;
+    /// Default of [`Config::retries`]: 256 pieces of lexst1, 12,800 of laxcus6.
+    pub const RETRIES: usize = 256;
+
+    /// The defaults.
+    #[must_use]
+    pub fn new(dialect: &'static Dialect) -> Self {
+        let table = table::of(dialect);
+        Self {
+            dialect,
+            timeout: Self::TIMEOUT,
+            every: table.every,
+            resend: table.resend,
+            tail: Self::TAIL,
+            cancel_every: table.cancel_every,
+            cancels: Self::CANCELS,
+            cures: Self::CURES,
+            retries: Self::RETRIES,
+            piece: PIECE,
+            bounds: Bounds::default(),
+            identity: 1,
+            bind_ip: None,
+        }
+    }
+}
+
+/// Pieces that were asked for and wait to be sent. Further ones are asked for again.
+const ASKED: usize = 1024;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Requester {
+    config: Config,
+    table: &'static Table,
+    peer: SocketAddr,
+    next_identity: i32,
+    state: State,
+    controls: VecDeque<Bytes>,
+    events: VecDeque<Result<Packet, CallError>>,
+    spoilt: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Asking(Box<Asking>),
+    Cancelling { identity: i32, left: u32, again: Instant },
+}
+
+#[derive(Debug)]
+struct Asking {
+    pieces: Pieces,
+    deadline: Instant,
+    /// The whole request has come, the peer says.
+    accepted: bool,
+    /// The peer has asked for pieces or sent some.
+    heard: bool,
+    /// Whether a whole copy has been given out, and how far the first one has come.
+    sent: bool,
+    /// What remains of a whole copy that is being sent.
+    burst: Range<u32>,
+    asked: VecDeque<u32>,
+    answer: Option<Gather>,
+    /// When it has been silent for long enough.
+    quiet: Instant,
+    /// When the last sign of the peer came.
+    last: Instant,
+    resend: Instant,
+    tail: Option<Instant>,
+    cures: u32,
+    /// Until when no stale group is cancelled.
+    cured: Option<Instant>,
+}
+
+impl Requester {
+    /// A requester that has not asked anything.
+    #[must_use]
+    pub fn new(config: Config, peer: SocketAddr) -> Self {
+        Self {
+            table: table::of(config.dialect),
+            peer,
+            next_identity: config.identity,
+            state: State::Idle,
+            controls: VecDeque::new(),
+            events: VecDeque::new(),
+            spoilt: false,
+            config,
+        }
+    }
+
+    /// Begins an exchange. It ends by one event.
+    ///
+    /// # Errors
+    ///
+    /// All of them are certain not to have been sent: [`Cause::Full`] unless it [is idle](Requester::is_idle),
+    /// [`Cause::TooLarge`] past the bounds, [`Cause::Encode`].
+    pub fn request(&mut self, now: Instant, packet: Packet) -> Result<(), CallError> {
+        if !self.is_idle() {
+            return Err(CallError::not_sent(Cause::Full));
+        }
+        let identity = self.next_identity;
+        let form =
+            Form { size: self.config.piece, bind_ip: self.config.bind_ip, ..self.form_of_request(identity) };
+        let (size, limit) = (packet.entity.len(), self.config.bounds.entity);
+        let pieces = Pieces::cut(self.config.dialect, packet, form)
+            .map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
+        if size > limit || pieces.count() > self.config.bounds.pieces {
+            return Err(CallError::not_sent(Cause::TooLarge { size, limit }));
+        }
+        // As laxcus6 wraps; lexst1 would go on with negative ones.
+        self.next_identity = identity.checked_add(1).unwrap_or(1);
+        let tail = self.table.accepted.is_some() && pieces.count() > 1;
+        self.state = State::Asking(Box::new(Asking {
+            deadline: now + self.config.timeout,
+            accepted: false,
+            heard: false,
+            sent: false,
+            burst: 0..pieces.count(),
+            asked: VecDeque::new(),
+            answer: None,
+            quiet: now + self.config.every,
+            last: now,
+            resend: now + self.config.resend,
+            tail: tail.then(|| now + self.config.tail),
+            cures: self.config.cures,
+            cured: None,
+            pieces,
+        }));
+        Ok(())
+    }
+
+    fn form_of_request(&self, identity: i32) -> Form {
+        Form::of_request(self.config.dialect, identity)
+    }
+
+    /// Whether the next exchange may begin. After an answer that is when CANCEL has been answered, or said often
+    /// enough.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Whether the next exchange should leave from another port: the peer holds something for this one that can
+    /// not be cleared.
+    #[must_use]
+    pub const fn is_spoilt(&self) -> bool {
+        self.spoilt
+    }
+
+    /// The bytes held: the request, what has come of the answer, and what waits to be sent.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let asking = match &self.state {
+            State::Asking(asking) => {
+                asking.pieces.cost() + asking.answer.as_ref().map_or(0, Gather::cost) + asking.asked.len() * 4
+            }
+            _ => 0,
+        };
+        asking + self.controls.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Gives up: no event comes. What was sent is cancelled.
+    pub fn abandon(&mut self, now: Instant) {
+        if let State::Asking(asking) = &self.state {
+            let (identity, sent) = (asking.pieces.identity(), asking.sent);
+            self.finish(now, identity, sent);
+            self.spoilt |= sent && self.table.cancel_is_idle;
+        }
+    }
+
+    /// A datagram has come to the port.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        // Only whole datagrams of the peer itself are looked at.
+        if from != self.peer {
+            return;
+        }
+        let Ok(packet) = Decoder::new(self.config.dialect).packet(bytes) else { return };
+        match self.state {
+            State::Idle => {}
+            State::Cancelling { .. } => self.cancelling(now, &packet),
+            State::Asking(_) => self.asking(now, &packet),
+        }
+    }
+
+    fn cancelling(&mut self, now: Instant, packet: &PacketRef<'_>) {
+        let State::Cancelling { identity, left, again } = &mut self.state else { return };
+        let code = packet.code();
+        if code == self.table.retry && control::identity(packet) == Some(*identity) {
+            // A late piece has opened a group there.
+            if *left > 0 {
+                *again = now;
+            }
+        } else if (code == self.table.cancel_okay || code == self.table.cancel_not_found)
+            && !Mark::is_claimed(packet)
+        {
+            // In lexst1 OKAY says that there is a group, and that it stays.
+            self.spoilt |= self.table.cancel_is_idle && code == self.table.cancel_okay;
+            self.state = State::Idle;
+            self.controls.clear();
+        }
+    }
+
+    fn asking(&mut self, now: Instant, packet: &PacketRef<'_>) {
+        let State::Asking(asking) = &mut self.state else { return };
+        let (code, identity) = (packet.code(), asking.pieces.identity());
+        let named = control::identity(packet);
+        if code == self.table.retry {
+            match named {
+                Some(stale) if stale != identity => self.stale(now, stale),
+                Some(_) if !asking.accepted => {
+                    (asking.heard, asking.tail) = (true, None);
+                    asking.heard_at(now, self.config.every);
+                    asking.serve(self.config.dialect, self.table, packet);
+                }
+                _ => {}
+            }
+            return;
+        }
+        if self.table.accepted.is_some_and(|(accepted, _)| accepted == code) && !Mark::is_claimed(packet) {
+            if named == Some(identity) {
+                asking.accepted = true;
+                asking.tail = None;
+                asking.asked.clear();
+                asking.burst = 0..0;
+                asking.heard_at(now, self.config.every);
+            }
+            return;
+        }
+        if code.is_request() {
+            return;
+        }
+        let Some(mark) = Mark::of(self.config.dialect, packet) else {
+            let refuses = self.config.dialect.name() != "lexst1" && LAXCUS6.reads(code);
+            if refuses && code == laxcus6::answer::ENCRYPT_CONTENT_NOTIFY {
+                // It is said instead of serving.
+                let Code::Answer(number) = code else { return };
+                self.fail(now, CallError::not_sent(Cause::Security(number)));
+            }
+            return;
+        };
+        if mark.identity != identity {
+            return;
+        }
+        let gather = asking.answer.get_or_insert_with(|| Gather::new(mark));
+        let added = gather.add(mark, packet, 0, self.config.bounds);
+        if gather.is_empty() {
+            asking.answer = None;
+        }
+        match added {
+            Added::Kept | Added::Known => {
+                // An answer says that the request has come.
+                (asking.heard, asking.tail) = (true, None);
+                asking.burst = 0..0;
+                asking.asked.clear();
+                asking.heard_at(now, self.config.every);
+            }
+            Added::Foreign | Added::Refused => {}
+            Added::Whole => {
+                let packet = asking.answer.take().and_then(|gather| gather.join(self.config.dialect));
+                if let Some(packet) = packet {
+                    self.events.push_back(Ok(packet));
+                    self.finish(now, identity, true);
+                }
+            }
+        }
+    }
+
+    /// The peer holds a group of another identity for this port.
+    fn stale(&mut self, now: Instant, stale: i32) {
+        let State::Asking(asking) = &mut self.state else { return };
+        if self.table.cancel_is_idle {
+            self.spoilt = true;
+            return;
+        }
+        // One cure at a time: a server repeats its question each second.
+        if asking.accepted
+            || asking.answer.is_some()
+            || asking.cures == 0
+            || asking.cured.is_some_and(|until| now < until)
+        {
+            return;
+        }
+        asking.cures -= 1;
+        asking.cured = Some(now + self.config.every / 2);
+        asking.burst = 0..asking.pieces.count();
+        asking.heard_at(now, self.config.every);
+        self.say(|dialect, bind_ip| control::cancel(dialect, bind_ip, stale));
+    }
+
+    fn say(&mut self, write: impl FnOnce(&Dialect, Option<IpAddr>) -> Result<Bytes, fixp_codec::Error>) {
+        if let Ok(bytes) = write(self.config.dialect, self.config.bind_ip) {
+            self.controls.push_back(bytes);
+        }
+    }
+
+    fn fail(&mut self, now: Instant, error: CallError) {
+        let State::Asking(asking) = &self.state else { return };
+        let (identity, sent) = (asking.pieces.identity(), asking.sent || asking.burst.start > 0);
+        self.events.push_back(Err(error));
+        self.finish(now, identity, sent);
+        // CANCEL clears a group at laxcus6, and nothing at lexst1.
+        self.spoilt |= sent && self.table.cancel_is_idle;
+    }
+
+    /// Ends an exchange, by CANCEL where the peer knows of it.
+    fn finish(&mut self, now: Instant, identity: i32, known: bool) {
+        self.controls.clear();
+        self.state = State::Idle;
+        if known {
+            let left = self.config.cancels.saturating_sub(1);
+            self.state = State::Cancelling { identity, left, again: now + self.config.cancel_every };
+            self.say(|dialect, bind_ip| control::cancel(dialect, bind_ip, identity));
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Idle => {}
+            State::Cancelling { identity, left, again } if *again <= now => {
+                let identity = *identity;
+                if *left == 0 {
+                    // Nobody is there. What it may hold for this port is not known.
+                    self.spoilt = true;
+                    self.state = State::Idle;
+                    self.controls.clear();
+                } else {
+                    *left -= 1;
+                    *again = now + self.config.cancel_every;
+                    self.say(|dialect, bind_ip| control::cancel(dialect, bind_ip, identity));
+                }
+            }
+            State::Cancelling { .. } => {}
+            State::Asking(asking) if asking.deadline <= now => {
+                let cause = Cause::Timeout;
+                let error = if asking.sent || asking.accepted || asking.answer.is_some() {
+                    CallError::possibly_executed(cause)
+                } else {
+                    CallError::not_sent(cause)
+                };
+                self.fail(now, error);
+            }
+            State::Asking(asking) => {
+                if asking.tail.is_some_and(|at| at <= now) {
+                    asking.tail = None;
+                    if asking.sent && !asking.heard {
+                        asking.ask(asking.pieces.count() - 1);
+                    }
+                }
+                if asking.quiet <= now {
+                    self.silence(now);
+                }
+            }
+        }
+    }
+
+    /// Nothing has come for as long as the configuration says.
+    fn silence(&mut self, now: Instant) {
+        let State::Asking(asking) = &mut self.state else { return };
+        asking.quiet = now + self.config.every;
+        let identity = asking.pieces.identity();
+        let most = self.config.retries * self.table.retry_serials;
+        let missing = if let Some(answer) = &asking.answer {
+            answer.missing(false, most)
+        } else {
+            let silent = now.saturating_duration_since(asking.last);
+            // A server that has the request and whose answer is lost may still have it: ask for its first piece.
+            let waits = if self.table.accepted.is_some() {
+                asking.accepted
+            } else {
+                asking.heard && silent >= self.config.every * 2
+            };
+            if waits {
+                vec![0]
+            } else {
+                // lexst1's client does not send all again when it was asked for something: its server asks on.
+                if now >= asking.resend && (self.table.accepted.is_some() || !asking.heard) {
+                    asking.resend = now + self.config.resend;
+                    asking.asked.clear();
+                    asking.burst = 0..asking.pieces.count();
+                }
+                return;
+            }
+        };
+        let first = self.config.dialect.first_serial();
+        let serials: Vec<u32> = missing.into_iter().map(|index| first + index).collect();
+        for serials in serials.chunks(self.table.retry_serials) {
+            self.say(|dialect, bind_ip| control::retry(dialect, bind_ip, identity, serials));
+        }
+    }
+
+    /// When [`Requester::handle_timeout`] is to be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle => None,
+            State::Cancelling { again, .. } => Some(*again),
+            State::Asking(asking) => {
+                let next = asking.deadline.min(asking.quiet);
+                Some(asking.tail.map_or(next, |tail| next.min(tail)))
+            }
+        }
+    }
+
+    /// The next datagram to be sent.
+    pub fn poll_transmit(&mut self, _now: Instant) -> Option<Transmit> {
+        let to = self.peer;
+        if let Some(bytes) = self.controls.pop_front() {
+            return Some(Transmit { to, bytes });
+        }
+        let State::Asking(asking) = &mut self.state else { return None };
+        let index = match asking.asked.pop_front() {
+            Some(index) => index,
+            None => asking.burst.next()?,
+        };
+        asking.sent |= index + 1 == asking.pieces.count();
+        asking.pieces.datagram(index).map(|bytes| Transmit { to, bytes })
+    }
+
+    /// How an exchange has ended: by its answer, or why not.
+    pub fn poll_event(&mut self) -> Option<Result<Packet, CallError>> {
+        self.events.pop_front()
+    }
+}
+
+impl Asking {
+    fn heard_at(&mut self, now: Instant, every: Duration) {
+        (self.last, self.quiet) = (now, now + every);
+    }
+
+    /// Sends a piece, unless it will be sent anyway.
+    fn ask(&mut self, index: u32) {
+        if !self.burst.contains(&index) && self.asked.len() < ASKED && !self.asked.contains(&index) {
+            self.asked.push_back(index);
+        }
+    }
+
+    fn serve(&mut self, dialect: &Dialect, table: &Table, packet: &PacketRef<'_>) {
+        let head = packet.head();
+        for index in control::asked(dialect, table, &head, self.pieces.count()) {
+            self.ask(index);
+        }
+    }
+}
