@@ -83,12 +83,13 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     println!("{} rounds of {} ms, {}\n", args.rounds, args.time.as_millis(), pin::report());
-    // Client and server are two programs in life, each with a runtime of its own: here with one worker each,
-    // or, to see what it costs, both on one runtime with a worker for each core.
+    // Client and server are two programs in life, each with a runtime of its own: here with one worker each;
+    // or, to see what it costs, both on one runtime with a worker for each core. On one core two threads would
+    // measure how the system switches between them: there both share one worker.
     let runtime = |workers| Builder::new_multi_thread().worker_threads(workers).enable_all().build();
-    let near = runtime(if args.shared { 2 } else { 1 }).expect("a runtime");
+    let near = runtime(if args.shared && args.pin.is_none() { 2 } else { 1 }).expect("a runtime");
     let far = runtime(1).expect("a runtime");
-    let servers = if args.shared { near.handle() } else { far.handle() }.clone();
+    let servers = if args.shared || args.pin.is_some() { near.handle() } else { far.handle() }.clone();
     let missed = near.block_on(run(&args, &servers));
     near.shutdown_background();
     far.shutdown_background();
