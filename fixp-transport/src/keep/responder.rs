@@ -27,7 +27,7 @@
 //! # At most once
 //!
 //! A request is known by its address and port, its identity and the digests of its datagrams: while it is
-//! executed, while its answer is held, and for [`Limits::tombstone`] after. CANCEL ends that, but for
+//! executed, while its answer is held, and for [`Limits::tombstone`] after that and after each duplicate. CANCEL ends it, but for
 //! [`Limits::settle`], in which the network's own duplicates come. What cannot be told apart: a client that begins
 //! its identities anew on the same port, without CANCEL, and asks the very same within that time; it gets the
 //! answer that is held, or none.
@@ -228,9 +228,16 @@ struct Done {
 
 #[derive(Debug)]
 enum Stage {
-    Executing { ticket: Ticket, cancelled: bool },
+    Executing {
+        ticket: Ticket,
+        cancelled: bool,
+    },
     Held(Box<Held>),
-    Tombstone { until: Instant },
+    /// Executed; what comes of it is not listened to. Unless CANCEL came, each duplicate makes it last.
+    Tombstone {
+        until: Instant,
+        cancelled: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -415,6 +422,10 @@ impl Responder {
         let spacing = self.config.spacing;
         let accepts = self.table.accepted.is_some();
         let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) else { return };
+        // A client that still asks would be executed again once it is forgotten.
+        if let Stage::Tombstone { until, cancelled: false } = &mut done.stage {
+            *until = now + self.config.limits.tombstone;
+        }
         if now < done.told + spacing {
             return;
         }
@@ -467,9 +478,12 @@ impl Responder {
                         Stage::Executing { cancelled, .. } => *cancelled = true,
                         Stage::Held(_) => {
                             found = true;
-                            done.stage = Stage::Tombstone { until: now + settle };
+                            done.stage = Stage::Tombstone { until: now + settle, cancelled: true };
                         }
-                        Stage::Tombstone { until } => *until = (*until).min(now + settle),
+                        Stage::Tombstone { until, cancelled } => {
+                            *until = (*until).min(now + settle);
+                            *cancelled = true;
+                        }
                     }
                 }
                 self.book(key);
@@ -502,7 +516,7 @@ impl Responder {
         let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) else { return Ok(()) };
         let Stage::Executing { cancelled, .. } = done.stage else { return Ok(()) };
         let time = if cancelled { limits.settle } else { limits.tombstone };
-        done.stage = Stage::Tombstone { until: now + time };
+        done.stage = Stage::Tombstone { until: now + time, cancelled };
         let held = match answer {
             Some(answer) if !cancelled => self.cut(now, key.1, answer),
             _ => Ok(None),
@@ -580,7 +594,7 @@ impl Responder {
             match &mut done.stage {
                 Stage::Executing { .. } => {}
                 Stage::Held(held) if now >= held.until => {
-                    done.stage = Stage::Tombstone { until: now + limits.tombstone };
+                    done.stage = Stage::Tombstone { until: now + limits.tombstone, cancelled: false };
                 }
                 Stage::Held(held) => {
                     if held.again.is_some_and(|at| at <= now) {
@@ -593,7 +607,7 @@ impl Responder {
                         }
                     }
                 }
-                Stage::Tombstone { until } if now >= *until => exchange.done = None,
+                Stage::Tombstone { until, .. } if now >= *until => exchange.done = None,
                 Stage::Tombstone { .. } => {}
             }
         }
@@ -713,7 +727,7 @@ impl Responder {
                 by(Some(held.until));
                 by(held.again);
             }
-            Some(Stage::Tombstone { until }) => by(Some(*until)),
+            Some(Stage::Tombstone { until, .. }) => by(Some(*until)),
             Some(Stage::Executing { .. }) | None => {}
         }
         // Never in the past, or a caller might turn around for ever.
