@@ -574,6 +574,21 @@ fn responder_held_answer_is_sent_again_until_cancel() {
 }
 
 #[test]
+fn responder_after_cancel_a_late_duplicate_is_not_executed() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut side = Side::holds(dialect, 600);
+        side.gets(cancel(dialect, 1));
+        side.after(Limits::SETTLE / 2);
+        side.gets(request(dialect, 1, 10).datagram(0).unwrap());
+        assert_eq!(side.executes(600), 0);
+        // A client that begins anew with the same identity is served after that.
+        side.after(Limits::SETTLE);
+        side.gets(request(dialect, 1, 10).datagram(0).unwrap());
+        assert_eq!(side.executes(600), 1);
+    }
+}
+
+#[test]
 fn responder_held_answer_of_an_earlier_identity_is_not_sent_unasked() {
     let mut side = Side::holds(&LAXCUS6, 600);
     side.gets(request(&LAXCUS6, 2, 1000).datagram(0).unwrap());
