@@ -456,6 +456,7 @@ fn laxcus6_requester_takes_no_identity_from_a_stray_piece() {
     let mut side = asks(&LAXCUS6, 10);
     side.sent();
     side.gets(answer(&LAXCUS6, 9, 10).datagram(0).unwrap());
+    assert!(side.machine.poll_event().is_none());
     side.gets(answer(&LAXCUS6, 1, 10).datagram(0).unwrap());
     assert!(side.machine.poll_event().unwrap().is_ok());
 }
@@ -574,6 +575,46 @@ fn responder_held_answer_is_sent_again_until_cancel() {
 }
 
 #[test]
+fn responder_tombstone_lasts_while_its_client_asks() {
+    let mut side = Side::holds(&LEXST1, 600);
+    side.after(Limits::HOLD + SECOND);
+    for _ in 0..10 {
+        side.after(Limits::TOMBSTONE - 2 * SECOND);
+        side.gets(request(&LEXST1, 1, 10).datagram(0).unwrap());
+        assert_eq!(side.executes(600), 0);
+    }
+    side.after(Limits::TOMBSTONE);
+    assert_eq!((side.machine.held(), side.machine.exchanges()), (0, 0));
+}
+
+#[test]
+fn lexst1_answer_without_entity_has_its_keys_last() {
+    // Recorded: EXIT in KEEP UDP, whose answer comes as one piece (2.1).
+    let text = include_str!("keep_recorded/lexst1-keepudp-rpc-null.jsonl");
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let recorded = |nth: usize| hex::decode(lines[nth].get("hex").unwrap().as_str().unwrap()).unwrap();
+    let local = Some("127.0.0.1".parse().unwrap());
+    let exit = Form { bind_ip: local, ..Form::of_request(&LEXST1, 2) };
+    let exit = Pieces::cut(&LEXST1, Packet::new(lexst1::notify::EXIT), exit).unwrap();
+    assert_eq!(exit.datagram(0).unwrap(), recorded(4));
+    let okay = Packet::new(lexst1::answer::OKAY).with(lexst1::key::SPEAK, "see you next time");
+    let form = Form { bind_ip: local, ..Form::of_answer(&LEXST1, 2) };
+    assert_eq!(Pieces::cut(&LEXST1, okay, form).unwrap().datagram(0).unwrap(), recorded(5));
+    // It ends an exchange as any answer does.
+    let config = requester::Config { identity: 2, bind_ip: local, ..requester::Config::new(&LEXST1) };
+    let mut machine = Requester::new(config, server());
+    let now = Instant::now();
+    machine.request(now, Packet::new(lexst1::notify::EXIT)).unwrap();
+    assert_eq!(machine.poll_transmit(now).unwrap().bytes, recorded(4));
+    machine.handle_datagram(now, server(), &recorded(5));
+    assert!(machine.poll_event().unwrap().is_ok());
+    assert_eq!(machine.poll_transmit(now).unwrap().bytes, recorded(6));
+    machine.handle_datagram(now, server(), &recorded(7));
+    assert!(machine.is_idle() && !machine.is_spoilt());
+}
+
+#[test]
 fn responder_after_cancel_a_late_duplicate_is_not_executed() {
     for dialect in [&LEXST1, &LAXCUS6] {
         let mut side = Side::holds(dialect, 600);
@@ -630,4 +671,29 @@ fn responder_bounds() {
         side.gets(request(&LAXCUS6, identity, 1000).datagram(0).unwrap());
     }
     assert_eq!(side.machine.exchanges(), Limits::EXCHANGES_PER_PEER);
+}
+
+#[test]
+fn requester_bounds_its_cures() {
+    let mut side = asks(&LAXCUS6, 10);
+    side.sent();
+    let mut cancels = 0;
+    for _ in 0..50 {
+        side.gets(retry(&LAXCUS6, 7, &[0]));
+        let sent = side.sent().into_iter().chain(side.after(2 * SECOND).into_iter().map(|(_, bytes)| bytes));
+        cancels += sent.filter(|bytes| *bytes == cancel(&LAXCUS6, 7)).count();
+    }
+    assert_eq!(cancels, 5);
+}
+
+#[test]
+fn responder_bounds_what_an_answer_may_cost_the_network() {
+    // 2.11, 4: a forged RETRY has it sent again, but not for ever.
+    let mut side = Side::holds(&LAXCUS6, 600);
+    let mut sent = 0;
+    for _ in 0..500 {
+        side.gets(retry(&LAXCUS6, 1, &[0, 1]));
+        sent += side.sent().len();
+    }
+    assert_eq!(sent, 2 * Limits::SENDINGS as usize - 2);
 }
