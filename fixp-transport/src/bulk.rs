@@ -22,22 +22,25 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use fixp_codec::{Decoder, Encoder, Event, Limits, MAX_ENTITY, Packet, StreamDecoder};
+use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Packet, StreamDecoder};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use crate::body::{Body, BodyError, PIECE};
 use crate::channel::session::{Session, Terms};
 use crate::error::{CallError, Cause};
+use crate::extension::key;
 use crate::outbox::Outbox;
 use crate::scratch;
 use crate::server::connection::WithEntity;
 use crate::socket::Connect;
+use crate::tables;
 
 /// The answer to a transfer. Dropping its body ends the transfer, and its connection.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ const HIGH_WATER: usize = 256 << 10;
 const IDLE: usize = 2;
 /// How long they are kept.
 const IDLE_TIME: Duration = Duration::from_secs(15);
+/// How long EXIT may take to leave.
+const EXIT_TIME: Duration = Duration::from_secs(1);
 /// Rounds before other tasks have their turn.
 const ROUNDS: usize = 32;
 
@@ -80,6 +85,8 @@ pub(crate) struct Transfers {
     /// How long nothing may move.
     stall: Duration,
     idle: Mutex<Vec<(Stream, Instant)>>,
+    /// Whether a task ends those that have been idle for long enough.
+    sweeping: AtomicBool,
 }
 
 impl Transfers {
@@ -91,7 +98,14 @@ impl Transfers {
     ) -> Self {
         // A transfer's one request is never in the way of another: nothing of ours is needed (SPEC 10.9).
         let terms = Terms { extensions: false, announce_first: false, ..terms };
-        Self { connector, terms, connect_time, stall, idle: Mutex::new(Vec::new()) }
+        Self {
+            connector,
+            terms,
+            connect_time,
+            stall,
+            idle: Mutex::new(Vec::new()),
+            sweeping: AtomicBool::new(false),
+        }
     }
 
     pub(crate) async fn transfer(
@@ -103,7 +117,8 @@ impl Transfers {
         let mut outbox = Outbox::default();
         let len = usize::try_from(body.len()).unwrap_or(usize::MAX);
         let mut head = head;
-        head.remove(dialect.content_length_key());
+        let length = dialect.content_length_key();
+        head.messages.retain(|message| message.key != length && !key::RANGE.contains(&message.key));
         outbox
             .append(|out| Encoder::new(dialect).head(&WithEntity { packet: &head, len }, out))
             .map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
@@ -165,15 +180,36 @@ impl Transfers {
             return;
         }
         idle.push((stream, Instant::now() + IDLE_TIME));
+        if self.sweeping.swap(true, Relaxed) {
+            return;
+        }
         let transfers = Arc::downgrade(self);
         tokio::spawn(async move {
-            tokio::time::sleep(IDLE_TIME).await;
-            if let Some(transfers) = transfers.upgrade() {
-                let mut idle = transfers.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                let now = Instant::now();
-                idle.retain(|(_, until)| *until > now);
+            loop {
+                tokio::time::sleep(IDLE_TIME).await;
+                let Some(transfers) = transfers.upgrade() else { return };
+                let (ended, last) = transfers.swept();
+                for (stream, _) in ended {
+                    exit(stream, transfers.terms.dialect).await;
+                }
+                if last {
+                    return;
+                }
             }
         });
+    }
+
+    /// Takes out the connections that have been kept for long enough; tells whether none is left.
+    fn swept(&self) -> (Vec<(Stream, Instant)>, bool) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (kept, ended) = std::mem::take(&mut *idle).into_iter().partition(|(_, until)| *until > now);
+        *idle = kept;
+        if idle.is_empty() {
+            // Under the lock: whoever keeps the next one begins to sweep anew.
+            self.sweeping.store(false, Relaxed);
+        }
+        (ended, idle.is_empty())
     }
 
     /// A new connection, greeted.
@@ -213,6 +249,14 @@ fn greet(
         if bytes.is_empty() { Err(Cause::Ended) } else { Ok(()) }
     }));
     Poll::Ready(came.map_err(|error| Cause::Lost(error.kind()))?)
+}
+
+/// Ends a connection as the dialect does it; the answer is not waited for.
+async fn exit(mut stream: Stream, dialect: &'static Dialect) {
+    let exit = Packet::new(tables::of(dialect).exit).to_bytes(dialect).unwrap_or_default();
+    let said = tokio::io::AsyncWriteExt::write_all(&mut stream, &exit);
+    // Whether it has arrived makes no difference any more.
+    let _ = tokio::time::timeout(EXIT_TIME, said).await;
 }
 
 /// A transfer under way. It moves while it is polled: first for the answer's head, then for its pieces.
@@ -261,6 +305,11 @@ impl Moving {
             if sent {
                 self.moved = Instant::now();
                 continue;
+            }
+            if self.body.is_some() && self.outbox.is_empty() {
+                // It waits for its own source, or for its turn under a rate: the peer is not to blame.
+                self.moved = Instant::now();
+                return Poll::Pending;
             }
             let until = self.moved + self.stall;
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));

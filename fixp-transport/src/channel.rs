@@ -380,6 +380,9 @@ impl Channel {
     ///
     /// Why there is no answer; what breaks off behind the answer's head, its body tells.
     pub async fn transfer(&self, head: Packet, body: Body) -> Result<Transferred, CallError> {
+        if self.inner.is_closing() {
+            return Err(CallError::not_sent(Cause::Closed));
+        }
         Arc::clone(&self.inner.transfers).transfer(head, body).await
     }
 
@@ -390,6 +393,14 @@ impl Channel {
     /// Why it is not, as soon as an attempt has failed.
     pub async fn ready(&self) -> Result<(), CallError> {
         let mut status = self.inner.status.subscribe();
+        // What failed before says nothing of the next attempt.
+        self.inner.status.send_if_modified(|status| {
+            let failed = matches!(status, Status::Failed(_));
+            if failed {
+                *status = Status::Down;
+            }
+            failed
+        });
         self.inner.driver.wake();
         let found = status.wait_for(|status| !matches!(status, Status::Down)).await.map(|status| *status);
         match found {
@@ -427,7 +438,7 @@ impl Channel {
     fn place(&self, packet: Packet, options: CallOptions, wait: bool) -> Result<Placed, CallError> {
         let size = self.size(&packet)?;
         let config = &self.inner.config;
-        let deadline = Instant::now() + options.timeout.unwrap_or(config.timeout);
+        let deadline = after(options.timeout.unwrap_or(config.timeout));
         let id = self.inner.ids.fetch_add(1, Relaxed);
         let (waiter, outcome) = oneshot::channel();
         let submission = Submission {
@@ -462,6 +473,12 @@ impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("stats", &self.stats()).finish_non_exhaustive()
     }
+}
+
+/// So long from now; a time that the clock cannot say is a year.
+fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now + Duration::from_secs(365 * 86400))
 }
 
 /// A request that was handed over. Dropping it cancels the request.
@@ -506,10 +523,15 @@ impl Inner {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_closing(&self) -> bool {
+        let inbox = self.lock();
+        inbox.closed || inbox.closing.is_some()
+    }
+
     fn begin_to_close(&self) {
         let mut inbox = self.lock();
         if inbox.closing.is_none() {
-            inbox.closing = Some(Instant::now() + self.config.timeout);
+            inbox.closing = Some(after(self.config.timeout));
         }
         drop(inbox);
         self.driver.wake();

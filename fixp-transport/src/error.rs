@@ -123,6 +123,7 @@ impl fmt::Display for Refusal {
             Self::Late => f.write_str("its time was over"),
             Self::TooLarge => f.write_str("its entity is too large"),
             Self::Unwritable => f.write_str("it was executed, and its answer cannot be written"),
+            Self::Silent => f.write_str("it was executed, and has no answer"),
             Self::Other(number) => write!(f, "reason {number}"),
         }
     }

@@ -152,6 +152,8 @@ pub enum Refusal {
     TooLarge,
     /// It was executed, and its answer cannot be written in the dialect.
     Unwritable,
+    /// It was executed, and has no answer.
+    Silent,
     /// Something that we do not know by number.
     Other(i16),
 }
@@ -167,7 +169,7 @@ impl Refusal {
     /// behind it are executed.
     #[must_use]
     pub const fn keeps_place(self) -> bool {
-        matches!(self, Self::Late | Self::NotKept | Self::Unwritable)
+        matches!(self, Self::Late | Self::NotKept | Self::Unwritable | Self::Silent)
     }
 
     /// The number on the wire.
@@ -181,6 +183,7 @@ impl Refusal {
             Self::Late => 5,
             Self::TooLarge => 6,
             Self::Unwritable => 7,
+            Self::Silent => 8,
             Self::Other(number) => number,
         }
     }
@@ -196,6 +199,7 @@ impl Refusal {
             5 => Self::Late,
             6 => Self::TooLarge,
             7 => Self::Unwritable,
+            8 => Self::Silent,
             number => Self::Other(number),
         }
     }

@@ -59,8 +59,8 @@ impl ServerLimits {
     pub const ENTITY: u64 = 1 << 30;
     /// Default of [`ServerLimits::gather`], 256 KiB: a call or a log, not a chunk.
     pub const GATHER: usize = 256 << 10;
-    /// Default of [`ServerLimits::requests_per_connection`].
-    pub const REQUESTS_PER_CONNECTION: usize = 1024;
+    /// Default of [`ServerLimits::requests_per_connection`]: as many as a channel has by default.
+    pub const REQUESTS_PER_CONNECTION: usize = 4096;
     /// Default of [`ServerLimits::bytes_per_connection`], 1 MiB.
     pub const BYTES_PER_CONNECTION: usize = 1 << 20;
     /// Default of [`ServerLimits::bytes`], 256 MiB.
@@ -77,8 +77,9 @@ impl ServerLimits {
     pub const WRITE_TIME: Duration = Duration::from_secs(30);
     /// Default of [`ServerLimits::ordered_time`]: longer than a client tries to reconnect.
     pub const ORDERED_TIME: Duration = Duration::from_secs(120);
-    /// Default of [`ServerLimits::ordered_channels`]. Costs some 500 bytes each, and their kept answers.
-    pub const ORDERED_CHANNELS: usize = 4096;
+    /// Default of [`ServerLimits::ordered_channels`]. Costs some 500 bytes each, and their kept answers: up to
+    /// 256 MiB in all.
+    pub const ORDERED_CHANNELS: usize = 1024;
     /// Default of [`ServerLimits::ordered_bytes`], 256 KiB.
     pub const ORDERED_BYTES: usize = 256 << 10;
 }

@@ -79,8 +79,6 @@ struct Hub<H> {
     shared: Arc<Shared<H>>,
     admission: Arc<Admission>,
     stop: Stop,
-    /// True once nothing may go on. Every task holds a receiver: when there is none, all have ended.
-    end: watch::Sender<bool>,
 }
 
 /// Asks a server to stop: it accepts and reads nothing more, and finishes what it has begun.
@@ -281,12 +279,7 @@ impl<H: Handler> Builder<H> {
         let admission = Admission::new(self.allow, limits.connections, limits.connections_per_source);
         let mut shared = Shared::new(self.handler, self.dialect, self.limits, key, self.extensions);
         shared.rate = self.rate;
-        let hub = Arc::new(Hub {
-            shared: Arc::new(shared),
-            admission,
-            stop: self.stop,
-            end: watch::Sender::new(false),
-        });
+        let hub = Arc::new(Hub { shared: Arc::new(shared), admission, stop: self.stop });
         let mut addrs = Vec::new();
         for Twins { listener, socket, addr } in sockets {
             addrs.push(addr);
@@ -376,9 +369,9 @@ impl<H: Handler> Server<H> {
         let before = self.stats();
         let hub = &self.hub;
         hub.stop.stop();
-        let late = tokio::time::timeout(deadline, hub.end.closed()).await.is_err();
-        hub.end.send_replace(true);
-        hub.end.closed().await;
+        let late = tokio::time::timeout(deadline, hub.shared.end.closed()).await.is_err();
+        hub.shared.end.send_replace(true);
+        hub.shared.end.closed().await;
         let after = self.stats();
         let sent = |stats: &ServerStats| stats.answers + stats.datagrams_sent;
         Report { finished: sent(&after) - sent(&before), cut: after.cut - before.cut, late, stats: after }
@@ -388,7 +381,7 @@ impl<H: Handler> Server<H> {
 impl<H> Drop for Server<H> {
     fn drop(&mut self) {
         self.hub.stop.stop();
-        self.hub.end.send_replace(true);
+        self.hub.shared.end.send_replace(true);
     }
 }
 
@@ -402,7 +395,7 @@ impl<H: Handler> Hub<H> {
     // Each of these makes its future where it is run: one that is moved into another takes its room twice.
 
     fn accept(self: &Arc<Self>, listener: TcpListener) {
-        let (hub, mut end) = (Arc::clone(self), self.end.subscribe());
+        let (hub, mut end) = (Arc::clone(self), self.shared.end.subscribe());
         tokio::spawn(async move {
             let accepting = pin!(accept(listener, &hub));
             until(&mut end, accepting).await;
@@ -422,7 +415,7 @@ impl<H: Handler> Hub<H> {
         Counters::add(&counters.accepted);
         Counters::add(&counters.open);
         let open = Open { shared: Arc::clone(&self.shared), _admitted: admitted };
-        let (stop, mut end) = (self.stop.0.subscribe(), self.end.subscribe());
+        let (stop, mut end) = (self.stop.0.subscribe(), self.shared.end.subscribe());
         let task = async move {
             let connection = pin!(drive::serve(stream, peer, local, Arc::clone(&open.shared), stop));
             until(&mut end, connection).await;
@@ -433,7 +426,7 @@ impl<H: Handler> Hub<H> {
 
     fn serve_datagrams<S: Datagrams>(&self, socket: S, local: SocketAddr) {
         let (shared, admission) = (Arc::clone(&self.shared), Arc::clone(&self.admission));
-        let (stop, mut end) = (self.stop.0.subscribe(), self.end.subscribe());
+        let (stop, mut end) = (self.stop.0.subscribe(), self.shared.end.subscribe());
         let task = async move {
             let service = pin!(datagrams::serve(socket, local, shared, admission, stop));
             until(&mut end, service).await;

@@ -28,6 +28,9 @@ use crate::tables;
 
 /// How long the answer to EXIT is waited for.
 const EXIT_TIME: Duration = Duration::from_secs(2);
+/// After so much idleness an ordered channel is begun anew: half of the time that servers remember one by
+/// default.
+const ORDERED_IDLE: Duration = Duration::from_secs(60);
 /// Rounds of writing and reading before other tasks have their turn.
 const ROUNDS: usize = 32;
 
@@ -47,6 +50,7 @@ pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms:
         ledger: Ledger::new(chance.random(), matching),
         chance,
         stats: ChannelStats::default(),
+        used: clock(),
         queued_since: None,
         closing: None,
         gathered: false,
@@ -73,6 +77,8 @@ struct Driver<C: Connect> {
     ledger: Ledger<oneshot::Sender<Outcome>>,
     /// What this task counts; the callers' counter is in the inbox.
     stats: ChannelStats,
+    /// When a request was last under way.
+    used: Instant,
     /// Since when the oldest request waits to be sent.
     queued_since: Option<Instant>,
     /// When the channel is to be closed, at the latest.
@@ -342,6 +348,10 @@ impl<C: Connect> Driver<C> {
         {
             return Turn::Cut(Cause::Timeout);
         }
+        if up.exit.is_none() && self.closing.is_some_and(|until| until <= now) && !up.outbox.is_empty() {
+            // A peer that does not read is not waited for without end.
+            return Turn::Closed;
+        }
         if up.greeting <= now && !up.session.is_open() {
             return Turn::Cut(Cause::Connect(io::ErrorKind::TimedOut));
         }
@@ -393,6 +403,12 @@ impl<C: Connect> Driver<C> {
             return;
         }
         self.queued_since = None;
+        if self.ledger.in_flight() > 0 {
+            self.used = now;
+        } else if now.saturating_duration_since(self.used) >= ORDERED_IDLE {
+            self.used = now;
+            self.ledger.restart();
+        }
         if self.ledger.wants_opening() {
             self.ledger.open(own(extension::PING, now + config.connect_time));
         }

@@ -366,7 +366,10 @@ impl<W> Ledger<W> {
         let outcome = match refusal {
             None => Ok(answer),
             Some(refusal) => {
-                let fate = if refusal.is_unexecuted() { Fate::NotSent } else { Fate::PossiblyExecuted };
+                // A server that has forgotten the channel has executed nothing of it just now; what was sent
+                // before, `tell` knows.
+                let unexecuted = refusal.is_unexecuted() || refusal == Refusal::Forgotten;
+                let fate = if unexecuted { Fate::NotSent } else { Fate::PossiblyExecuted };
                 Err(CallError { cause: Cause::Refused(refusal), fate })
             }
         };
@@ -389,6 +392,15 @@ impl<W> Ledger<W> {
         self.clear_front();
         self.mend();
         if internal { Matched::Internal } else { Matched::Answered }
+    }
+
+    /// Nothing has been sent for so long that the server may have forgotten the ordered channel: the next
+    /// request opens another.
+    pub(crate) fn restart(&mut self) {
+        if self.matching == Matching::Ordered && self.opened && self.in_flight == 0 {
+            self.broken = true;
+            self.mend();
+        }
     }
 
     /// Once nothing of a broken ordered channel is under way, a new one begins.

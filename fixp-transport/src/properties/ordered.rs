@@ -301,3 +301,17 @@ impl Model {
         }
     }
 }
+
+/// Who waits here is a number, and never goes.
+impl crate::server::ordered::Waits for u32 {
+    fn has_gone(&self) -> bool {
+        false
+    }
+}
+
+/// In the ledger's property, a place.
+impl crate::server::ordered::Waits for (usize, usize) {
+    fn has_gone(&self) -> bool {
+        false
+    }
+}

@@ -30,6 +30,37 @@ use crate::host::Transport;
 use crate::scratch;
 use crate::tables;
 
+/// A request of an ordered channel, and the room that it takes.
+#[derive(Debug)]
+pub(crate) struct Queued<H> {
+    request: Request,
+    held: Held<H>,
+}
+
+/// Bytes of the server's budget.
+pub(crate) struct Held<H> {
+    shared: Arc<Shared<H>>,
+    bytes: usize,
+}
+
+impl<H> Held<H> {
+    fn take(shared: &Arc<Shared<H>>, bytes: usize) -> Option<Self> {
+        shared.budget.take(bytes).then(|| Self { shared: Arc::clone(shared), bytes })
+    }
+}
+
+impl<H> Drop for Held<H> {
+    fn drop(&mut self) {
+        self.shared.budget.give(self.bytes);
+    }
+}
+
+impl<H> std::fmt::Debug for Held<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
 /// Who waits for a request of an ordered channel.
 pub(crate) type Waiter = oneshot::Sender<Outcome>;
 
@@ -348,7 +379,8 @@ where
                     return true;
                 }
                 cx.waker().wake_by_ref();
-                *freed = Box::pin(Arc::clone(self.shared.budget.freed()).notified_owned());
+                *freed = Box::pin(self.shared.budget.wait());
+                self.shared.budget.waits_no_more();
                 return true;
             }
             self.granted(bytes);
@@ -359,14 +391,16 @@ where
         let limits = &self.shared.limits;
         let unanswered = self.running.len() + self.ready.len();
         let bytes = self.requests + self.connection.outbox().len();
-        !self.connection.in_entity()
-            && (self.barrier
-                || unanswered >= limits.requests_per_connection
-                || bytes > limits.bytes_per_connection)
+        // One of ours that has too many under way is told so, and still heard: its PING and CANCEL are among
+        // what it sends.
+        let many = unanswered >= limits.requests_per_connection && !self.connection.is_own();
+        !self.connection.in_entity() && (self.barrier || many || bytes > limits.bytes_per_connection)
     }
 
     fn granted(&mut self, bytes: usize) {
-        self.wanted = None;
+        if self.wanted.take().is_some() {
+            self.shared.budget.waits_no_more();
+        }
         self.charged += bytes;
         self.requests += bytes;
         self.connection.grant();
@@ -387,8 +421,7 @@ where
                     if self.shared.budget.take(bytes) {
                         self.granted(bytes);
                     } else {
-                        let freed = Arc::clone(self.shared.budget.freed()).notified_owned();
-                        self.wanted = Some((bytes, Box::pin(freed)));
+                        self.wanted = Some((bytes, Box::pin(self.shared.budget.wait())));
                     }
                 }
                 Ok(Event::Request(incoming)) => self.begin(now, incoming, None, cx),
@@ -451,13 +484,21 @@ where
             }
         }
         let request = Request { packet, body, peer, deadline: deadline.map(Into::into) };
+        if self.running.len() + self.ready.len() >= self.shared.limits.requests_per_connection {
+            return self.finish(ticket, Outcome::Refused(Refusal::Overloaded));
+        }
         let Some(place) = ordered else { return self.run(ticket, Job::Handle(request), cx) };
         if request.body.is_some() {
             return self.finish(ticket, Outcome::Refused(Refusal::TooLarge));
         }
+        // It may outlive this connection, so it counts by itself.
+        let Some(held) = Held::take(&self.shared, ticket.cost) else {
+            return self.finish(ticket, Outcome::Refused(Refusal::Overloaded));
+        };
+        let queued = Queued { request, held };
         let (waiter, outcome) = oneshot::channel();
         let mut channels = self.shared.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        let (verdict, _) = channels.submit(now, place, request, waiter);
+        let (verdict, _) = channels.submit(now, place, queued, waiter);
         drop(channels);
         match verdict {
             Verdict::Refused(refusal) => self.finish(ticket, Outcome::Refused(refusal)),
@@ -465,9 +506,9 @@ where
                 self.finish(ticket, Outcome::Reply(answer.map_or(Reply::Silence, Reply::from)));
             }
             Verdict::Wait => self.run(ticket, Job::Wait(outcome), cx),
-            Verdict::Run(request) => {
+            Verdict::Run(queued) => {
                 // It runs to its end whatever becomes of this connection: its answer is kept.
-                tokio::spawn(run_ordered(Arc::clone(&self.shared), place, request));
+                tokio::spawn(run_ordered(Arc::clone(&self.shared), place, queued));
                 self.run(ticket, Job::Wait(outcome), cx);
             }
         }
@@ -604,7 +645,8 @@ where
                     if self.upload.as_ref().is_none_or(|feed| feed.poll_ready(cx).is_ready()) {
                         sooner(self.received + limits.entity_time);
                     }
-                } else if !busy {
+                } else if !busy || self.stage == Stage::Draining {
+                    // Whoever has said that nothing more comes may have gone altogether.
                     sooner(self.active + limits.idle_time);
                 }
             }
@@ -680,6 +722,9 @@ where
 impl<S, H, M, F> Drop for Driver<S, H, M, F> {
     fn drop(&mut self) {
         self.shared.budget.give(self.charged);
+        if self.wanted.is_some() {
+            self.shared.budget.waits_no_more();
+        }
         let unwritten = !self.connection.outbox().is_empty() || self.download.is_some();
         let cut = self.running.len() + self.ready.len() + usize::from(unwritten);
         self.shared.counters.cut.fetch_add(cut as u64, Relaxed);
@@ -687,12 +732,15 @@ impl<S, H, M, F> Drop for Driver<S, H, M, F> {
 }
 
 /// Executes a request of an ordered channel, and those behind it.
-async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, request: Request) {
-    let mut next = Some(request);
-    while let Some(request) = next {
+async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, queued: Queued<H>) {
+    // While it is asked for, a server that stops waits for this task.
+    let mut end = shared.end.subscribe();
+    let mut next = Some(queued);
+    while let Some(Queued { request, held: _held }) = next {
         let dialect = request.peer.dialect;
         let limit = shared.limits.ordered_bytes;
-        let mut ended = End { shared: &shared, place, answer: None, bytes: 0, next: None, done: false };
+        let mut ended =
+            End { shared: &shared, place, dialect, answer: None, bytes: 0, next: None, done: false };
         let reply = if request.packet.code == extension::PING {
             // It opens the channel.
             Packet::new(tables::of(dialect).okay).into()
@@ -703,10 +751,21 @@ async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, request
         } else if let Some(reply) = network::answer(&request.packet, &request.peer, &shared.key) {
             reply
         } else {
-            shared.handler.handle(request).await
+            tokio::select! {
+                biased;
+                _ = end.wait_for(|end| *end) => {
+                    // The server has ended: nothing more begins.
+                    shared.counters.cut.fetch_add(1, Relaxed);
+                    ended.done = true;
+                    shared.ordered.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    return;
+                }
+                reply = shared.handler.handle(request) => reply,
+            }
         };
         ended.answer = match reply {
-            Reply::Silence => None,
+            // Whoever waits behind it has to know that it has ended.
+            Reply::Silence => Some(refused(dialect, Refusal::Silent)),
             Reply::Unserved => Some(network::unserved(dialect, Transport::Tcp).packet),
             Reply::Answer(Answer { mut packet, body, .. }) => match body {
                 None => Some(packet),
@@ -736,24 +795,28 @@ fn refused(dialect: &Dialect, refusal: Refusal) -> Packet {
 struct End<'s, H: Handler> {
     shared: &'s Arc<Shared<H>>,
     place: Ordered,
+    dialect: &'static Dialect,
     answer: Option<Packet>,
     bytes: usize,
-    next: Option<Request>,
+    next: Option<Queued<H>>,
     done: bool,
 }
 
 impl<H: Handler> End<'_, H> {
-    fn end(mut self) -> Option<Request> {
+    fn end(mut self) -> Option<Queued<H>> {
         self.finish();
         self.next.take()
     }
 
     fn finish(&mut self) {
         self.done = true;
+        // Its handler has panicked.
+        let silent = self.answer.is_none().then(|| refused(self.dialect, Refusal::Silent));
+        let answer = self.answer.as_ref().or(silent.as_ref());
         let mut channels = self.shared.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        let finished = channels.finished(clock(), self.place.channel, self.answer.as_ref(), self.bytes);
+        let finished = channels.finished(clock(), self.place.channel, answer, self.bytes);
         drop(channels);
-        let answer = self.answer.take();
+        let answer = self.answer.take().or(silent);
         for waiter in finished.waiters {
             let reply = answer.clone().map_or(Reply::Silence, Reply::from);
             // Whoever has gone asks again.

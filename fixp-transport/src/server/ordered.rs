@@ -19,6 +19,17 @@ pub(crate) struct OrderedChannels<W, R> {
     swept: Option<Instant>,
 }
 
+/// One who waits for an answer, and may have gone.
+pub(crate) trait Waits {
+    fn has_gone(&self) -> bool;
+}
+
+impl<T> Waits for tokio::sync::oneshot::Sender<T> {
+    fn has_gone(&self) -> bool {
+        self.is_closed()
+    }
+}
+
 /// What a kept answer costs beside its bytes.
 const KEPT: usize = 64;
 
@@ -82,7 +93,7 @@ pub(crate) struct Finished<W, R> {
     pub(crate) next: Option<R>,
 }
 
-impl<W, R> OrderedChannels<W, R> {
+impl<W: Waits, R> OrderedChannels<W, R> {
     pub(crate) fn new(limits: &ServerLimits) -> Self {
         let limits = Bounds {
             waiting: limits.requests_per_connection,
@@ -91,6 +102,11 @@ impl<W, R> OrderedChannels<W, R> {
             time: limits.ordered_time,
         };
         Self { limits, channels: BTreeMap::new(), swept: None }
+    }
+
+    /// Forgets everything: the server has ended.
+    pub(crate) fn clear(&mut self) {
+        self.channels.clear();
     }
 
     /// A request has come. With [`Verdict::Run`] and [`Verdict::Wait`] the waiter is kept; with the others
@@ -125,6 +141,8 @@ impl<W, R> OrderedChannels<W, R> {
         }
         if serial <= channel.last {
             if let Some(known) = channel.waiting.iter_mut().find(|waiting| waiting.serial == serial) {
+                // Those who asked over connections that were cut are not kept.
+                known.waiters.retain(|waiter| !waiter.has_gone());
                 known.waiters.push(waiter);
                 return (Verdict::Wait, None);
             }

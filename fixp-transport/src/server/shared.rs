@@ -1,15 +1,15 @@
 //! What all connections and datagrams of a server share.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use fixp_codec::Dialect;
-use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+use tokio::sync::{Notify, watch};
 
 use super::drive;
 use super::ordered::OrderedChannels;
 use super::public_key::PublicKey;
-use crate::handler::Request;
 use crate::limits::ServerLimits;
 use crate::rate::RateLimiter;
 
@@ -38,7 +38,9 @@ pub(crate) struct Shared<H> {
     pub(crate) rate: Option<RateLimiter>,
     pub(crate) budget: Budget,
     pub(crate) counters: Counters,
-    pub(crate) ordered: Mutex<OrderedChannels<drive::Waiter, Request>>,
+    pub(crate) ordered: Mutex<OrderedChannels<drive::Waiter, drive::Queued<H>>>,
+    /// True once nothing may go on. Every task holds a receiver: when there is none, all have ended.
+    pub(crate) end: watch::Sender<bool>,
 }
 
 impl<H> Shared<H> {
@@ -60,6 +62,7 @@ impl<H> Shared<H> {
             extensions,
             rate: None,
             counters: Counters::default(),
+            end: watch::Sender::new(false),
         }
     }
 }
@@ -69,18 +72,25 @@ impl<H> Shared<H> {
 pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
+    /// Those who wait for room.
+    waiting: AtomicUsize,
     freed: Arc<Notify>,
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, used: AtomicUsize::new(0), freed: Arc::new(Notify::new()) }
+        Self {
+            limit,
+            used: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            freed: Arc::new(Notify::new()),
+        }
     }
 
     /// Takes bytes, if there is room for them or nothing else is in flight.
     pub(crate) fn take(&self, bytes: usize) -> bool {
         self.used
-            .fetch_update(Relaxed, Relaxed, |used| {
+            .fetch_update(SeqCst, SeqCst, |used| {
                 (used == 0 || used.saturating_add(bytes) <= self.limit).then(|| used.saturating_add(bytes))
             })
             .is_ok()
@@ -94,17 +104,23 @@ impl Budget {
     /// Gives bytes back.
     pub(crate) fn give(&self, bytes: usize) {
         if bytes > 0 {
-            let before = self.used.fetch_sub(bytes, Relaxed);
-            // Only those who found it full wait.
-            if before > self.limit / 2 {
+            self.used.fetch_sub(bytes, SeqCst);
+            if self.waiting.load(SeqCst) > 0 {
                 self.freed.notify_waiters();
             }
         }
     }
 
-    /// Told when bytes have been given back.
-    pub(crate) const fn freed(&self) -> &Arc<Notify> {
-        &self.freed
+    /// Told when bytes have been given back. It must be asked for before [`Budget::take`] is asked once more,
+    /// and [`Budget::waits_no_more`] called for it.
+    pub(crate) fn wait(&self) -> OwnedNotified {
+        self.waiting.fetch_add(1, SeqCst);
+        Arc::clone(&self.freed).notified_owned()
+    }
+
+    /// One who waited does so no more.
+    pub(crate) fn waits_no_more(&self) {
+        self.waiting.fetch_sub(1, SeqCst);
     }
 
     pub(crate) fn used(&self) -> usize {

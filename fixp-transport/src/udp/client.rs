@@ -282,7 +282,7 @@ impl Shared {
 
     fn close(&self) {
         let mut core = self.lock();
-        core.exchange.close(Instant::now());
+        core.exchange.close(now());
         core.closed = true;
         core.sockets.clear();
         core.tell();
@@ -492,7 +492,11 @@ impl<B: Bind> Driver<B> {
     /// Whether a deadline has come.
     fn poll_sleep(&mut self, cx: &mut Context<'_>) -> bool {
         let mut core = self.shared.lock();
-        let Some(at) = core.exchange.poll_timeout() else { return false };
+        let Some(at) = core.exchange.poll_timeout() else {
+            // Whoever comes next has to wake this task.
+            core.armed = None;
+            return false;
+        };
         // A timer that is early costs a look; one set anew for every request would cost more.
         if core.armed.is_none_or(|armed| at < armed) || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(tokio::time::Instant::from_std(at));

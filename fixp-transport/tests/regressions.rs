@@ -1,0 +1,221 @@
+//! Defects that a review found, each as the test that showed it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "common/lab.rs"]
+mod lab;
+
+use std::time::Duration;
+
+use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_laboratory::Laboratory;
+use fixp_transport::extension::Refusal;
+use fixp_transport::limits::{ChannelLimits, ServerLimits};
+use fixp_transport::rate::RateLimiter;
+use fixp_transport::server::PublicKey;
+use fixp_transport::{
+    Body, CallError, CallOptions, Cause, Channel, Echo, Handler, Reply, Request, Server, handler_fn, socket,
+    udp,
+};
+use lab::{Counting, number, numbered, open, serve};
+use tokio::time::{sleep, timeout};
+
+async fn start(handler: impl Handler) -> Server<impl Handler> {
+    let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
+    Server::builder(handler).public_key(key).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn readiness_is_asked_anew() {
+    let l = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = l.local_addr().unwrap();
+    drop(l);
+    let channel = Channel::builder(&LAXCUS6).open(socket::TcpConnector::new(addr));
+    let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
+    let _server = Server::builder(Echo).public_key(key).bind(addr).start().await.unwrap();
+    for _ in 0..30 {
+        if channel.ready().await.is_ok() {
+            return;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it was never ready: {:?}", channel.stats());
+}
+
+#[test]
+fn an_ordered_channel_may_be_idle() {
+    Laboratory::run("r2", |lab| async move {
+        let handler = Counting::default();
+        let _s = serve(&lab, &LAXCUS6, ServerLimits::default(), handler.clone()).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6).ordered());
+        channel.call(numbered(&LAXCUS6, 1, 0)).await.unwrap();
+        sleep(Duration::from_secs(130)).await;
+        let r = channel.call(numbered(&LAXCUS6, 2, 0)).await.map(|p| p.code);
+        r.unwrap();
+    });
+}
+
+#[test]
+fn a_silent_handler_leaves_no_gap() {
+    Laboratory::run("r3", |lab| async move {
+        let handler = handler_fn(async |request: Request| {
+            if number(&request.packet) < 2 {
+                return Reply::Silence;
+            }
+            Reply::from(Packet::new(laxcus6::answer::OKAY))
+        });
+        let _s = serve(&lab, &LAXCUS6, ServerLimits::default(), handler).await;
+        let limits = ChannelLimits { requests: 2, ..ChannelLimits::default() };
+        let channel =
+            open(&lab, Channel::builder(&LAXCUS6).ordered().limits(limits).timeout(Duration::from_secs(5)));
+        for n in 0..4 {
+            let error = channel.call(numbered(&LAXCUS6, n, 0)).await.map(|answer| answer.code);
+            let silent = Cause::Refused(Refusal::Silent);
+            assert_eq!(error.err(), (n < 2).then_some(CallError::possibly_executed(silent)));
+        }
+        sleep(Duration::from_secs(1000)).await;
+        let r = channel.call(numbered(&LAXCUS6, 9, 0)).await.map(|p| p.code);
+        r.unwrap();
+    });
+}
+
+#[test]
+fn a_handler_that_panics_leaves_no_gap() {
+    Laboratory::run("r3b", |lab| async move {
+        let handler = handler_fn(async |request: Request| {
+            if number(&request.packet) < 2 {
+                panic!("boom");
+            }
+            Reply::from(Packet::new(laxcus6::answer::OKAY))
+        });
+        let _s = serve(&lab, &LAXCUS6, ServerLimits::default(), handler).await;
+        let limits = ChannelLimits { requests: 2, ..ChannelLimits::default() };
+        let channel =
+            open(&lab, Channel::builder(&LAXCUS6).ordered().limits(limits).timeout(Duration::from_secs(5)));
+        for n in 0..4 {
+            assert_eq!(channel.call(numbered(&LAXCUS6, n, 0)).await.is_err(), n < 2);
+        }
+        channel.call(numbered(&LAXCUS6, 9, 0)).await.unwrap();
+    });
+}
+
+#[test]
+fn freed_room_wakes_those_who_wait() {
+    Laboratory::run("r4", |lab| async move {
+        let handler = handler_fn(async |_: Request| {
+            sleep(Duration::from_secs(3)).await;
+            Reply::from(Packet::new(laxcus6::answer::OKAY))
+        });
+        let limits = ServerLimits { bytes: 260 << 10, ..ServerLimits::default() };
+        let _server = serve(&lab, &LAXCUS6, limits, handler).await;
+        let a = open(&lab, Channel::builder(&LAXCUS6));
+        let b = open(&lab, Channel::builder(&LAXCUS6));
+        let small = Packet::new(laxcus6::notify::FLUSH_LOG).with_entity(vec![1; 20 << 10]);
+        let large = Packet::new(laxcus6::notify::FLUSH_LOG).with_entity(vec![1; 250 << 10]);
+        let (ra, rb) = tokio::join!(
+            biased;
+            async { a.call(small).await },
+            async { sleep(Duration::from_secs(1)).await; b.call(large).await.map(|p| p.code) });
+        ra.unwrap();
+        rb.unwrap();
+    });
+}
+
+#[test]
+fn a_rate_ends_no_transfer() {
+    Laboratory::run("r5", |lab| async move {
+        let _server = serve(&lab, &LAXCUS6, ServerLimits::default(), Echo).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6));
+        let limiter = RateLimiter::new(100_000);
+        let calls = (0..64).map(|_| {
+            let body = Body::from_bytes(vec![7; 256 << 10]).paced(&limiter);
+            channel.transfer(Packet::new(laxcus6::notify::FLUSH_LOG), body)
+        });
+        let results = futures_util::future::join_all(calls).await;
+        let failed: Vec<_> = results.into_iter().filter_map(Result::err).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+    });
+}
+
+#[tokio::test]
+async fn no_transfer_behind_the_end() {
+    let server = start(Echo).await;
+    let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+    let clone = channel.clone();
+    channel.close().await;
+    let r = clone.transfer(Packet::new(laxcus6::notify::FLUSH_LOG), Body::from_bytes(vec![1; 10])).await;
+    assert!(r.is_err());
+}
+
+#[tokio::test]
+async fn transfers_leave_no_tasks() {
+    let server = start(Echo).await;
+    let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+    for _ in 0..2000 {
+        let mut t = channel
+            .transfer(Packet::new(laxcus6::notify::FLUSH_LOG), Body::from_bytes(vec![1; 10]))
+            .await
+            .unwrap();
+        while let Some(p) = t.body.chunk().await {
+            p.unwrap();
+        }
+    }
+    assert!(tokio::runtime::Handle::current().metrics().num_alive_tasks() < 100);
+}
+
+#[tokio::test]
+async fn for_ever_is_a_time() {
+    let server = start(Echo).await;
+    let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+    let o = CallOptions { timeout: Some(Duration::MAX), ..Default::default() };
+    channel.call_with(Packet::new(laxcus6::notify::TEST), o).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_was_idle_still_has_timers() {
+    let server = start(Echo).await;
+    let hole = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let client = udp::Client::builder()
+        .dialect(&LEXST1)
+        .timeout(Duration::from_millis(300))
+        .configure(|c| c.peer_expiry = Duration::from_millis(50))
+        .build();
+    client.request(server.local_addr().unwrap(), Packet::new(lexst1::app::ADD_LOG)).await.unwrap();
+    // Until everything about the peer is forgotten.
+    sleep(Duration::from_millis(500)).await;
+    let r = timeout(
+        Duration::from_secs(8),
+        client.request(hole.local_addr().unwrap(), Packet::new(lexst1::app::ADD_LOG)),
+    )
+    .await;
+    r.expect("a request must end in its time").unwrap_err();
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_holds_no_end_up() {
+    // A proxy that stops passing on.
+    let server = start(Echo).await;
+    let back = server.local_addr().unwrap();
+    let l = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = l.local_addr().unwrap();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut c, _) = l.accept().await.unwrap();
+        let mut b = tokio::net::TcpStream::connect(back).await.unwrap();
+        let mut buf = [0; 4096];
+        for _ in 0..2 {
+            let n = c.read(&mut buf).await.unwrap();
+            b.write_all(&buf[..n]).await.unwrap();
+            let n = b.read(&mut buf).await.unwrap();
+            c.write_all(&buf[..n]).await.unwrap();
+        }
+        sleep(Duration::from_secs(1000)).await;
+    });
+    let channel = Channel::builder(&LAXCUS6)
+        .timeout(Duration::from_secs(1))
+        .heartbeat(None, Duration::from_secs(1))
+        .connect(addr)
+        .await
+        .unwrap();
+    channel.call(Packet::new(laxcus6::notify::TEST)).await.unwrap();
+    timeout(Duration::from_secs(8), channel.close()).await.expect("close within the channel's time");
+}
