@@ -219,3 +219,20 @@ async fn a_peer_that_does_not_read_holds_no_end_up() {
     channel.call(Packet::new(laxcus6::notify::TEST)).await.unwrap();
     timeout(Duration::from_secs(8), channel.close()).await.expect("close within the channel's time");
 }
+
+/// One that has too much to do says so at once, and still answers what asks whether it is there.
+#[test]
+fn a_full_server_is_not_taken_for_dead() {
+    Laboratory::run("full-server", |lab| async move {
+        let handler = Counting::default();
+        let limits = ServerLimits { requests_per_connection: 4, ..ServerLimits::default() };
+        let _server = serve(&lab, &LAXCUS6, limits, handler.clone()).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6).timeout(Duration::from_secs(300)));
+        let calls = (0..8).map(|n| channel.call(numbered(&LAXCUS6, n, 60_000)));
+        let outcomes = futures_util::future::join_all(calls).await;
+        let refused = CallError::not_sent(Cause::Refused(Refusal::Overloaded));
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 4);
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == Err(refused)).count(), 4);
+        assert_eq!((channel.stats().connections, handler.begun().len()), (1, 4));
+    });
+}
