@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use super::admission::Admission;
 use super::network;
-use super::shared::{Counters, DialectChoice, Shared};
+use super::shared::{Counters, DialectChoice, Held, Shared};
 use crate::extension::{self, Capabilities, Refusal};
 use crate::handler::{Answer, Handler, Peer, Reply, Request};
 use crate::host::Transport;
@@ -96,24 +96,6 @@ async fn handle<H: Handler>(handler: Arc<H>, request: Request, held: Held<H>) ->
         None => work.await,
         // The caller no longer waits, and over UDP nothing else will say so.
         Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok().flatten(),
-    }
-}
-
-/// Bytes taken from the budget of the server.
-struct Held<H> {
-    shared: Arc<Shared<H>>,
-    bytes: usize,
-}
-
-impl<H> Held<H> {
-    fn take(shared: &Arc<Shared<H>>, bytes: usize) -> Option<Self> {
-        shared.budget.take(bytes).then(|| Self { shared: Arc::clone(shared), bytes })
-    }
-}
-
-impl<H> Drop for Held<H> {
-    fn drop(&mut self) {
-        self.shared.budget.give(self.bytes);
     }
 }
 

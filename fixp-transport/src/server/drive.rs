@@ -21,7 +21,7 @@ use tokio::time::Sleep;
 use super::connection::{Connection, Event, Fault, Incoming, Ordered, Ticket};
 use super::network;
 use super::ordered::Verdict;
-use super::shared::{Counters, Shared};
+use super::shared::{Counters, Held, Shared};
 use crate::body::pipe::{Feed, pipe};
 use crate::body::{Body, PIECE};
 use crate::extension::{self, Refusal};
@@ -35,30 +35,6 @@ use crate::tables;
 pub(crate) struct Queued<H> {
     request: Request,
     held: Held<H>,
-}
-
-/// Bytes of the server's budget.
-pub(crate) struct Held<H> {
-    shared: Arc<Shared<H>>,
-    bytes: usize,
-}
-
-impl<H> Held<H> {
-    fn take(shared: &Arc<Shared<H>>, bytes: usize) -> Option<Self> {
-        shared.budget.take(bytes).then(|| Self { shared: Arc::clone(shared), bytes })
-    }
-}
-
-impl<H> Drop for Held<H> {
-    fn drop(&mut self) {
-        self.shared.budget.give(self.bytes);
-    }
-}
-
-impl<H> std::fmt::Debug for Held<H> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held").field("bytes", &self.bytes).finish_non_exhaustive()
-    }
 }
 
 /// Who waits for a request of an ordered channel.

@@ -1,5 +1,6 @@
 //! What all connections and datagrams of a server share.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -125,6 +126,30 @@ impl Budget {
 
     pub(crate) fn used(&self) -> usize {
         self.used.load(Relaxed)
+    }
+}
+
+/// Bytes taken from the budget of the server, given back in the end.
+pub(crate) struct Held<H> {
+    shared: Arc<Shared<H>>,
+    bytes: usize,
+}
+
+impl<H> Held<H> {
+    pub(crate) fn take(shared: &Arc<Shared<H>>, bytes: usize) -> Option<Self> {
+        shared.budget.take(bytes).then(|| Self { shared: Arc::clone(shared), bytes })
+    }
+}
+
+impl<H> Drop for Held<H> {
+    fn drop(&mut self) {
+        self.shared.budget.give(self.bytes);
+    }
+}
+
+impl<H> fmt::Debug for Held<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 
