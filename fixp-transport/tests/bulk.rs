@@ -174,3 +174,23 @@ fn nothing_that_moves_is_timed_out_and_nothing_that_stands_is_waited_for() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     });
 }
+
+/// A connection that is left over says EXIT, as every end of a conversation does (SPEC 11.5).
+#[test]
+fn a_connection_between_transfers_ends_in_order() {
+    Laboratory::run("bulk-exit", |lab| async move {
+        let server = serve_as(&lab, Server::builder(Echo)).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6));
+        channel.ready().await.unwrap();
+        for _ in 0..3 {
+            let answer = channel.transfer(Packet::new(notify::FLUSH_LOG), repeat(1 << 20)).await.unwrap();
+            assert_eq!(drain(answer.body).await.unwrap(), 1 << 20);
+        }
+        // One connection for all of them, beside the channel's own.
+        let before = server.stats();
+        assert_eq!((before.accepted, before.open), (2, 2));
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let after = server.stats();
+        assert_eq!((after.open, after.requests, after.lost), (1, before.requests + 1, 0));
+    });
+}
