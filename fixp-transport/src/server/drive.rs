@@ -288,6 +288,14 @@ where
 
     /// Takes input: what had to wait, then what the stream has.
     fn read(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        // The middle of a large entity.
+        if let Some(feed) = &self.upload
+            && self.rest.is_empty()
+            && self.connection.large_left() >= PIECE as u64
+            && !feed.ignored()
+        {
+            return if feed.poll_ready(cx).is_ready() { self.read_piece(now, cx) } else { Ok(false) };
+        }
         // Even without input there may be something: the end of an entity, a packet that has got its room.
         let mut rest = std::mem::take(&mut self.rest);
         let mut input = &rest[..];
@@ -297,11 +305,6 @@ where
         self.rest = rest;
         if events > 0 || taken > 0 || !self.rest.is_empty() || self.is_blocked(cx) {
             return Ok(events > 0 || taken > 0);
-        }
-        if self.upload.as_ref().is_some_and(|feed| !feed.ignored())
-            && self.connection.large_left() >= PIECE as u64
-        {
-            return self.read_piece(now, cx);
         }
         // Everything is done with the bytes before the next poll, so all connections of a thread share one
         // buffer, and an idle one has none.
