@@ -1,48 +1,34 @@
 //! The client and the heartbeat on simulated links: lossy, doubling, reordering, on a virtual clock.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/lab.rs"]
+mod lab;
+
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
-use fixp_laboratory::{Host, Laboratory, LinkConfig, Random, Socket};
+use fixp_laboratory::{Host, Laboratory, LinkConfig, Random};
 use fixp_transport::heartbeat::{self, Event, State, Why};
 use fixp_transport::host::Node;
 use fixp_transport::server::{DialectChoice, PublicKey, Server};
-use fixp_transport::socket::{Bind, Datagrams};
+use fixp_transport::socket::Bind;
 use fixp_transport::udp::{Client, Options, Repeat, Stats};
 use fixp_transport::{CallError, Cause, Fate, Reply, Request, handler_fn};
-use tokio::io::ReadBuf;
+use lab::Socket;
 use tokio::time::{sleep, timeout};
-
-struct LabSocket(Socket);
-
-impl Datagrams for LabSocket {
-    fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
-        self.0.poll_recv_from(cx, buf)
-    }
-
-    fn poll_send_to(&self, _: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.0.send_to(buf, to))
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.0.local_addr())
-    }
-}
 
 struct LabBinder(Host);
 
 impl Bind for LabBinder {
-    type Socket = LabSocket;
+    type Socket = Socket;
 
-    async fn bind(&self) -> io::Result<LabSocket> {
-        self.0.bind(0).map(LabSocket)
+    async fn bind(&self) -> io::Result<Socket> {
+        self.0.bind(0).map(Socket)
     }
 }
 
@@ -233,7 +219,7 @@ fn lossy_links_to_our_own() {
                 .start()
                 .await
                 .unwrap();
-            server.serve_datagrams(LabSocket(b.bind(6600).unwrap())).unwrap();
+            server.serve_datagrams(Socket(b.bind(6600).unwrap())).unwrap();
             let client = client(&a, dialect, Duration::from_secs(5), Duration::from_secs(5));
             let repeat = Repeat::Harmless { times: 8, every: 500 * MILLI };
             let addr = SocketAddr::new(b.ip(), 6600);
@@ -321,7 +307,7 @@ fn heartbeat_service() {
         });
         let node = Node::new(8, a.ip(), 6600, 6600);
         let config = heartbeat::Config::laxcus6(&node);
-        let (service, mut events) = heartbeat::Service::start(LabSocket(a.bind(0).unwrap()), config).unwrap();
+        let (service, mut events) = heartbeat::Service::start(Socket(a.bind(0).unwrap()), config).unwrap();
         assert!(service.add(hub));
         assert_eq!(events.next().await, Some(Event::Up(hub)));
         let up = lab.now();
@@ -359,7 +345,7 @@ fn heartbeat_of_lexst1() {
         let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
         let hub = b.bind(5000).unwrap();
         let config = heartbeat::Config::lexst1(5, a.ip(), 6001, 6002);
-        let (service, mut events) = heartbeat::Service::start(LabSocket(a.bind(0).unwrap()), config).unwrap();
+        let (service, mut events) = heartbeat::Service::start(Socket(a.bind(0).unwrap()), config).unwrap();
         assert!(service.add(hub.local_addr()));
         let mut buffer = [0; 100];
         let (len, from) = hub.recv_from(&mut buffer).await.unwrap();

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use crate::handler::{Answer, Handler, Peer, Reply, Request};
 use crate::host::Transport;
 use crate::socket::Datagrams;
 use crate::tables;
+use crate::udp::bind_ip;
 
 /// The most that a datagram carries over IPv4, which is as much as the programs read.
 const MAX: usize = 65507;
@@ -473,7 +474,7 @@ fn finish(packet: &mut Packet, asked: &Asked) {
     }
     // The last but CONTENT_LENGTH, which is written behind it.
     if let Some(key) = bind_ip {
-        packet.messages.push(Message::new(key, address_text(asked.peer.local.ip())));
+        packet.messages.push(Message::new(key, bind_ip::text(asked.peer.local.ip())));
     }
 }
 
@@ -481,17 +482,6 @@ fn is_prefixed(dialect: &Dialect, code: Code) -> bool {
     use laxcus6::answer::{PRIVATE_CREATE_SECURE_ACCEPTED, PRIVATE_CREATE_SECURE_REFUSE};
     tables::of(dialect).asks_security
         && matches!(code, PRIVATE_CREATE_SECURE_ACCEPTED | PRIVATE_CREATE_SECURE_REFUSE)
-}
-
-/// An address as lexst1 writes it: IPv4 with dots, IPv6 as eight groups, none left out.
-fn address_text(ip: IpAddr) -> String {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => {
-            let groups = ip.segments().map(|group| format!("{group:X}"));
-            groups.join(":")
-        }
-    }
 }
 
 fn count_sent(counters: &Counters, to: SocketAddr, sent: &io::Result<usize>) {
@@ -595,7 +585,7 @@ impl Local {
         }
         let key = peer.ip().to_canonical();
         let ip = self.routes.get(&key).copied().unwrap_or_else(|| {
-            let ip = route(peer).unwrap_or(bound);
+            let ip = bind_ip::by_route(peer).map_or(bound, |ip| ip.to_canonical());
             if self.routes.len() >= ROUTES {
                 self.routes.clear();
             }
@@ -604,17 +594,6 @@ impl Local {
         });
         SocketAddr::new(ip, self.bound.port())
     }
-}
-
-/// The address of this host that the system sends from to a peer. Nothing leaves the host for it.
-fn route(peer: SocketAddr) -> io::Result<IpAddr> {
-    let any = match peer {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let socket = std::net::UdpSocket::bind((any, 0))?;
-    socket.connect(peer)?;
-    Ok(socket.local_addr()?.ip().to_canonical())
 }
 
 /// A packet that is its own owner, with what is ours or without.
@@ -674,8 +653,8 @@ mod tests {
         let mut local = Local { bound: "10.0.0.1:5000".parse().unwrap(), routes: HashMap::new() };
         assert_eq!(local.towards("127.0.0.1:7".parse().unwrap()), "10.0.0.1:5000".parse().unwrap());
         assert!(local.routes.is_empty());
-        assert_eq!(address_text("2001:db8::ab".parse().unwrap()), "2001:DB8:0:0:0:0:0:AB");
-        assert_eq!(address_text("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1");
+        assert_eq!(bind_ip::text("2001:db8::ab".parse().unwrap()), "2001:DB8:0:0:0:0:0:AB");
+        assert_eq!(bind_ip::text("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1");
     }
 
     /// A socket with so many datagrams to be read, which takes none until it is opened.
