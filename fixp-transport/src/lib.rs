@@ -28,6 +28,7 @@ mod scratch;
 pub mod server;
 pub mod socket;
 pub mod tables;
+mod timer;
 pub mod udp;
 
 pub use body::{Body, BodyError};

@@ -13,7 +13,6 @@ use fixp_codec::{Code, Packet};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::oneshot;
-use tokio::time::Sleep;
 
 use super::backoff::Backoff;
 use super::ledger::{Ledger, Matched, Matching, Outcome, Repeat};
@@ -25,6 +24,7 @@ use crate::outbox::Outbox;
 use crate::scratch;
 use crate::socket::Connect;
 use crate::tables;
+use crate::timer::{self, Timer};
 
 /// How long the answer to EXIT is waited for.
 const EXIT_TIME: Duration = Duration::from_secs(2);
@@ -50,12 +50,12 @@ pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms:
         ledger: Ledger::new(chance.random(), matching),
         chance,
         stats: ChannelStats::default(),
-        used: clock(),
+        used: timer::now(),
         queued_since: None,
         closing: None,
         gathered: false,
         incoming: Vec::new(),
-        sleep: None,
+        timer: Timer::default(),
         inner: Arc::clone(&inner),
     };
     poll_fn(|cx| driver.poll(cx)).await;
@@ -87,7 +87,7 @@ struct Driver<C: Connect> {
     gathered: bool,
     /// The inbox's list of before, used again.
     incoming: Vec<Submission>,
-    sleep: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
 
 enum Link<S> {
@@ -131,7 +131,7 @@ impl<C: Connect> Driver<C> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let now = clock();
+        let now = timer::now();
         for _ in 0..ROUNDS {
             self.exchange(now);
             let progress = match mem::replace(&mut self.link, Link::Down) {
@@ -548,13 +548,8 @@ impl<C: Connect> Driver<C> {
         }
         let Some(at) = at else { return };
         // What is due and cannot be done yet is not asked for without end.
-        let at = tokio::time::Instant::from_std(at.max(now + Duration::from_millis(1)));
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        // A timer that is early costs a look; one set anew for every request would cost more.
-        if sleep.deadline() > at || sleep.is_elapsed() {
-            sleep.as_mut().reset(at);
-        }
-        if sleep.as_mut().poll(cx).is_ready() {
+        let at = at.max(now + Duration::from_millis(1));
+        if self.timer.poll(at, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
@@ -582,8 +577,4 @@ impl<C: Connect> Drop for Driver<C> {
         }
         self.inner.status.send_replace(Status::Closed);
     }
-}
-
-fn clock() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

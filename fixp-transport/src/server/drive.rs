@@ -16,7 +16,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{oneshot, watch};
-use tokio::time::Sleep;
 
 use super::connection::{Connection, Event, Fault, Incoming, Ordered, Ticket};
 use super::network;
@@ -29,6 +28,7 @@ use crate::handler::{Answer, Handler, Peer, Reply, Request};
 use crate::host::Transport;
 use crate::scratch;
 use crate::tables;
+use crate::timer::{self, Timer};
 
 /// A request of an ordered channel, and the room that it takes.
 #[derive(Debug)]
@@ -167,7 +167,7 @@ struct Driver<S, H, M, F> {
     received: Instant,
     written: Instant,
     trimmed: bool,
-    sleep: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
 
 impl<S, H, M, F> Driver<S, H, M, F>
@@ -178,7 +178,7 @@ where
     F: Future<Output = Outcome>,
 {
     fn new(stream: S, peer: SocketAddr, local: SocketAddr, shared: Arc<Shared<H>>, start: M) -> Self {
-        let now = clock();
+        let now = timer::now();
         Self {
             stream,
             peer,
@@ -202,12 +202,12 @@ where
             received: now,
             written: now,
             trimmed: true,
-            sleep: None,
+            timer: Timer::default(),
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = clock();
+        let now = timer::now();
         for _ in 0..ROUNDS {
             match self.round(now, cx) {
                 Ok(true) => {
@@ -653,13 +653,7 @@ where
 
     /// Sees to it that the task is polled at this time, or some time before.
     fn arm(&mut self, at: Instant, cx: &mut Context<'_>) {
-        let at = tokio::time::Instant::from_std(at);
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        // A timer that is early costs a look; one set anew for every packet would cost more.
-        if sleep.deadline() > at || sleep.is_elapsed() {
-            sleep.as_mut().reset(at);
-        }
-        if sleep.as_mut().poll(cx).is_ready() {
+        if self.timer.poll(at, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
@@ -723,7 +717,7 @@ async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, queued:
         let reply = if request.packet.code == extension::PING {
             // It opens the channel.
             Packet::new(tables::of(dialect).okay).into()
-        } else if request.deadline.is_some_and(|deadline| deadline.into_std() <= clock()) {
+        } else if request.deadline.is_some_and(|deadline| deadline.into_std() <= timer::now()) {
             refused(dialect, Refusal::Late).into()
         } else if extension::is_own(request.packet.code) || network::ends(&request.packet, &request.peer) {
             Reply::Unserved
@@ -793,7 +787,7 @@ impl<H: Handler> End<'_, H> {
         let silent = self.answer.is_none().then(|| refused(self.dialect, Refusal::Silent));
         let answer = self.answer.as_ref().or(silent.as_ref());
         let mut channels = self.shared.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        let finished = channels.finished(clock(), self.place.channel, answer, self.bytes);
+        let finished = channels.finished(timer::now(), self.place.channel, answer, self.bytes);
         drop(channels);
         let answer = self.answer.take().or(silent);
         for waiter in finished.waiters {
@@ -814,9 +808,4 @@ impl<H: Handler> Drop for End<'_, H> {
             }
         }
     }
-}
-
-/// The clock of tokio, which tests may stop.
-fn clock() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

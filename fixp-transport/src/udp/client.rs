@@ -254,9 +254,7 @@ impl fmt::Debug for Client {
 }
 
 /// The clock of tokio, which a test can stop.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
+pub(crate) use crate::timer::now;
 
 struct Core {
     exchange: Exchange,
