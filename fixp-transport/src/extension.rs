@@ -34,6 +34,23 @@ pub mod key {
     /// Why a request was refused, int16: see [`Refusal`](super::Refusal) (SPEC 10.6).
     pub const REFUSAL: u16 = 0xF006;
 
+    /// The receiver's number of an association, raw, 8 bytes (SPEC 10.11).
+    pub const ASSOCIATION: u16 = 0xF010;
+    /// The sender's number of an association, raw, 8 bytes (SPEC 10.11).
+    pub const SENDER: u16 = 0xF011;
+    /// The number of a SEGMENT, int64 (SPEC 10.13).
+    pub const NUMBER: u16 = 0xF012;
+    /// The numbers that have come, raw (SPEC 10.13).
+    pub const ACKNOWLEDGED: u16 = 0xF013;
+    /// Where a part of the entity belongs, raw (SPEC 10.14).
+    pub const CHUNK: u16 = 0xF014;
+    /// How much may be sent, raw (SPEC 10.15).
+    pub const WINDOW: u16 = 0xF015;
+    /// That a direction of an exchange is over before its end, raw (SPEC 10.16).
+    pub const RESET: u16 = 0xF016;
+    /// The bytes of the sender's buffer for receiving, int32 (SPEC 10.12).
+    pub const BUFFER: u16 = 0xF017;
+
     /// All of them.
     pub const RANGE: core::ops::RangeInclusive<u16> = 0xF000..=0xF0FF;
 }
@@ -44,6 +61,14 @@ pub const MAJOR: u8 = 0x46;
 pub const PING: Code = Code::Request { major: MAJOR, minor: 1 };
 /// The caller has gone: the request with this SERIAL need not be answered (SPEC 10.8). Has no answer.
 pub const CANCEL: Code = Code::Request { major: MAJOR, minor: 2 };
+/// Opens an association (SPEC 10.12).
+pub const OPEN: Code = Code::Request { major: MAJOR, minor: 3 };
+/// The answer to OPEN (SPEC 10.12).
+pub const OPENED: Code = Code::Request { major: MAJOR, minor: 4 };
+/// Everything in an association (SPEC 10.13).
+pub const SEGMENT: Code = Code::Request { major: MAJOR, minor: 5 };
+/// Ends an association (SPEC 10.17).
+pub const CLOSE: Code = Code::Request { major: MAJOR, minor: 6 };
 
 /// What a peer can do beyond its dialect (SPEC 10.2): on the wire a version byte, then a bit set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +81,10 @@ impl Capabilities {
     const ANSWERING: u8 = 0x01;
     const SERIALS: u8 = 0x02;
     const ORDERED: u8 = 0x04;
+    const KEEP: u8 = 0x08;
+
+    /// The own transport over UDP, [`keep::own`](crate::keep::own).
+    pub const OWN_KEEP: Self = Self(Self::KEEP);
 
     /// What this crate can do: serials and ordered channels.
     pub const OURS: Self = Self(Self::SERIALS | Self::ORDERED);
@@ -70,6 +99,18 @@ impl Capabilities {
     #[must_use]
     pub const fn ordered(self) -> bool {
         self.0 & Self::ORDERED != 0 && self.serials()
+    }
+
+    /// Whether the own transport over UDP may be spoken (SPEC 10.10).
+    #[must_use]
+    pub const fn keep(self) -> bool {
+        self.0 & Self::KEEP != 0
+    }
+
+    /// The same with what another one can do.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// What both of two peers can do.

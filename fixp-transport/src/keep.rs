@@ -9,6 +9,8 @@
 //! - [`table`]: what differs between the dialects;
 //! - [`limits`]: every bound.
 //!
+//! And [`own`] is the transport between peers of ours. All of them count what they hold in a [`Ledger`].
+//!
 //! ```
 //! use std::time::Instant;
 //! use fixp_codec::{LAXCUS6, Packet, laxcus6::{answer, notify}};
@@ -34,12 +36,15 @@
 //! ```
 
 pub mod control;
+pub mod ledger;
 pub mod limits;
+pub mod own;
 pub mod pieces;
 pub mod requester;
 pub mod responder;
 pub mod table;
 
+pub use ledger::Ledger;
 pub use limits::Limits;
 pub use requester::Requester;
 pub use responder::Responder;

@@ -1,0 +1,69 @@
+//! One count of the bytes that machines hold, with a bound that all of them share.
+//!
+//! ```
+//! use fixp_transport::keep::Ledger;
+//!
+//! let ledger = Ledger::new(1000);
+//! let same = ledger.clone();
+//! assert!(ledger.take(600));
+//! assert!(!same.take(600));
+//! same.give(600);
+//! assert_eq!(ledger.held(), 0);
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::limits::Limits;
+
+/// Clones are the same ledger. The bytes are never more than its bound.
+#[derive(Clone, Debug)]
+pub struct Ledger(Arc<Counts>);
+
+#[derive(Debug)]
+struct Counts {
+    held: AtomicUsize,
+    bound: usize,
+}
+
+impl Ledger {
+    /// A ledger of nothing, bounded.
+    #[must_use]
+    pub fn new(bound: usize) -> Self {
+        Self(Arc::new(Counts { held: AtomicUsize::new(0), bound }))
+    }
+
+    /// Books so many bytes more, or nothing at all where they would pass the bound.
+    #[must_use]
+    pub fn take(&self, bytes: usize) -> bool {
+        let add = |held: usize| held.checked_add(bytes).filter(|&held| held <= self.0.bound);
+        // A count and nothing else: no memory is published by it.
+        self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    /// Books so many bytes less.
+    pub fn give(&self, bytes: usize) {
+        let subtract = |held: usize| Some(held.saturating_sub(bytes));
+        // It always gives something, so it never fails.
+        let _ = self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract);
+    }
+
+    /// The bytes that are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.0.held.load(Ordering::Relaxed)
+    }
+
+    /// The bound.
+    #[must_use]
+    pub fn bound(&self) -> usize {
+        self.0.bound
+    }
+}
+
+/// Bounded by [`Limits::BYTES`].
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(Limits::BYTES)
+    }
+}

@@ -1,0 +1,136 @@
+//! What an endpoint is made with: every limit of the own transport, its default, its reason and its cost.
+//!
+//! ```
+//! use fixp_transport::keep::own::Config;
+//!
+//! let small = Config { exchange_window: 64 << 10, ..Config::default() };
+//! assert_eq!(small.gather_requests, Config::GATHER_REQUESTS);
+//! ```
+
+use std::time::Duration;
+
+/// See the [module](self). The bytes of everything together are bounded by the [`Ledger`](crate::keep::Ledger).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Entities of requests up to this come whole; larger ones are read in pieces, as their windows open.
+    pub gather_requests: u64,
+    /// The same for answers.
+    pub gather_answers: u64,
+    /// The longest entity of a request that is listened to.
+    pub request: u64,
+    /// The longest entity of an answer.
+    pub answer: u64,
+    /// The bytes of command and messages of a packet inside.
+    pub head: usize,
+    /// The bytes of one direction of an exchange that the peer may be ahead of the reader.
+    pub exchange_window: u64,
+    /// The same for all exchanges of an association together.
+    pub association_window: u64,
+    /// Exchanges at a time that the peer may have in an association.
+    pub exchanges: u64,
+    /// The bytes written to a streamed request or answer that are kept until they are acknowledged.
+    pub send_window: u64,
+    /// Associations at a time. A further one is not opened.
+    pub associations: usize,
+    /// Associations whose client has not proven its address. The oldest goes where there is one too many.
+    pub half_open: usize,
+    /// How long they are kept.
+    pub half_open_life: Duration,
+    /// How long after the first OPEN the next one is sent; twice as long after each.
+    pub open_every: Duration,
+    /// How often OPEN is sent.
+    pub opens: u32,
+    /// The longest time for which an acknowledgement waits for something to ride on.
+    pub acknowledge: Duration,
+    /// After how long a silence a client with an exchange under way asks whether the server is there.
+    pub alive: Duration,
+    /// After how long a silence, with something under way, an association is lost.
+    pub lost: Duration,
+    /// After how long without anything an association is forgotten.
+    pub idle: Duration,
+    /// How long there may be no room for what comes, before the youngest incomplete exchange is refused.
+    pub patience: Duration,
+    /// CLOSE for associations that are not known, in a second.
+    pub closes: u64,
+    /// The longest datagram. Paths of IPv6 take 20 bytes less than the default.
+    pub datagram: usize,
+    /// The bytes of the socket's buffer for receiving, as the peer is told (BUFFER).
+    pub buffer: u32,
+}
+
+impl Config {
+    /// Default of [`Config::gather_requests`], 256 KiB. Costs that for each request under way.
+    pub const GATHER_REQUESTS: u64 = 256 << 10;
+    /// Default of [`Config::gather_answers`], 16 MiB, as long as a caller may want one in memory.
+    pub const GATHER_ANSWERS: u64 = 16 << 20;
+    /// Default of [`Config::request`] and [`Config::answer`]: what CONTENT_LENGTH can say.
+    pub const ENTITY: u64 = i32::MAX as u64;
+    /// Default of [`Config::head`], 64 KiB: sixteen of the longest messages. Costs up to twice that while a head
+    /// comes in pieces.
+    pub const HEAD: usize = 64 << 10;
+    /// Default of [`Config::exchange_window`], 1 MiB, known to both ends: 100 Mbit/s over 80 ms in one exchange.
+    pub const EXCHANGE_WINDOW: u64 = 1 << 20;
+    /// Default of [`Config::association_window`], 16 MiB, known to both ends.
+    pub const ASSOCIATION_WINDOW: u64 = 16 << 20;
+    /// Default of [`Config::exchanges`], known to both ends. Each costs some 600 bytes.
+    pub const EXCHANGES: u64 = 256;
+    /// Default of [`Config::send_window`], 1 MiB: what fills the peer's window.
+    pub const SEND_WINDOW: u64 = 1 << 20;
+    /// Default of [`Config::associations`]. Each costs some 2 KiB.
+    pub const ASSOCIATIONS: usize = 65536;
+    /// Default of [`Config::half_open`]. Each costs some 250 bytes.
+    pub const HALF_OPEN: usize = 4096;
+    /// Default of [`Config::half_open_life`]: longer than a client repeats OPEN after it was answered.
+    pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(10);
+    /// Default of [`Config::open_every`].
+    pub const OPEN_EVERY: Duration = Duration::from_millis(200);
+    /// Default of [`Config::opens`]: over 12.6 s.
+    pub const OPENS: u32 = 6;
+    /// Default of [`Config::acknowledge`].
+    pub const ACKNOWLEDGE: Duration = Duration::from_millis(5);
+    /// Default of [`Config::alive`].
+    pub const ALIVE: Duration = Duration::from_secs(10);
+    /// Default of [`Config::lost`].
+    pub const LOST: Duration = Duration::from_secs(30);
+    /// Default of [`Config::idle`].
+    pub const IDLE: Duration = Duration::from_secs(300);
+    /// Default of [`Config::patience`]: longer than what has come usually takes to be complete.
+    pub const PATIENCE: Duration = Duration::from_millis(200);
+    /// Default of [`Config::closes`].
+    pub const CLOSES: u64 = 1000;
+    /// Default of [`Config::datagram`], what IPv4 can carry.
+    pub const DATAGRAM: usize = 65507;
+    /// What every path carries: no datagram is longer before the path has been probed.
+    pub const BASE: usize = 1200;
+    /// Default of [`Config::buffer`], that of Linux.
+    pub const BUFFER: u32 = 212_992;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gather_requests: Self::GATHER_REQUESTS,
+            gather_answers: Self::GATHER_ANSWERS,
+            request: Self::ENTITY,
+            answer: Self::ENTITY,
+            head: Self::HEAD,
+            exchange_window: Self::EXCHANGE_WINDOW,
+            association_window: Self::ASSOCIATION_WINDOW,
+            exchanges: Self::EXCHANGES,
+            send_window: Self::SEND_WINDOW,
+            associations: Self::ASSOCIATIONS,
+            half_open: Self::HALF_OPEN,
+            half_open_life: Self::HALF_OPEN_LIFE,
+            open_every: Self::OPEN_EVERY,
+            opens: Self::OPENS,
+            acknowledge: Self::ACKNOWLEDGE,
+            alive: Self::ALIVE,
+            lost: Self::LOST,
+            idle: Self::IDLE,
+            patience: Self::PATIENCE,
+            closes: Self::CLOSES,
+            datagram: Self::DATAGRAM,
+            buffer: Self::BUFFER,
+        }
+    }
+}
