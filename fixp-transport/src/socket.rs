@@ -7,12 +7,19 @@
 //! assert_eq!(connector.peer().port(), 5000);
 //! ```
 
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
+
+mod batched;
+mod inbox;
+mod offload;
+
+pub use batched::BatchedSocket;
+pub use inbox::Inbox;
 
 /// Makes the connections of a channel.
 pub trait Connect: Send + Sync + 'static {
@@ -40,6 +47,84 @@ pub trait Datagrams: Send + Sync + 'static {
     ///
     /// Those of the socket.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Receives into each of some buffers a datagram or several of one peer, and tells into how many: at least
+    /// one. What does not fit in its buffer is lost, so each should have [`Inbox::SLOT`] bytes. An [`Inbox`] calls
+    /// this, and gives datagrams one by one.
+    ///
+    /// By default one datagram is received.
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> Poll<io::Result<usize>> {
+        let (Some(buffer), Some(received)) = (buffers.first_mut(), received.first_mut()) else {
+            return Poll::Ready(Ok(0));
+        };
+        let mut room = ReadBuf::new(buffer);
+        let from = ready!(self.poll_recv_from(cx, &mut room))?;
+        let len = room.filled().len();
+        *received = Received { from, len, segment: len };
+        Poll::Ready(Ok(1))
+    }
+
+    /// Sends bytes as datagrams of `segment` bytes each, of which the last may be shorter, to one peer. They are
+    /// not fragmented on the way; one that is too large for that is lost, like any other, and nobody is told.
+    ///
+    /// Tells how many bytes are dealt with: whole datagrams, at least one. The rest is to be sent when the socket
+    /// is ready again. An error is that of datagrams of which none has gone.
+    ///
+    /// By default they are sent one by one.
+    fn poll_send_segments(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        segment: usize,
+        to: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        let one_by_one = offload::Offload::none();
+        let sent = one_by_one.send(bytes, segment, |datagram, _| match self.poll_send_to(cx, datagram, to) {
+            Poll::Ready(sent) => sent.map(|_| ()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        });
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            sent => Poll::Ready(sent),
+        }
+    }
+
+    /// How many segments [`Datagrams::poll_send_segments`] sends at once, where more than one is cheaper: what a
+    /// caller should gather.
+    fn max_segments(&self) -> usize {
+        1
+    }
+
+    /// The sizes of the system's buffers, where they are known.
+    fn buffers(&self) -> Option<Buffers> {
+        None
+    }
+}
+
+/// What came into a buffer: a datagram, or several of one peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// The bytes that came.
+    pub len: usize,
+    /// The bytes of each datagram but the last, which may be shorter.
+    pub segment: usize,
+}
+
+/// The sizes of a socket's buffers in bytes, as the system says them. Linux says twice what a datagram's bytes may
+/// use, for what it keeps beside them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Buffers {
+    /// For datagrams that nobody has read.
+    pub receive: usize,
+    /// For datagrams on their way out.
+    pub send: usize,
 }
 
 impl Datagrams for UdpSocket {

@@ -1,0 +1,218 @@
+//! A UDP socket that sends and receives many datagrams by one call of the system.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use tokio::io::{Interest, ReadBuf};
+use tokio::net::UdpSocket;
+use tracing::debug;
+
+use super::offload::{self, Offload};
+use super::{Buffers, Datagrams, Inbox, Received};
+
+/// What one call receives at most.
+const MOST: usize = quinn_udp::BATCH_SIZE;
+
+/// A UDP socket with all that the system offers to many datagrams: segments put together on the way out (GSO) and
+/// in (GRO), many datagrams by one call, large buffers. What it does not offer is done without, and nobody
+/// notices but by the time it takes.
+///
+/// Datagrams of [`Datagrams::poll_send_segments`] are not fragmented, so that the path MTU can be found. Those of
+/// [`Datagrams::poll_send_to`] are where they have to be, as with every other socket (on Linux; elsewhere a
+/// datagram larger than the MTU may fail).
+///
+/// ```
+/// use fixp_transport::socket::{BatchedSocket, Datagrams};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+///
+/// let socket = BatchedSocket::bind("[::]:0".parse().unwrap())?;
+/// assert!(socket.buffers().unwrap().receive > 0);
+/// assert!(socket.max_segments() >= 1);
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct BatchedSocket {
+    socket: UdpSocket,
+    /// Nothing where the system does not even let itself be asked.
+    state: Option<UdpSocketState>,
+    offload: Offload,
+    buffers: Option<Buffers>,
+    /// Of those who receive single datagrams; who receives in batches never has it.
+    one_by_one: Mutex<Option<Inbox>>,
+}
+
+impl BatchedSocket {
+    /// What is asked of the system as buffers, 4 MiB each way: some ten milliseconds of 3 Gbit/s, or sixty full
+    /// datagrams. It gives less where its own limit is lower ([`Datagrams::buffers`] tells).
+    pub const BUFFER: usize = 4 << 20;
+
+    /// A socket of this address. `[::]` takes IPv4 as well.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let domain = socket2::Domain::for_address(addr);
+        let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        Ok(Self::new(UdpSocket::from_std(socket.into())?))
+    }
+
+    /// The same of a socket that is bound already.
+    #[must_use]
+    pub fn new(socket: UdpSocket) -> Self {
+        let system = socket2::SockRef::from(&socket);
+        // Where the system gives less, less is made of it.
+        let _ = system.set_recv_buffer_size(Self::BUFFER);
+        let _ = system.set_send_buffer_size(Self::BUFFER);
+        let buffers = system
+            .recv_buffer_size()
+            .and_then(|receive| Ok(Buffers { receive, send: system.send_buffer_size()? }))
+            .ok();
+        let state = UdpSocketState::new((&socket).into())
+            .inspect_err(|error| debug!(%error, "datagrams go one by one"))
+            .ok();
+        let offload = Offload::new(state.as_ref().map_or(1, UdpSocketState::max_gso_segments));
+        debug!(?buffers, segments = offload.most(), "a socket for datagrams");
+        Self { socket, state, offload, buffers, one_by_one: Mutex::new(None) }
+    }
+}
+
+impl Datagrams for BatchedSocket {
+    fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
+        // What the system has put together does not fit, and is not one datagram.
+        let mut inbox = self.one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
+        let inbox = inbox.get_or_insert_with(|| Inbox::new(1));
+        let (from, bytes) = ready!(inbox.poll_next(self, cx))?;
+        buf.put_slice(bytes.get(..buf.remaining()).unwrap_or(bytes));
+        Poll::Ready(Ok(from))
+    }
+
+    fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
+        match ready!(self.socket.poll_send_to(cx, buf, to)) {
+            Err(error) if offload::is_too_large(&error) => {
+                fragments::with(&self.socket, || self.socket.poll_send_to(cx, buf, to))
+            }
+            sent => Poll::Ready(sent),
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> Poll<io::Result<usize>> {
+        let Some(state) = &self.state else {
+            let (Some(buffer), Some(received)) = (buffers.first_mut(), received.first_mut()) else {
+                return Poll::Ready(Ok(0));
+            };
+            let mut room = ReadBuf::new(buffer);
+            let from = ready!(self.socket.poll_recv_from(cx, &mut room))?;
+            let len = room.filled().len();
+            *received = Received { from, len, segment: len };
+            return Poll::Ready(Ok(1));
+        };
+        let most = buffers.len().min(received.len()).min(MOST);
+        let Some(buffers) = buffers.get_mut(..most).filter(|buffers| !buffers.is_empty()) else {
+            return Poll::Ready(Ok(0));
+        };
+        let mut metas = [RecvMeta::default(); MOST];
+        loop {
+            ready!(self.socket.poll_recv_ready(cx))?;
+            let receive = || state.recv((&self.socket).into(), buffers, &mut metas);
+            match self.socket.try_io(Interest::READABLE, receive) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(count) => {
+                    for (received, meta) in received.iter_mut().zip(&metas).take(count) {
+                        *received = Received { from: meta.addr, len: meta.len, segment: meta.stride };
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+            }
+        }
+    }
+
+    fn poll_send_segments(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        segment: usize,
+        to: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.socket.poll_send_ready(cx))?;
+            let sent = self.socket.try_io(Interest::WRITABLE, || {
+                self.offload.send(bytes, segment, |contents, segment_size| match &self.state {
+                    None => self.socket.try_send_to(contents, to).map(|_| ()),
+                    Some(state) => state.try_send(
+                        (&self.socket).into(),
+                        &Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None },
+                    ),
+                })
+            });
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
+
+    fn max_segments(&self) -> usize {
+        self.offload.most()
+    }
+
+    fn buffers(&self) -> Option<Buffers> {
+        self.buffers
+    }
+}
+
+/// Sending a datagram that is larger than the MTU, in fragments.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod fragments {
+    use nix::sys::socket::{setsockopt, sockopt::Ipv6DontFrag};
+    use rustix::net::sockopt::{
+        Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+    };
+    use tokio::net::UdpSocket;
+
+    /// Sends while the system may fragment. What others send from the socket meanwhile may be fragmented, too.
+    pub(super) fn with<T>(socket: &UdpSocket, send: impl FnOnce() -> T) -> T {
+        // An option that a socket of this family has not is not needed.
+        let _ = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::WANT);
+        let _ = set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT);
+        let _ = setsockopt(socket, Ipv6DontFrag, &false);
+        let sent = send();
+        let _ = setsockopt(socket, Ipv6DontFrag, &true);
+        let _ = set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE);
+        let _ = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE);
+        sent
+    }
+}
+
+/// Elsewhere the system does, or does not.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod fragments {
+    use tokio::net::UdpSocket;
+
+    pub(super) fn with<T>(_: &UdpSocket, send: impl FnOnce() -> T) -> T {
+        send()
+    }
+}
