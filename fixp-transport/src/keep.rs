@@ -6,6 +6,8 @@
 //! - [`requester`]: the side that asks, one exchange at a time from one local port to one peer;
 //! - [`responder`]: the side that answers, for all peers of one socket;
 //! - [`control`]: the packets around the pieces, RETRY, ACCEPTED and CANCEL;
+//! - [`pace`]: how fast pieces leave;
+//! - [`budget`]: what may leave for addresses that have proved nothing;
 //! - [`table`]: what differs between the dialects;
 //! - [`limits`]: every bound.
 //!
@@ -35,10 +37,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod budget;
 pub mod control;
 pub mod ledger;
 pub mod limits;
 pub mod own;
+pub mod pace;
 pub mod pieces;
 pub mod requester;
 pub mod responder;

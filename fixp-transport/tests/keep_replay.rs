@@ -235,7 +235,8 @@ fn ours_with_the_recorded_losses() {
                 let mut moved = false;
                 while let Some(sent) = asks.poll_transmit(now) {
                     moved = true;
-                    if now == start {
+                    // The pace has it take a few milliseconds.
+                    if now < start + Duration::from_millis(20) {
                         burst.push(sent.bytes.to_vec());
                     }
                     if mark(recording.dialect, &sent.bytes).is_some() {

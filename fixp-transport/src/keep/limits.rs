@@ -36,9 +36,12 @@ pub struct Limits {
     pub hold: Duration,
     /// How long an exchange is remembered after that, so that it is not executed again.
     pub tombstone: Duration,
-    /// The same after CANCEL, where only the network's own duplicates come late. With zero nothing is left at
-    /// CANCEL, and a duplicate that the network brings after it is executed again.
+    /// How long the identity of a cancelled request is passed over. At CANCEL the exchange is gone, tombstone and
+    /// all; only the network's own duplicates come after it, and the programs' clients count on, so an entry of
+    /// fixed size in a ring is enough. With zero a duplicate that the network brings after CANCEL is executed again.
     pub settle: Duration,
+    /// How many of those there are; the oldest gives way. They are no part of [`Limits::bytes`].
+    pub settled: usize,
 }
 
 impl Limits {
@@ -66,8 +69,10 @@ impl Limits {
     pub const HOLD: Duration = Duration::from_secs(60);
     /// Default of [`Limits::tombstone`]: longer than a client sends again.
     pub const TOMBSTONE: Duration = Duration::from_secs(60);
-    /// Default of [`Limits::settle`].
+    /// Default of [`Limits::settle`]: a datagram is seldom on its way for longer.
     pub const SETTLE: Duration = Duration::from_secs(1);
+    /// Default of [`Limits::settled`]. Costs some 130 bytes each, 0.5 MB in all.
+    pub const SETTLED: usize = 4096;
 }
 
 impl Default for Limits {
@@ -86,6 +91,7 @@ impl Default for Limits {
             hold: Self::HOLD,
             tombstone: Self::TOMBSTONE,
             settle: Self::SETTLE,
+            settled: Self::SETTLED,
         }
     }
 }

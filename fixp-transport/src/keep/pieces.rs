@@ -27,7 +27,7 @@ use bytes::{Bytes, BytesMut};
 use fixp_codec::laxcus6::key::{
     PACKET_IDENTIFY, SUBPACKET_COUNT, SUBPACKET_DISABLE_TIMEOUT, SUBPACKET_SERIAL, SUBPACKET_TIMEOUT,
 };
-use fixp_codec::{Cause, Code, Decoder, Dialect, Draft, Encoder, Error, Packet, PacketRef, ValueRef};
+use fixp_codec::{Cause, Code, Command, Decoder, Dialect, Encoder, Error, Message, Packet, PacketRef};
 
 use super::control;
 use super::limits::Limits;
@@ -42,6 +42,9 @@ const DISABLE: i32 = 60_000;
 pub const PIECE_COST: usize = 96;
 /// What a packet costs beside its entity and the values of its messages, for each of these.
 const MESSAGE_COST: usize = 64;
+
+/// The keys of a piece that [`Mark::of`] looks at.
+const MARKS: [u16; 4] = [PACKET_IDENTIFY, SUBPACKET_COUNT, SUBPACKET_SERIAL, SUBPACKET_TIMEOUT];
 
 /// What the pieces of a packet say beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,14 +78,21 @@ const KEYS: [u16; 5] =
     [PACKET_IDENTIFY, SUBPACKET_COUNT, SUBPACKET_SERIAL, SUBPACKET_TIMEOUT, SUBPACKET_DISABLE_TIMEOUT];
 
 /// A packet in pieces. They are written when they are asked for, so that a piece sent ten times is held once.
+///
+/// Of each piece only the serial and its own part of the entity differ; the rest of its head is written once.
 #[derive(Clone, Debug)]
 pub struct Pieces {
     dialect: &'static Dialect,
-    packet: Packet,
-    form: Form,
-    timeout: i32,
+    entity: Bytes,
+    identity: i32,
+    size: usize,
     count: u32,
-    cost: usize,
+    /// The head up to the serial.
+    before: Box<[u8]>,
+    /// What stands between the serial and CONTENT_LENGTH.
+    between: Box<[u8]>,
+    /// CONTENT_LENGTH of all pieces but the last, and of that.
+    lengths: [Box<[u8]>; 2],
 }
 
 impl Pieces {
@@ -93,21 +103,51 @@ impl Pieces {
     /// What the wire cannot carry: see [`Encoder::packet`]; an entity whose pieces cannot be counted, or
     /// messages that make a datagram too long, are [`Cause::EntityCut`].
     pub fn cut(dialect: &'static Dialect, mut packet: Packet, form: Form) -> Result<Self, Error> {
-        let length = dialect.content_length_key();
-        packet.messages.retain(|message| !KEYS.contains(&message.key) && message.key != length);
+        let length_key = dialect.content_length_key();
+        packet.messages.retain(|message| !KEYS.contains(&message.key) && message.key != length_key);
         let packet = control::bound(dialect, form.bind_ip, packet);
-        let count = packet.entity.len().div_ceil(form.size.max(1)).max(1);
+        let size = form.size.max(1);
+        let count = packet.entity.len().div_ceil(size).max(1);
         let too_long = |had| Error::new(Cause::EntityCut, 0).sizes(MAX_DATAGRAM, had);
-        let count = i32::try_from(count).map_err(|_| too_long(count))?.unsigned_abs();
-        let timeout = i32::try_from(form.timeout.as_millis()).unwrap_or(i32::MAX);
-        let mut pieces = Self { dialect, packet, form, timeout, count, cost: 0 };
-        // The largest serial and the longest piece are in these.
-        let longest = pieces.write(0)?.len().max(pieces.write(count - 1)?.len());
-        if longest > MAX_DATAGRAM {
-            return Err(too_long(longest));
+        let count = i32::try_from(count).map_err(|_| too_long(count))?;
+        let (before, behind) = keys(dialect, &packet, form, count);
+
+        let encoder = Encoder::new(dialect);
+        // All that is written of them, and CONTENT_LENGTH, which is the last.
+        let messages = before.len() + behind.len() + 2;
+        let message_count = u16::try_from(messages)
+            .map_err(|_| Error::new(Cause::TooManyMessages, 0).sizes(messages, u16::MAX.into()))?;
+        let command = Command { code: packet.code, version: packet.version, message_count };
+        let mut head = Vec::new();
+        encoder.command(&command, &mut head)?;
+        for message in &before {
+            encoder.message(message, &mut head)?;
         }
-        let head = longest.saturating_sub(pieces.packet.entity.len().min(form.size));
-        pieces.cost = pieces.packet.entity.len() + head + pieces.packet.messages.len() * MESSAGE_COST;
+        let mut between = Vec::new();
+        for (index, message) in behind.iter().enumerate() {
+            let offset = before.len() + 1 + index;
+            encoder.message(message, &mut between).map_err(|error| error.moved(offset))?;
+        }
+        let length_of = |length: usize| {
+            let mut written = Vec::new();
+            let length = i32::try_from(length).map_err(|_| too_long(length))?;
+            encoder.message(&Message::new(length_key, length), &mut written)?;
+            Ok::<_, Error>(written.into_boxed_slice())
+        };
+        let last = packet.entity.len() - (count.unsigned_abs() as usize - 1) * size;
+        let pieces = Self {
+            dialect,
+            identity: form.identity,
+            size,
+            count: count.unsigned_abs(),
+            before: head.into(),
+            between: between.into(),
+            lengths: [length_of(size.min(packet.entity.len()))?, length_of(last)?],
+            entity: packet.entity,
+        };
+        if pieces.longest() > MAX_DATAGRAM {
+            return Err(too_long(pieces.longest()));
+        }
         Ok(pieces)
     }
 
@@ -120,60 +160,93 @@ impl Pieces {
     /// The identity that they carry.
     #[must_use]
     pub const fn identity(&self) -> i32 {
-        self.form.identity
+        self.identity
     }
 
     /// The bytes that holding them costs.
     #[must_use]
-    pub const fn cost(&self) -> usize {
-        self.cost
+    pub fn cost(&self) -> usize {
+        self.entity.len() + self.head_len()
+    }
+
+    /// The most bytes that one of them has as a datagram.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.head_len() + self.size.min(self.entity.len())
+    }
+
+    /// The longest head.
+    fn head_len(&self) -> usize {
+        self.before.len() + SERIAL + self.between.len() + self.lengths[0].len()
+    }
+
+    /// The bytes of all of them as datagrams, at most.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        self.entity.len() + self.head_len() * self.count as usize
     }
 
     /// The piece with this index, from 0, as a datagram; nothing beyond the last.
     #[must_use]
     pub fn datagram(&self, index: u32) -> Option<Bytes> {
-        if index < self.count { self.write(index).ok() } else { None }
+        let mut wire = Vec::with_capacity(self.longest());
+        self.write_into(&mut wire, index).then(|| wire.into())
     }
 
-    fn write(&self, index: u32) -> Result<Bytes, Error> {
-        let table = table::of(self.dialect);
+    /// Writes the piece with this index to the end of a buffer; nothing beyond the last. Tells whether it has.
+    pub fn write_into(&self, wire: &mut Vec<u8>, index: u32) -> bool {
+        if index >= self.count {
+            return false;
+        }
+        let start = (index as usize).saturating_mul(self.size).min(self.entity.len());
+        let end = start.saturating_add(self.size).min(self.entity.len());
         let serial = (self.dialect.first_serial() + index).cast_signed();
-        let count = ValueRef::Int32(self.count.cast_signed());
-        let identity = ValueRef::Int32(self.form.identity);
-        let answer = !self.packet.code.is_request();
-        let (count, identity) = ((SUBPACKET_COUNT, count), (PACKET_IDENTIFY, identity));
-        let serial = (SUBPACKET_SERIAL, ValueRef::Int32(serial));
-        let mut keys = if answer && table.answer_identity_first {
-            vec![identity, count, serial]
-        } else {
-            vec![count, serial, identity]
-        };
-        keys.push((SUBPACKET_TIMEOUT, ValueRef::Int32(self.timeout)));
-        if table.disable {
-            keys.push((SUBPACKET_DISABLE_TIMEOUT, ValueRef::Int32(DISABLE)));
+        wire.reserve(self.longest());
+        let begin = wire.len();
+        wire.extend_from_slice(&self.before);
+        let serial = Message::new(SUBPACKET_SERIAL, serial);
+        if Encoder::new(self.dialect).message(&serial, wire).is_err() {
+            // Not reached: the dialect has written other numbers of that type.
+            wire.truncate(begin);
+            return false;
         }
-        let bind_ip = crate::tables::of(self.dialect).bind_ip;
-        let own = self.packet.messages.iter().map(|message| (message.key, message.value.view()));
-        let mut messages = Vec::with_capacity(keys.len() + self.packet.messages.len());
-        if answer && table.empty_answer_keys_last && self.packet.entity.is_empty() {
-            messages.extend(own.clone().filter(|&(key, _)| Some(key) != bind_ip));
-            messages.extend(keys);
-            messages.extend(own.filter(|&(key, _)| Some(key) == bind_ip));
-        } else {
-            messages.extend(keys);
-            messages.extend(own);
-        }
-        let start = (index as usize).saturating_mul(self.form.size).min(self.packet.entity.len());
-        let end = start.saturating_add(self.form.size.max(1)).min(self.packet.entity.len());
-        let draft = Draft::new(self.packet.code)
-            .with_version(self.packet.version)
-            .with_messages(&messages)
-            .with_entity(&self.packet.entity[start..end]);
-        let encoder = Encoder::new(self.dialect);
-        let mut wire = Vec::with_capacity(encoder.packet_len(&draft)?);
-        encoder.packet(&draft, &mut wire)?;
-        Ok(wire.into())
+        wire.extend_from_slice(&self.between);
+        wire.extend_from_slice(&self.lengths[usize::from(index + 1 == self.count)]);
+        wire.extend_from_slice(self.entity.get(start..end).unwrap_or_default());
+        true
     }
+}
+
+/// The most bytes of the message with the serial.
+const SERIAL: usize = 8;
+
+/// The messages of a piece in their order: those before the serial, and those behind it.
+fn keys(dialect: &Dialect, packet: &Packet, form: Form, count: i32) -> (Vec<Message>, Vec<Message>) {
+    let table = table::of(dialect);
+    let answer = !packet.code.is_request();
+    let timeout = i32::try_from(form.timeout.as_millis()).unwrap_or(i32::MAX);
+    let count = Message::new(SUBPACKET_COUNT, count);
+    let identity = Message::new(PACKET_IDENTIFY, form.identity);
+    let (mut before, mut behind) = if answer && table.answer_identity_first {
+        (vec![identity, count], Vec::new())
+    } else {
+        (vec![count], vec![identity])
+    };
+    behind.push(Message::new(SUBPACKET_TIMEOUT, timeout));
+    if table.disable {
+        behind.push(Message::new(SUBPACKET_DISABLE_TIMEOUT, DISABLE));
+    }
+    if answer && table.empty_answer_keys_last && packet.entity.is_empty() {
+        // BIND_IP stays behind them.
+        let bind_ip = crate::tables::of(dialect).bind_ip;
+        let (last, first): (Vec<_>, Vec<_>) =
+            packet.messages.iter().cloned().partition(|message| Some(message.key) == bind_ip);
+        before.splice(0..0, first);
+        behind.extend(last);
+    } else {
+        behind.extend(packet.messages.iter().cloned());
+    }
+    (before, behind)
 }
 
 /// What a piece says of itself.
@@ -197,14 +270,27 @@ impl Mark {
     /// programs lack the latter.
     #[must_use]
     pub fn of(dialect: &Dialect, packet: &PacketRef<'_>) -> Option<Self> {
-        let number = |key| packet.first(key)?.as_i32();
-        let count = u32::try_from(number(SUBPACKET_COUNT)?).ok()?;
-        let serial = u32::try_from(number(SUBPACKET_SERIAL)?).ok()?;
+        let mut found = [None; 4];
+        let mut left = found.len();
+        // They stand in front, so this is soon over.
+        for message in packet.messages() {
+            let Some(slot) = MARKS.iter().position(|&key| key == message.key()) else { continue };
+            if found[slot].is_none() {
+                found[slot] = Some(message);
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        let [identity, count, serial, timeout] = found.map(|message| message?.as_i32());
+        let count = u32::try_from(count?).ok()?;
+        let serial = u32::try_from(serial?).ok()?;
         let index = serial.checked_sub(dialect.first_serial())?;
-        let timeout = number(SUBPACKET_TIMEOUT).and_then(|time| u64::try_from(time).ok());
+        let timeout = timeout.and_then(|time| u64::try_from(time).ok());
         (index < count).then_some(Self {
             code: packet.code(),
-            identity: number(PACKET_IDENTIFY)?,
+            identity: identity?,
             count,
             index,
             timeout: timeout.map(Duration::from_millis),
@@ -293,7 +379,9 @@ impl Gather {
         if !self.takes(mark) {
             return Added::Foreign;
         }
-        if self.pieces.contains_key(&mark.index) {
+        // Nearly all come in their order.
+        let next = self.pieces.last_key_value().is_none_or(|(&last, _)| mark.index > last);
+        if !next && self.pieces.contains_key(&mark.index) {
             return Added::Known;
         }
         let entity = packet.entity();
@@ -316,6 +404,12 @@ impl Gather {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// Whether a piece is missing before one that is there.
+    #[must_use]
+    pub fn has_hole(&self) -> bool {
+        self.pieces.last_key_value().is_some_and(|(&last, _)| last as usize >= self.pieces.len())
     }
 
     /// The indexes of missing pieces in their order, at most so many; where asked, only those before one that

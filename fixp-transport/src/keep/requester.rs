@@ -34,7 +34,11 @@
 //!   gets the request again (Q21). A lexst1 server has no cure: the port is spoilt (Q1).
 //!
 //! A request whose every echo was lost is sent again, and a program executes it a second time. That is so with
-//! their own requesters, too; only our responders know a request that they have executed.
+//! their own requesters, too; only our responders know a request that they have executed. Where it must not be,
+//! there is [`Config::repeat`].
+//!
+//! The pieces of a request leave at a [pace](super::pace): a burst at once, then a rate that falls where pieces are
+//! asked for again.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +48,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fixp_codec::{Code, Decoder, Dialect, LAXCUS6, Packet, PacketRef, laxcus6};
 
+use super::pace::Pace;
 use super::pieces::{Added, Bounds, Form, Gather, Mark, PIECE, Pieces};
 use super::table::{self, Table};
 use super::{Transmit, control};
@@ -79,6 +84,17 @@ pub struct Config {
     pub identity: i32,
     /// What BIND_IP says, where the dialect has it.
     pub bind_ip: Option<IpAddr>,
+    /// Whether a request is sent again where nothing says that it has come: by default, as the programs do.
+    ///
+    /// Without that each piece leaves once, and again only where the peer asks for it by name, which a program does
+    /// only for a request that it has not executed (but for a piece that the network doubles and brings after
+    /// the end, for which it may ask and execute again; ACCEPTED ends that in laxcus6). It costs: one lost
+    /// datagram of a request of one piece, or the last piece of one towards laxcus6 for 6 s, or all of them, and
+    /// it waits for its whole [`Config::timeout`]; a stale group of a laxcus6 server is cancelled, and
+    /// the request ends as the time does, not executed.
+    pub repeat: bool,
+    /// Bytes a second at which pieces leave, see [`Pace::RATE`].
+    pub rate: u64,
 }
 
 impl Config {
@@ -111,6 +127,8 @@ impl Config {
             bounds: Bounds::default(),
             identity: 1,
             bind_ip: None,
+            repeat: true,
+            rate: Pace::RATE,
         }
     }
 }
@@ -129,6 +147,9 @@ pub struct Requester {
     controls: VecDeque<Bytes>,
     events: VecDeque<Result<Packet, CallError>>,
     spoilt: bool,
+    pace: Pace,
+    /// Until when the pace has pieces wait.
+    waits: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -175,6 +196,8 @@ impl Requester {
             controls: VecDeque::new(),
             events: VecDeque::new(),
             spoilt: false,
+            pace: Pace::new(config.rate),
+            waits: None,
             config,
         }
     }
@@ -200,7 +223,6 @@ impl Requester {
         }
         // As laxcus6 wraps; lexst1 would go on with negative ones.
         self.next_identity = identity.checked_add(1).unwrap_or(1);
-        let tail = self.table.accepted.is_some() && pieces.count() > 1;
         self.state = State::Asking(Box::new(Asking {
             deadline: now + self.config.timeout,
             accepted: false,
@@ -212,7 +234,7 @@ impl Requester {
             quiet: now + self.config.every,
             last: now,
             resend: now + self.config.resend,
-            tail: tail.then(|| now + self.config.tail),
+            tail: None,
             cures: self.config.cures,
             cured: None,
             pieces,
@@ -301,6 +323,10 @@ impl Requester {
                 Some(_) if !asking.accepted => {
                     (asking.heard, asking.tail) = (true, None);
                     asking.heard_at(now, self.config.every);
+                    // Only of what has left can anything be lost: laxcus6 also asks for what is on its way.
+                    if asking.burst.is_empty() {
+                        self.pace.lost(now);
+                    }
                     asking.serve(self.config.dialect, self.table, packet);
                 }
                 _ => {}
@@ -373,7 +399,9 @@ impl Requester {
         }
         asking.cures -= 1;
         asking.cured = Some(now + self.config.every / 2);
-        asking.burst = 0..asking.pieces.count();
+        if self.config.repeat {
+            asking.burst = 0..asking.pieces.count();
+        }
         asking.heard_at(now, self.config.every);
         self.say(|dialect, bind_ip| control::cancel(dialect, bind_ip, stale));
     }
@@ -449,6 +477,10 @@ impl Requester {
     fn silence(&mut self, now: Instant) {
         let State::Asking(asking) = &mut self.state else { return };
         asking.quiet = now + self.config.every;
+        if !asking.burst.is_empty() {
+            // It is still being sent.
+            return;
+        }
         let identity = asking.pieces.identity();
         let most = self.config.retries * self.table.retry_serials;
         let missing = if let Some(answer) = &asking.answer {
@@ -465,8 +497,10 @@ impl Requester {
                 vec![0]
             } else {
                 // lexst1's client does not send all again when it was asked for something: its server asks on.
-                if now >= asking.resend && (self.table.accepted.is_some() || !asking.heard) {
+                let may = self.config.repeat && (self.table.accepted.is_some() || !asking.heard);
+                if may && now >= asking.resend {
                     asking.resend = now + self.config.resend;
+                    self.pace.lost(now);
                     asking.asked.clear();
                     asking.burst = 0..asking.pieces.count();
                 }
@@ -488,24 +522,41 @@ impl Requester {
             State::Cancelling { again, .. } => Some(*again),
             State::Asking(asking) => {
                 let next = asking.deadline.min(asking.quiet);
-                Some(asking.tail.map_or(next, |tail| next.min(tail)))
+                [asking.tail, self.waits].into_iter().flatten().chain([next]).min()
             }
         }
     }
 
-    /// The next datagram to be sent.
-    pub fn poll_transmit(&mut self, _now: Instant) -> Option<Transmit> {
+    /// The next datagram to be sent now. Where there is none, those that wait for their pace are announced by
+    /// [`Requester::poll_timeout`].
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         let to = self.peer;
         if let Some(bytes) = self.controls.pop_front() {
             return Some(Transmit { to, bytes });
         }
+        self.waits = None;
         let State::Asking(asking) = &mut self.state else { return None };
+        if asking.asked.is_empty() && asking.burst.is_empty() {
+            return None;
+        }
+        if let Err(at) = self.pace.ready(now) {
+            self.waits = Some(at);
+            return None;
+        }
         let index = match asking.asked.pop_front() {
             Some(index) => index,
             None => asking.burst.next()?,
         };
-        asking.sent |= index + 1 == asking.pieces.count();
-        asking.pieces.datagram(index).map(|bytes| Transmit { to, bytes })
+        if index + 1 == asking.pieces.count() && !asking.sent {
+            asking.sent = true;
+            // These times begin when all has left.
+            asking.resend = now + self.config.resend;
+            let tail = self.table.accepted.is_some() && self.config.repeat && asking.pieces.count() > 1;
+            asking.tail = (tail && !asking.heard).then(|| now + self.config.tail);
+        }
+        let bytes = asking.pieces.datagram(index)?;
+        self.pace.sent(bytes.len());
+        Some(Transmit { to, bytes })
     }
 
     /// How an exchange has ended: by its answer, or why not.

@@ -27,10 +27,12 @@
 //! # At most once
 //!
 //! A request is known by its address and port, its identity and the digests of its datagrams: while it is
-//! executed, while its answer is held, and for [`Limits::tombstone`] after that and after each duplicate. CANCEL ends it, but for
-//! [`Limits::settle`], in which the network's own duplicates come. What cannot be told apart: a client that begins
-//! its identities anew on the same port, without CANCEL, and asks the very same within that time; it gets the
-//! answer that is held, or none.
+//! executed, while its answer is held, and for [`Limits::tombstone`] after that and after each duplicate. At CANCEL all
+//! of it is gone; for [`Limits::settle`] its identity is passed over, since the network's own duplicates come then.
+//! What cannot be told apart: a client that begins its identities anew on the same port, without CANCEL, and asks
+//! the very same within that time; it gets the answer that is held, or none. And after CANCEL, within
+//! [`Limits::settle`], one that asks for anything in the same number of pieces (for the very same, if that is
+//! one); its program sends it again later.
 //!
 //! # Where the programs' responders fail
 //!
@@ -41,21 +43,34 @@
 //! - RETRY and CANCEL are for the identity that they name (Q19). A CANCEL does not touch another exchange.
 //! - Counts allocate nothing; RETRY is no more bytes than came; everything held is in one ledger
 //!   ([`Responder::held`]) with a bound, and all has an end.
+//! - What leaves for a source prefix beyond what came from there has a rate (see [`budget`](super::budget)),
+//!   unless [`Config::allow`] says otherwise; and the pieces of an answer leave at a [pace](super::pace).
+
+mod assembly;
+mod exchange;
+mod held;
+mod settled;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, Error, Packet, PacketRef};
 use foldhash::quality::FixedState;
 
+use self::assembly::Group;
+use self::exchange::{Done, Exchange, Stage};
+use self::held::{Held, Turn};
+use self::settled::Settled;
+use super::budget::{Budget, Rates};
 use super::limits::Limits;
+use super::pace::Pace;
 use super::pieces::{Added, Bounds, Form, Gather, Mark, PIECE, Pieces};
 use super::table::{self, Table};
 use super::{Transmit, control};
+use crate::server::AllowList;
 
 /// What a responder is made with.
 #[derive(Clone, Debug)]
@@ -79,6 +94,12 @@ pub struct Config {
     pub bind_ip: Option<IpAddr>,
     /// What digests begin with: nobody should be able to guess it.
     pub random: u64,
+    /// Bytes a second at which the pieces of an answer leave, see [`Pace::RATE`].
+    pub rate: u64,
+    /// What leaves for a source prefix beyond what came from there.
+    pub rates: Rates,
+    /// Peers for which that is not limited. By default those of this machine: nobody else can have their address.
+    pub allow: AllowList,
 }
 
 impl Config {
@@ -110,6 +131,9 @@ impl Config {
             piece: PIECE,
             bind_ip: None,
             random: 0,
+            rate: Pace::RATE,
+            rates: Rates::default(),
+            allow: AllowList::new(["127.0.0.0/8", "::1"]).unwrap_or_default(),
         }
     }
 }
@@ -159,10 +183,6 @@ type Key = (SocketAddr, i32);
 const EXCHANGE_COST: usize = 320;
 /// What a waiting datagram or event costs beside its content.
 const QUEUE_COST: usize = 96;
-/// What a held answer costs beside its pieces.
-const HELD_COST: usize = 256;
-/// Pieces of one answer that were asked for and wait to be sent.
-const ASKED: usize = 1024;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -179,6 +199,8 @@ pub struct Responder {
     /// Exchanges with pieces to be sent, in turns.
     sending: VecDeque<Key>,
     events: VecDeque<(Event, usize)>,
+    budget: Budget,
+    settled: Settled,
     /// Everything held.
     held: usize,
 }
@@ -190,68 +212,6 @@ struct Peer {
     /// Those of them that have not ended.
     live: usize,
     latest: i32,
-}
-
-#[derive(Debug)]
-struct Exchange {
-    group: Option<Group>,
-    done: Option<Done>,
-    /// Whether it stands in the turns.
-    sending: bool,
-    timer: Option<Instant>,
-    /// What is in the ledger for it.
-    booked: usize,
-    live: bool,
-}
-
-#[derive(Debug)]
-struct Group {
-    gather: Gather,
-    created: Instant,
-    last: Instant,
-    timeout: Duration,
-    /// Bytes that came, and those of the questions for more.
-    came: usize,
-    asked: usize,
-    retries: u32,
-    /// When the last question was.
-    retried: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Done {
-    digests: Box<[u64]>,
-    stage: Stage,
-    /// When the peer was last told something for a duplicate.
-    told: Instant,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Executing {
-        ticket: Ticket,
-        cancelled: bool,
-    },
-    Held(Box<Held>),
-    /// Executed; what comes of it is not listened to. Unless CANCEL came, each duplicate makes it last.
-    Tombstone {
-        until: Instant,
-        cancelled: bool,
-    },
-}
-
-#[derive(Debug)]
-struct Held {
-    pieces: Pieces,
-    until: Instant,
-    burst: Range<u32>,
-    asked: VecDeque<u32>,
-    /// Datagrams that may still be sent.
-    left: u64,
-    /// When the answer is sent again unasked, after how long then, and how often.
-    again: Option<Instant>,
-    pause: Duration,
-    agains: u32,
 }
 
 impl Responder {
@@ -269,6 +229,8 @@ impl Responder {
             controls: VecDeque::new(),
             sending: VecDeque::new(),
             events: VecDeque::new(),
+            budget: Budget::new(config.rates),
+            settled: Settled::default(),
             held: 0,
             config,
         }
@@ -294,9 +256,9 @@ impl Responder {
             return false;
         }
         if code == self.table.retry {
-            self.retry(now, from, &packet);
+            self.retry(now, from, &packet, bytes.len());
         } else if code == self.table.cancel {
-            self.cancel(now, from, &packet);
+            self.cancel(now, from, &packet, bytes.len());
         } else if Mark::is_claimed(&packet) {
             if let Some(mark) = Mark::of(self.config.dialect, &packet) {
                 self.piece(now, from, mark, &packet, bytes);
@@ -324,7 +286,10 @@ impl Responder {
                 && done.digests.len() == mark.count as usize
                 && done.digests[mark.index as usize] == digest
             {
-                self.duplicate(now, key);
+                self.duplicate(now, key, bytes.len());
+                return;
+            }
+            if group.is_none() && self.settled.knows(now, key, mark.count, digest) {
                 return;
             }
             let live = self.peers.get(&from).map_or(0, |peer| peer.live);
@@ -373,78 +338,93 @@ impl Responder {
     /// The last piece of a request has come.
     fn whole(&mut self, now: Instant, key: Key) {
         let Some(exchange) = self.exchanges.get_mut(&key) else { return };
-        let Some(Group { gather, .. }) = exchange.group.take() else { return };
-        let digests = gather.digests();
+        let Some(group) = exchange.group.take() else { return };
+        let came = group.credit();
+        let digests = group.gather.digests();
         if exchange.done.as_ref().is_some_and(|done| done.digests == digests) {
             self.book(key);
-            self.duplicate(now, key);
+            self.duplicate(now, key, came);
             return;
         }
-        let cost = gather.packet_cost() + QUEUE_COST;
-        let Some(packet) = gather.join(self.config.dialect) else {
+        let cost = group.gather.packet_cost() + QUEUE_COST;
+        let Some(packet) = group.gather.join(self.config.dialect) else {
             self.book(key);
             return;
         };
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        if let Some(Done { stage: Stage::Executing { ticket, .. }, .. }) = &exchange.done {
-            // Its client has gone on; the answer of the earlier one is nobody's.
-            self.tickets.remove(ticket);
-        }
         let stage = Stage::Executing { ticket, cancelled: false };
-        exchange.done = Some(Done { digests, stage, told: now });
+        match exchange.done.replace(Done { digests, stage, told: now, came }) {
+            // Its client has gone on; the answer of the earlier one is nobody's.
+            Some(Done { stage: Stage::Executing { ticket, .. }, .. }) => {
+                self.tickets.remove(&ticket);
+            }
+            Some(Done { stage: Stage::Held(held), .. }) => held.end(now, false, &mut self.budget, key.0.ip()),
+            _ => {}
+        }
         self.tickets.insert(ticket, key);
         self.held += cost;
         self.events.push_back((Event { ticket, from: key.0, packet }, cost));
         self.book(key);
         let copies = self.table.accepted.map_or(0, |(_, copies)| copies);
-        self.accept(key, copies);
+        self.accept(now, key, copies);
     }
 
-    fn accept(&mut self, (to, identity): Key, copies: u8) {
-        if let Ok(Some(bytes)) = control::accepted(self.config.dialect, identity) {
-            for _ in 0..copies {
-                self.say(to, bytes.clone());
-            }
+    fn accept(&mut self, now: Instant, key: Key, copies: u8) {
+        let Ok(Some(bytes)) = control::accepted(self.config.dialect, key.1) else { return };
+        for _ in 0..copies {
+            let done = self.exchanges.get_mut(&key).and_then(|exchange| exchange.done.as_mut());
+            let paid = done.map_or(0, |done| {
+                let paid = done.came.min(bytes.len());
+                done.came -= paid;
+                paid
+            });
+            self.say(now, key.0, bytes.clone(), paid);
         }
     }
 
-    fn say(&mut self, to: SocketAddr, bytes: Bytes) {
+    /// Sends a datagram for which so many bytes have come. Without room or budget it is lost.
+    fn say(&mut self, now: Instant, to: SocketAddr, bytes: Bytes, paid: usize) {
         let cost = bytes.len() + QUEUE_COST;
-        if self.controls.len() < self.config.limits.controls && self.held + cost <= self.config.limits.bytes {
+        let beyond = bytes.len().saturating_sub(paid);
+        if self.controls.len() < self.config.limits.controls
+            && self.held + cost <= self.config.limits.bytes
+            && (beyond == 0 || self.config.allow.allows(to.ip()) || self.budget.take(now, to.ip(), beyond))
+        {
             self.held += cost;
             self.controls.push_back(Transmit { to, bytes });
         }
     }
 
-    /// A piece of a request that has been executed, or is being.
-    fn duplicate(&mut self, now: Instant, key: Key) {
+    /// A piece of a request that has been executed, or is being, of so many bytes.
+    fn duplicate(&mut self, now: Instant, key: Key, bytes: usize) {
         let spacing = self.config.spacing;
         let accepts = self.table.accepted.is_some();
         let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) else { return };
-        // A client that still asks would be executed again once it is forgotten.
-        if let Stage::Tombstone { until, cancelled: false } = &mut done.stage {
-            *until = now + self.config.limits.tombstone;
+        let told = now < done.told + spacing;
+        if !told {
+            done.told = now;
         }
-        if now < done.told + spacing {
-            return;
-        }
-        done.told = now;
         match &mut done.stage {
             Stage::Executing { .. } => {
-                if accepts {
-                    self.accept(key, 1);
+                done.came = done.came.saturating_add(bytes);
+                if accepts && !told {
+                    self.accept(now, key, 1);
                 }
             }
             Stage::Held(held) => {
-                held.begin();
-                self.turn(key);
+                held.came(bytes);
+                if !told {
+                    held.begin();
+                    self.turn(key);
+                }
             }
-            Stage::Tombstone { .. } => {}
+            // A client that still asks would be executed again once it is forgotten.
+            Stage::Tombstone { until } => *until = now + self.config.limits.tombstone,
         }
     }
 
-    fn retry(&mut self, now: Instant, from: SocketAddr, packet: &PacketRef<'_>) {
+    fn retry(&mut self, now: Instant, from: SocketAddr, packet: &PacketRef<'_>, bytes: usize) {
         let Some(identity) = control::identity(packet) else { return };
         let key = (from, identity);
         let Some(Exchange { done: Some(Done { stage: Stage::Held(held), .. }), .. }) =
@@ -453,37 +433,37 @@ impl Responder {
             return;
         };
         let head = packet.head();
-        for index in control::asked(self.config.dialect, self.table, &head, held.pieces.count()) {
-            held.ask(index);
-        }
-        // The client recovers by itself.
-        if let Some(again) = &mut held.again {
-            *again = (*again).max(now + held.pause);
-        }
+        held.came(bytes);
+        held.ask(now, control::asked(self.config.dialect, self.table, &head, held.count()));
         self.turn(key);
-        self.book(key);
         self.arm(now, key);
     }
 
-    fn cancel(&mut self, now: Instant, from: SocketAddr, packet: &PacketRef<'_>) {
+    fn cancel(&mut self, now: Instant, from: SocketAddr, packet: &PacketRef<'_>, bytes: usize) {
         let identity = control::identity(packet);
         let mut found = false;
         if let Some(identity) = identity {
             let key = (from, identity);
-            let settle = self.config.limits.settle;
             if let Some(exchange) = self.exchanges.get_mut(&key) {
-                exchange.group = None;
-                if let Some(done) = &mut exchange.done {
-                    match &mut done.stage {
-                        Stage::Executing { cancelled, .. } => *cancelled = true,
-                        Stage::Held(_) => {
-                            found = true;
-                            done.stage = Stage::Tombstone { until: now + settle, cancelled: true };
-                        }
-                        Stage::Tombstone { until, cancelled } => {
-                            *until = (*until).min(now + settle);
+                let group = exchange.group.take();
+                let done = exchange.done.take();
+                if let Some(group) = group {
+                    self.settle(now, key, group.gather.count(), 0);
+                }
+                if let Some(mut done) = done {
+                    match done.stage {
+                        Stage::Executing { ref mut cancelled, .. } => {
                             *cancelled = true;
+                            if let Some(exchange) = self.exchanges.get_mut(&key) {
+                                exchange.done = Some(done);
+                            }
                         }
+                        Stage::Held(held) => {
+                            found = true;
+                            held.end(now, true, &mut self.budget, from.ip());
+                            self.settle_done(now, key, &done.digests);
+                        }
+                        Stage::Tombstone { .. } => self.settle_done(now, key, &done.digests),
                     }
                 }
                 self.book(key);
@@ -493,10 +473,21 @@ impl Responder {
         // laxcus6 does not answer without an identity. To lexst1 there is never anything left.
         if self.table.cancel_is_idle || identity.is_some() {
             let found = found && !self.table.cancel_is_idle;
-            if let Ok(bytes) = control::cancelled(self.config.dialect, self.config.bind_ip, found) {
-                self.say(from, bytes);
+            if let Ok(answer) = control::cancelled(self.config.dialect, self.config.bind_ip, found) {
+                self.say(now, from, answer, bytes);
             }
         }
+    }
+
+    fn settle(&mut self, now: Instant, key: Key, count: u32, digest: u64) {
+        let limits = &self.config.limits;
+        self.settled.add(now + limits.settle, key, count, digest, limits.settled);
+    }
+
+    fn settle_done(&mut self, now: Instant, key: Key, digests: &[u64]) {
+        // No more than the pieces that a request may have.
+        let count = u32::try_from(digests.len()).unwrap_or(u32::MAX);
+        self.settle(now, key, count, digests.first().copied().unwrap_or(0));
     }
 
     /// A request has been executed: with an answer, or without one (SPEC 11 has such requests), and then nothing
@@ -513,31 +504,32 @@ impl Responder {
     ) -> Result<(), AnswerError> {
         let Some(key) = self.tickets.remove(&ticket) else { return Ok(()) };
         let limits = &self.config.limits;
-        let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) else { return Ok(()) };
+        let Some(exchange) = self.exchanges.get_mut(&key) else { return Ok(()) };
+        let Some(done) = &mut exchange.done else { return Ok(()) };
         let Stage::Executing { cancelled, .. } = done.stage else { return Ok(()) };
-        let time = if cancelled { limits.settle } else { limits.tombstone };
-        done.stage = Stage::Tombstone { until: now + time, cancelled };
-        let held = match answer {
-            Some(answer) if !cancelled => self.cut(now, key.1, answer),
-            _ => Ok(None),
-        };
-        let outcome = match held {
-            Ok(Some(held)) => {
-                if let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) {
-                    (done.stage, done.told) = (Stage::Held(held), now);
-                }
-                self.turn(key);
+        done.stage = Stage::Tombstone { until: now + limits.tombstone };
+        let outcome = match answer {
+            _ if cancelled => {
+                let digests = std::mem::take(&mut done.digests);
+                exchange.done = None;
+                self.settle_done(now, key, &digests);
                 Ok(())
             }
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
+            None => Ok(()),
+            Some(answer) => self.cut(now, key.1, answer).map(|mut held| {
+                if let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) {
+                    held.came(done.came);
+                    (done.stage, done.told, done.came) = (Stage::Held(Box::new(held)), now, 0);
+                }
+                self.turn(key);
+            }),
         };
         self.book(key);
         self.arm(now, key);
         outcome
     }
 
-    fn cut(&self, now: Instant, identity: i32, answer: Packet) -> Result<Option<Box<Held>>, AnswerError> {
+    fn cut(&self, now: Instant, identity: i32, answer: Packet) -> Result<Held, AnswerError> {
         let limits = &self.config.limits;
         let form = Form {
             size: self.config.piece,
@@ -549,19 +541,10 @@ impl Responder {
         if size > limits.entity || pieces.count() > limits.pieces {
             return Err(AnswerError::TooLarge);
         }
-        if self.held + held_cost(&pieces) > limits.bytes {
+        if self.held + Held::cost_of(&pieces) > limits.bytes {
             return Err(AnswerError::Full);
         }
-        Ok(Some(Box::new(Held {
-            until: now + limits.hold,
-            burst: 0..pieces.count(),
-            asked: VecDeque::new(),
-            left: u64::from(pieces.count()) * u64::from(limits.sendings),
-            again: (self.config.agains > 0).then(|| now + self.config.again),
-            pause: self.config.again,
-            agains: self.config.agains,
-            pieces,
-        })))
+        Ok(Held::new(now, &self.config, pieces))
     }
 
     /// Time has passed.
@@ -594,20 +577,14 @@ impl Responder {
             match &mut done.stage {
                 Stage::Executing { .. } => {}
                 Stage::Held(held) if now >= held.until => {
-                    done.stage = Stage::Tombstone { until: now + limits.tombstone, cancelled: false };
-                }
-                Stage::Held(held) => {
-                    if held.again.is_some_and(|at| at <= now) {
-                        held.agains -= 1;
-                        held.pause *= 2;
-                        held.again = (held.agains > 0).then(|| now + held.pause);
-                        if latest {
-                            held.begin();
-                            turn = true;
-                        }
+                    let tombstone = Stage::Tombstone { until: now + limits.tombstone };
+                    if let Stage::Held(held) = std::mem::replace(&mut done.stage, tombstone) {
+                        held.end(now, false, &mut self.budget, key.0.ip());
                     }
                 }
-                Stage::Tombstone { until, .. } if now >= *until => exchange.done = None,
+                // Of an identity that is not the latest nothing is sent unasked.
+                Stage::Held(held) => turn = held.wakes(now) | held.begin_again(now, latest),
+                Stage::Tombstone { until } if now >= *until => exchange.done = None,
                 Stage::Tombstone { .. } => {}
             }
         }
@@ -615,32 +592,14 @@ impl Responder {
             self.turn(key);
         }
         let due = self.exchanges.get(&key).and_then(|exchange| exchange.group.as_ref());
-        if due.is_some_and(|group| self.next_question(group).is_some_and(|at| at <= now)) {
+        if due.and_then(|group| group.next_question(&self.config, self.table)).is_some_and(|at| at <= now) {
             self.ask(now, key, false);
         }
     }
 
-    /// When missing pieces are asked for next.
-    fn next_question(&self, group: &Group) -> Option<Instant> {
-        if group.retries >= self.config.limits.retries || group.budget() == 0 {
-            return None;
-        }
-        if self.table.accepted.is_none() {
-            // lexst1: after each silence of the time that the pieces say.
-            let since = group.retried.map_or(group.last, |at| at.max(group.last));
-            return Some(since + group.timeout);
-        }
-        let hole = !group.gather.missing(true, 1).is_empty();
-        let silent = group.last + if hole { Config::GAP } else { self.config.tail };
-        let pause = Config::GAP * (1 << group.retries.saturating_sub(2).min(4));
-        Some(group.retried.map_or(silent, |at| silent.max(at + pause)))
-    }
-
     fn ask_for_gap(&mut self, now: Instant, key: Key) {
         let group = self.exchanges.get(&key).and_then(|exchange| exchange.group.as_ref());
-        let Some(group) = group else { return };
-        let ready = group.retried.is_none_or(|at| now >= at + Config::GAP);
-        if ready && group.retries < self.config.limits.retries && !group.gather.missing(true, 1).is_empty() {
+        if group.is_some_and(|group| group.asks_for_gap(now, &self.config)) {
             self.ask(now, key, true);
         }
     }
@@ -648,28 +607,10 @@ impl Responder {
     fn ask(&mut self, now: Instant, key: Key, before_last: bool) {
         let (dialect, bind_ip) = (self.config.dialect, self.config.bind_ip);
         let Some(Exchange { group: Some(group), .. }) = self.exchanges.get_mut(&key) else { return };
-        group.retries += 1;
-        group.retried = Some(now);
-        // A serial is at least five bytes, and then there is the rest of the packet.
-        let missing = group.gather.missing(before_last, group.budget() / 5 + 1);
-        let first = dialect.first_serial();
-        let serials: Vec<u32> = missing.into_iter().map(|index| first + index).collect();
-        let mut questions = Vec::new();
-        for serials in serials.chunks(self.table.retry_serials) {
-            let mut serials = serials;
-            // As many as fit into what has come.
-            while !serials.is_empty() {
-                let Ok(bytes) = control::retry(dialect, bind_ip, key.1, serials) else { break };
-                if bytes.len() <= group.budget() {
-                    group.asked += bytes.len();
-                    questions.push(bytes);
-                    break;
-                }
-                serials = &serials[..serials.len() / 2];
-            }
-        }
-        for bytes in questions {
-            self.say(key.0, bytes);
+        for question in group.questions(now, dialect, bind_ip, self.table, before_last) {
+            // It is no more than what came for the group.
+            let paid = question.len();
+            self.say(now, key.0, question, paid);
         }
     }
 
@@ -690,12 +631,15 @@ impl Responder {
         let live = exchange.is_live();
         let fresh = exchange.booked == 0;
         self.held = self.held - exchange.booked + cost;
-        let before = usize::from(std::mem::replace(&mut exchange.live, live));
+        let before = std::mem::replace(&mut exchange.live, live);
         exchange.booked = cost;
+        if !over && !fresh && live == before {
+            return;
+        }
         let timer = exchange.timer;
         let peer = self.peers.entry(key.0).or_insert(Peer { exchanges: 0, live: 0, latest: key.1 });
         peer.exchanges += usize::from(fresh);
-        peer.live = peer.live + usize::from(live) - before;
+        peer.live = peer.live + usize::from(live) - usize::from(before);
         if over {
             peer.exchanges -= 1;
             if peer.exchanges == 0 {
@@ -708,40 +652,25 @@ impl Responder {
         }
     }
 
-    /// Sets the timer of an exchange.
+    /// Sets the timer of an exchange. One that is early is left: it sets the next when it comes, and a piece that
+    /// puts everything off costs nothing.
     fn arm(&mut self, now: Instant, key: Key) {
-        let Some(exchange) = self.exchanges.get(&key) else { return };
+        let Some(exchange) = self.exchanges.get_mut(&key) else { return };
         let limits = &self.config.limits;
-        let mut at: Option<Instant> = None;
-        let mut by = |time: Option<Instant>| {
-            if let Some(time) = time {
-                at = Some(at.map_or(time, |at| at.min(time)));
-            }
-        };
-        if let Some(group) = &exchange.group {
-            by(Some((group.last + limits.idle).min(group.created + limits.lifetime)));
-            by(self.next_question(group));
-        }
-        match exchange.done.as_ref().map(|done| &done.stage) {
-            Some(Stage::Held(held)) => {
-                by(Some(held.until));
-                by(held.again);
-            }
-            Some(Stage::Tombstone { until, .. }) => by(Some(*until)),
-            Some(Stage::Executing { .. }) | None => {}
-        }
+        let group = exchange.group.as_ref();
+        let ends = group.map(|group| (group.last + limits.idle).min(group.created + limits.lifetime));
+        let asks = group.and_then(|group| group.next_question(&self.config, self.table));
+        let times = [ends, asks, exchange.timer_of_done()];
         // Never in the past, or a caller might turn around for ever.
-        let at = at.map(|at| at.max(now));
-        if exchange.timer != at {
-            if let Some(old) = exchange.timer {
-                self.timers.remove(&(old, key));
-            }
-            if let Some(at) = at {
-                self.timers.insert((at, key));
-            }
-            if let Some(exchange) = self.exchanges.get_mut(&key) {
-                exchange.timer = at;
-            }
+        let at = times.into_iter().flatten().min().map(|at| at.max(now));
+        if at.is_some() && exchange.timer.is_some_and(|timer| Some(timer) <= at && timer > now) {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut exchange.timer, at) {
+            self.timers.remove(&(old, key));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, key));
         }
     }
 
@@ -758,102 +687,28 @@ impl Responder {
         Some(event)
     }
 
-    /// The next datagram to be sent.
-    pub fn poll_transmit(&mut self, _now: Instant) -> Option<Transmit> {
+    /// The next datagram to be sent now. Where there is none, those that wait for their pace or their budget are
+    /// announced by [`Responder::poll_timeout`].
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         if let Some(transmit) = self.controls.pop_front() {
             self.held -= transmit.bytes.len() + QUEUE_COST;
             return Some(transmit);
         }
         while let Some(key) = self.sending.pop_front() {
             let Some(exchange) = self.exchanges.get_mut(&key) else { continue };
-            let mut bytes = None;
-            if let Some(Done { stage: Stage::Held(held), .. }) = &mut exchange.done {
-                bytes = held.next();
-            }
-            exchange.sending = bytes.is_some();
-            if let Some(bytes) = bytes {
-                self.sending.push_back(key);
-                self.book(key);
-                return Some(Transmit { to: key.0, bytes });
+            exchange.sending = false;
+            let Some(Done { stage: Stage::Held(held), .. }) = &mut exchange.done else { continue };
+            let ip = key.0.ip();
+            let budget = (!self.config.allow.allows(ip)).then_some((&mut self.budget, ip));
+            match held.turn(now, self.config.limits.hold, budget) {
+                Turn::Piece(bytes) => {
+                    exchange.sending = true;
+                    self.sending.push_back(key);
+                    return Some(Transmit { to: key.0, bytes });
+                }
+                Turn::Wait | Turn::Over => self.arm(now, key),
             }
         }
         None
-    }
-}
-
-impl Exchange {
-    const fn new() -> Self {
-        Self { group: None, done: None, sending: false, timer: None, booked: 0, live: false }
-    }
-
-    fn is_live(&self) -> bool {
-        let ended = self.done.as_ref().is_none_or(|done| matches!(done.stage, Stage::Tombstone { .. }));
-        self.group.is_some() || !ended
-    }
-
-    fn cost(&self) -> usize {
-        let group = self.group.as_ref().map_or(0, |group| group.gather.cost());
-        let done = self.done.as_ref().map_or(0, |done| {
-            let held = match &done.stage {
-                Stage::Held(held) => held_cost(&held.pieces),
-                _ => 0,
-            };
-            held + done.digests.len() * 8
-        });
-        EXCHANGE_COST + group + done
-    }
-}
-
-/// What an answer costs, with room for the pieces of it that are asked for.
-fn held_cost(pieces: &Pieces) -> usize {
-    pieces.cost() + HELD_COST + ASKED.min(pieces.count() as usize) * size_of::<u32>()
-}
-
-impl Group {
-    fn new(now: Instant, mark: Mark) -> Self {
-        let (least, most) = Config::TIMEOUTS;
-        Self {
-            gather: Gather::new(mark),
-            created: now,
-            last: now,
-            timeout: mark.timeout.unwrap_or(most).clamp(least, most),
-            came: 0,
-            asked: 0,
-            retries: 0,
-            retried: None,
-        }
-    }
-
-    /// The bytes that questions may still have.
-    const fn budget(&self) -> usize {
-        self.came.saturating_sub(self.asked)
-    }
-}
-
-impl Held {
-    /// Sends all again.
-    fn begin(&mut self) {
-        self.asked.clear();
-        self.burst = 0..self.pieces.count();
-    }
-
-    fn ask(&mut self, index: u32) {
-        if !self.burst.contains(&index) && self.asked.len() < ASKED && !self.asked.contains(&index) {
-            self.asked.push_back(index);
-        }
-    }
-
-    fn next(&mut self) -> Option<Bytes> {
-        if self.left == 0 {
-            (self.burst, self.again) = (0..0, None);
-            self.asked.clear();
-            return None;
-        }
-        let index = match self.asked.pop_front() {
-            Some(index) => index,
-            None => self.burst.next()?,
-        };
-        self.left -= 1;
-        self.pieces.datagram(index)
     }
 }

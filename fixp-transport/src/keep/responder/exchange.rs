@@ -1,0 +1,75 @@
+//! What is known of one address, port and identity: a request on its way, or one that was executed.
+
+use std::time::Instant;
+
+use super::assembly::Group;
+use super::held::Held;
+use super::{EXCHANGE_COST, Ticket};
+
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) group: Option<Group>,
+    pub(super) done: Option<Done>,
+    /// Whether it stands in the turns.
+    pub(super) sending: bool,
+    pub(super) timer: Option<Instant>,
+    /// What is in the ledger for it.
+    pub(super) booked: usize,
+    pub(super) live: bool,
+}
+
+/// A request that was whole.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) digests: Box<[u64]>,
+    pub(super) stage: Stage,
+    /// When the peer was last told something for a duplicate.
+    pub(super) told: Instant,
+    /// Bytes that came for it and for which nothing has left, until there is an answer.
+    pub(super) came: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Executing {
+        ticket: Ticket,
+        cancelled: bool,
+    },
+    Held(Box<Held>),
+    /// Executed; what comes of it is not listened to. Each duplicate makes it last.
+    Tombstone {
+        until: Instant,
+    },
+}
+
+impl Exchange {
+    pub(super) const fn new() -> Self {
+        Self { group: None, done: None, sending: false, timer: None, booked: 0, live: false }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        let ended = self.done.as_ref().is_none_or(|done| matches!(done.stage, Stage::Tombstone { .. }));
+        self.group.is_some() || !ended
+    }
+
+    pub(super) fn cost(&self) -> usize {
+        let group = self.group.as_ref().map_or(0, |group| group.gather.cost());
+        let done = self.done.as_ref().map_or(0, |done| {
+            let held = match &done.stage {
+                Stage::Held(held) => held.cost(),
+                _ => 0,
+            };
+            held + done.digests.len() * size_of::<u64>()
+        });
+        EXCHANGE_COST + group + done
+    }
+
+    /// When something is to be done, beside the questions for missing pieces.
+    pub(super) fn timer_of_done(&self) -> Option<Instant> {
+        match &self.done.as_ref()?.stage {
+            Stage::Held(held) => Some(held.timer().map_or(held.until, |at| at.min(held.until))),
+            Stage::Tombstone { until } => Some(*until),
+            Stage::Executing { .. } => None,
+        }
+    }
+}
