@@ -95,6 +95,6 @@ fn pieces_a_second() {
         for (name, spent) in ["request out", "request in", "answer out", "answer in"].iter().zip(best) {
             print!(" {name} {:.0} ns,", spent.as_nanos() as f64 / f64::from(pieces));
         }
-        println!(" a piece of 480 bytes, {} in all, best of 7", pieces);
+        println!(" a piece of 480 bytes, {pieces} in all, best of 7");
     }
 }
