@@ -1,0 +1,525 @@
+//! How fast to send, and how much may be under way: from the rate at which packets arrive, and the shortest
+//! round trip, in the spirit of BBR.
+//!
+//! What a path carries is the largest rate at which packets arrived lately; what it holds without a queue is
+//! that rate times the shortest round trip. A packet lost now and then says nothing about either. Only when
+//! much of a round is lost does a ceiling come down to the rate that got through, and rises again with time.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use fixp_transport::keep::own::{congestion::{Config, Congestion}, rtt::Rtt};
+//!
+//! let (start, trip) = (Instant::now(), Duration::from_millis(50));
+//! let mut control = Congestion::new(start, &Config::default(), 1, 1200);
+//! let mut rtt = Rtt::new(trip);
+//! assert_eq!(control.window(), 12_000);
+//!
+//! let mark = control.on_sent(start, 0, 1200);
+//! rtt.measured(start + trip, trip, Duration::ZERO);
+//! control.on_acked(&mark, 1200);
+//! control.on_acknowledgement(start + trip, &rtt, 0);
+//! assert!(control.window() > 12_000);
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::pacer::FASTEST;
+use super::rtt::Rtt;
+
+/// What the controller is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Datagrams that may be under way at first.
+    pub initial_datagrams: u64,
+    /// Bytes under way at most, however much the path holds. What is sent is remembered until then.
+    pub most_in_flight: u64,
+    /// The bytes of the peer's socket buffer.
+    pub peer_buffer: u64,
+}
+
+impl Config {
+    /// Default of [`Config::initial_datagrams`], that of QUIC and TCP.
+    pub const INITIAL_DATAGRAMS: u64 = 10;
+    /// Default of [`Config::most_in_flight`], 64 MiB: 10 Gbit/s around 50 ms.
+    pub const MOST_IN_FLIGHT: u64 = 64 << 20;
+    /// Default of [`Config::peer_buffer`], that of Linux.
+    pub const PEER_BUFFER: u64 = 212_992;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            initial_datagrams: Self::INITIAL_DATAGRAMS,
+            most_in_flight: Self::MOST_IN_FLIGHT,
+            peer_buffer: Self::PEER_BUFFER,
+        }
+    }
+}
+
+/// Rounds over which the largest rate is remembered.
+const ROUNDS: usize = 10;
+/// A round counts as at least this long there: on loopback ten of them would be over in one scheduling.
+const SHORTEST_ROUND: Duration = Duration::from_millis(10);
+/// In startup: 4 ln 2, the least with which what arrives doubles each round.
+const STARTUP_GAIN: f64 = 2.77;
+/// Startup ends when so many rounds brought less than a quarter more.
+const STALLED_ROUNDS: u32 = 3;
+const GROWTH: f64 = 1.25;
+/// The cycle of cruising: look for more, let the queue of that go, then keep to what is known.
+const CYCLE: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+/// So much is left free while cruising, that a queue is not kept by errors of measurement.
+const MARGIN: f64 = 0.99;
+/// The window in products of rate and round trip, so that what is under way may vary.
+const WINDOW_GAIN: f64 = 2.0;
+/// How long the shortest round trip is believed, how long a new one is looked for, and with how much less.
+const BELIEVED: Duration = Duration::from_secs(10);
+const PROBE_RTT: Duration = Duration::from_millis(200);
+const PROBE_RTT_GAIN: f64 = 0.5;
+/// A round trip longer by no more than this part confirms the shortest.
+const CONFIRMS: u32 = 32;
+/// Below this round trip, timers and system calls take longer than the path: what is under way is in the
+/// peer's socket buffer, and that is the bound.
+const NEAR: Duration = Duration::from_millis(1);
+/// The part of a round, and the least number of packets, whose loss lowers the ceiling.
+const HEAVY_LOSS: f64 = 0.15;
+const HEAVY_PACKETS: u64 = 4;
+/// By how much the ceiling rises in a round without heavy loss.
+const CEILING_RISE: f64 = 1.0 / 16.0;
+/// The window is never less than this many datagrams, and with a near peer's buffer this many.
+const LEAST_DATAGRAMS: u64 = 4;
+const LEAST_DATAGRAMS_NEAR: u64 = 2;
+/// The least burst of the pacer in bytes, and how long one is at a high rate.
+const BURST: u64 = 16 << 10;
+const BURST_TIME: Duration = Duration::from_millis(1);
+
+/// What a packet remembers from when it was sent, to measure a rate by when it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    sent_at: Instant,
+    /// All bytes that had arrived by then, and when the last of these did.
+    delivered: u64,
+    delivered_at: Instant,
+    /// When the first packet of the flight was sent.
+    flight_began: Instant,
+    /// There was not enough to send.
+    limited: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Mode {
+    /// Each round twice the rate, until no more arrives.
+    Startup { best: f64, stalled: u32 },
+    /// The queue of startup goes.
+    Drain,
+    /// A phase of the cycle, and since when.
+    Cruise { phase: usize, since: Instant },
+    /// Little is sent, to see the round trip without a queue.
+    ProbeRtt { until: Option<Instant>, shortest: Duration },
+}
+
+/// The controller.
+#[derive(Clone, Debug)]
+pub struct Congestion {
+    config: Config,
+    datagram: u64,
+    random: u64,
+    mode: Mode,
+    window: u64,
+    rate: u64,
+    burst: u64,
+
+    /// Bytes that have arrived, ever, and when.
+    delivered: u64,
+    delivered_at: Instant,
+    flight_began: Instant,
+    /// What is sent until this much has arrived, was sent for want of more.
+    limited_until: u64,
+    /// The mark of the packet sent last among those just acknowledged; what came with it.
+    newest: Option<Mark>,
+    acked: u64,
+
+    round: Round,
+    rates: MaxRate,
+    /// Bytes per second, none for no ceiling.
+    ceiling: Option<f64>,
+    shortest: Option<Duration>,
+    shortest_at: Instant,
+}
+
+/// A round trip's worth of packets.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    /// It ends with a packet that was sent after this much had arrived.
+    ends: u64,
+    began: Instant,
+    delivered: u64,
+    lost: u64,
+    lost_packets: u64,
+}
+
+/// The largest rate of the last rounds, in bytes per second.
+#[derive(Clone, Copy, Debug)]
+struct MaxRate {
+    rounds: [f64; ROUNDS],
+    at: usize,
+    since: Instant,
+    max: f64,
+}
+
+impl MaxRate {
+    fn new(now: Instant) -> Self {
+        Self { rounds: [0.0; ROUNDS], at: 0, since: now, max: 0.0 }
+    }
+
+    fn add(&mut self, rate: f64) {
+        if let Some(here) = self.rounds.get_mut(self.at) {
+            *here = here.max(rate);
+        }
+        self.max = self.max.max(rate);
+    }
+
+    fn next_round(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.since) >= SHORTEST_ROUND {
+            self.since = now;
+            self.at = (self.at + 1) % ROUNDS;
+            if let Some(here) = self.rounds.get_mut(self.at) {
+                *here = 0.0;
+            }
+            self.max = self.rounds.iter().copied().fold(0.0, f64::max);
+        }
+    }
+}
+
+impl Congestion {
+    /// A controller of a path of which nothing is known; datagrams have this size for now.
+    #[must_use]
+    pub fn new(now: Instant, config: &Config, seed: u64, datagram: usize) -> Self {
+        let datagram = (datagram as u64).max(1);
+        let mut new = Self {
+            config: config.clone(),
+            datagram,
+            random: seed,
+            mode: Mode::Startup { best: 0.0, stalled: 0 },
+            window: config.initial_datagrams.max(LEAST_DATAGRAMS) * datagram,
+            rate: FASTEST,
+            burst: 0,
+            delivered: 0,
+            delivered_at: now,
+            flight_began: now,
+            limited_until: 0,
+            newest: None,
+            acked: 0,
+            round: Round { ends: 0, began: now, delivered: 0, lost: 0, lost_packets: 0 },
+            rates: MaxRate::new(now),
+            ceiling: None,
+            shortest: None,
+            shortest_at: now,
+        };
+        new.burst = new.initial_window();
+        new
+    }
+
+    /// The size of datagrams has changed.
+    pub fn set_datagram(&mut self, datagram: usize) {
+        self.datagram = (datagram as u64).max(1);
+        self.window = self.window.max(LEAST_DATAGRAMS * self.datagram);
+    }
+
+    /// The peer has told the bytes of its socket buffer.
+    pub fn set_peer_buffer(&mut self, bytes: u64) {
+        self.config.peer_buffer = bytes;
+    }
+
+    /// Bytes that may be under way.
+    #[must_use]
+    pub fn window(&self) -> u64 {
+        let least = LEAST_DATAGRAMS * self.datagram;
+        let window = match self.mode {
+            Mode::ProbeRtt { .. } => self.window.min(self.product(PROBE_RTT_GAIN) as u64),
+            _ => self.window,
+        };
+        let window = window.max(least).min(self.config.most_in_flight);
+        if self.is_near() {
+            window.min((self.config.peer_buffer / 2).max(LEAST_DATAGRAMS_NEAR * self.datagram))
+        } else {
+            window
+        }
+    }
+
+    /// The rate at which to send, in bytes per second.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// The bytes that may be sent at once at that rate.
+    #[must_use]
+    pub const fn burst(&self) -> u64 {
+        self.burst
+    }
+
+    /// The rate at which packets arrive at best, in bytes per second; 0 when nothing is known.
+    #[must_use]
+    pub fn delivery_rate(&self) -> u64 {
+        self.path_rate() as u64
+    }
+
+    /// A packet is sent while so much is under way.
+    #[inline]
+    pub fn on_sent(&mut self, now: Instant, in_flight: u64, _bytes: usize) -> Mark {
+        if in_flight == 0 {
+            self.flight_began = now;
+            self.delivered_at = now;
+        }
+        Mark {
+            sent_at: now,
+            delivered: self.delivered,
+            delivered_at: self.delivered_at,
+            flight_began: self.flight_began,
+            limited: self.delivered < self.limited_until,
+        }
+    }
+
+    /// There is nothing to send though more could be: rates measured now say less than the path can do.
+    #[inline]
+    pub fn on_limited(&mut self, in_flight: u64) {
+        self.limited_until = self.delivered + in_flight.max(1);
+    }
+
+    /// A packet was acknowledged. [`on_acknowledgement`](Self::on_acknowledgement) follows the last.
+    #[inline]
+    pub fn on_acked(&mut self, mark: &Mark, bytes: usize) {
+        self.delivered += bytes as u64;
+        self.acked += bytes as u64;
+        self.round.delivered += bytes as u64;
+        let is_newer = |newest: &Mark| (newest.delivered, newest.sent_at) <= (mark.delivered, mark.sent_at);
+        if self.newest.as_ref().is_none_or(is_newer) {
+            self.newest = Some(*mark);
+        }
+    }
+
+    /// A packet was lost, and not a probe of the path's MTU.
+    #[inline]
+    pub fn on_lost(&mut self, bytes: usize) {
+        self.round.lost += bytes as u64;
+        self.round.lost_packets += 1;
+    }
+
+    /// A packet that counted as lost has arrived after all.
+    pub fn on_not_lost(&mut self, bytes: usize) {
+        self.delivered += bytes as u64;
+        self.round.delivered += bytes as u64;
+        self.round.lost = self.round.lost.saturating_sub(bytes as u64);
+        self.round.lost_packets = self.round.lost_packets.saturating_sub(1);
+    }
+
+    /// Nothing has arrived for so long that what was known of the path is worth nothing.
+    pub fn restart(&mut self, now: Instant) {
+        self.mode = Mode::Startup { best: 0.0, stalled: 0 };
+        self.window = self.initial_window();
+        self.rates = MaxRate::new(now);
+        self.ceiling = None;
+        self.newest = None;
+        self.round = Round { ends: self.delivered, began: now, delivered: 0, lost: 0, lost_packets: 0 };
+        self.rate = FASTEST;
+        self.burst = self.window;
+    }
+
+    /// All packets of an acknowledgement have been told, and so much is still under way.
+    pub fn on_acknowledgement(&mut self, now: Instant, rtt: &Rtt, in_flight: u64) {
+        let acked = std::mem::take(&mut self.acked);
+        let Some(newest) = self.newest.take() else { return };
+        self.delivered_at = now;
+        self.flight_began = newest.sent_at;
+        self.measure(now, &newest, rtt);
+        let round_ended = newest.delivered >= self.round.ends;
+        if round_ended {
+            self.end_round(now, newest.limited);
+        }
+        self.watch_shortest(now, rtt);
+        self.change_mode(now, in_flight, round_ended);
+        self.set_window(acked);
+        self.set_rate();
+    }
+
+    fn measure(&mut self, now: Instant, newest: &Mark, rtt: &Rtt) {
+        let sending = newest.sent_at.saturating_duration_since(newest.flight_began);
+        let arriving = now.saturating_duration_since(newest.delivered_at);
+        let took = sending.max(arriving);
+        // In less than a round trip acknowledgements may have come together: that is no rate.
+        if took.is_zero() || took < rtt.min() {
+            return;
+        }
+        let rate = (self.delivered - newest.delivered) as f64 / took.as_secs_f64();
+        if !newest.limited || rate > self.rates.max {
+            self.rates.add(rate);
+        }
+    }
+
+    fn end_round(&mut self, now: Instant, limited: bool) {
+        let round = self.round;
+        self.round = Round { ends: self.delivered, began: now, delivered: 0, lost: 0, lost_packets: 0 };
+        // While little is sent on purpose, what was measured before is not to be forgotten.
+        if !limited && !matches!(self.mode, Mode::ProbeRtt { .. }) {
+            self.rates.next_round(now);
+        }
+        let all = (round.delivered + round.lost).max(1) as f64;
+        let heavy = round.lost_packets >= HEAVY_PACKETS && round.lost as f64 > HEAVY_LOSS * all;
+        let took = now.saturating_duration_since(round.began);
+        let got_through = round.delivered as f64 / took.max(Duration::from_micros(1)).as_secs_f64();
+        if let Mode::Startup { best, stalled } = &mut self.mode {
+            if self.rates.max >= *best * GROWTH {
+                (*best, *stalled) = (self.rates.max, 0);
+            } else if !limited {
+                *stalled = if heavy { STALLED_ROUNDS } else { *stalled + 1 };
+            }
+            if *stalled >= STALLED_ROUNDS {
+                self.mode = Mode::Drain;
+            }
+        }
+        if matches!(self.mode, Mode::Startup { .. }) {
+            return;
+        }
+        if heavy {
+            self.ceiling = Some(got_through.min(self.path_rate()));
+        } else if let Some(ceiling) = &mut self.ceiling {
+            *ceiling *= 1.0 + CEILING_RISE;
+            if *ceiling > self.rates.max * GROWTH {
+                self.ceiling = None;
+            }
+        }
+    }
+
+    fn watch_shortest(&mut self, now: Instant, rtt: &Rtt) {
+        let latest = rtt.latest();
+        if let Mode::ProbeRtt { shortest, .. } = &mut self.mode {
+            *shortest = latest.min(*shortest);
+        }
+        match self.shortest {
+            Some(shortest) if latest > shortest + shortest / CONFIRMS => {
+                if now.saturating_duration_since(self.shortest_at) > BELIEVED {
+                    if rtt.min() < NEAR {
+                        self.shortest = Some(rtt.min());
+                        self.shortest_at = now;
+                    } else if matches!(self.mode, Mode::Cruise { .. }) {
+                        self.mode = Mode::ProbeRtt { until: None, shortest: Duration::MAX };
+                    }
+                }
+            }
+            shortest => {
+                self.shortest = Some(shortest.map_or(latest, |shortest| shortest.min(latest)));
+                self.shortest_at = now;
+            }
+        }
+    }
+
+    fn change_mode(&mut self, now: Instant, in_flight: u64, round_ended: bool) {
+        let in_flight = in_flight as f64;
+        match self.mode {
+            Mode::Startup { .. } => {}
+            Mode::Drain => {
+                if in_flight <= self.product(1.0) {
+                    self.cruise(now);
+                }
+            }
+            Mode::Cruise { phase, since } => {
+                let over = now.saturating_duration_since(since) > self.shortest.unwrap_or(NEAR).max(NEAR);
+                let over = match phase {
+                    0 => over && (self.round.lost > 0 || in_flight >= self.product(CYCLE[0])),
+                    1 => over || in_flight <= self.product(1.0),
+                    _ => over,
+                };
+                if over {
+                    self.mode = Mode::Cruise { phase: (phase + 1) % CYCLE.len(), since: now };
+                }
+            }
+            Mode::ProbeRtt { until: None, shortest } => {
+                if in_flight <= self.product(PROBE_RTT_GAIN).max((LEAST_DATAGRAMS * self.datagram) as f64) {
+                    self.mode = Mode::ProbeRtt { until: Some(now + PROBE_RTT), shortest };
+                }
+            }
+            Mode::ProbeRtt { until: Some(until), shortest } => {
+                if now >= until && round_ended {
+                    self.shortest = Some(shortest);
+                    self.shortest_at = now;
+                    self.cruise(now);
+                }
+            }
+        }
+    }
+
+    /// Begins anywhere in the cycle but where the queue is let go, so that flows do not probe together.
+    fn cruise(&mut self, now: Instant) {
+        let phase = match self.next_random() % (CYCLE.len() as u64 - 1) {
+            0 => 0,
+            other => other as usize + 1,
+        };
+        self.mode = Mode::Cruise { phase, since: now };
+    }
+
+    fn set_window(&mut self, acked: u64) {
+        let grown = self.window + acked;
+        let target = |gain| self.product(gain) as u64 + self.burst.min(64 << 10) + 2 * self.datagram;
+        self.window = if let Mode::Startup { .. } = self.mode {
+            // As long as nothing is known of the path, what arrives makes room for twice of it.
+            if self.window < target(STARTUP_GAIN) || self.delivered < self.initial_window() {
+                grown
+            } else {
+                self.window
+            }
+        } else {
+            grown.min(target(WINDOW_GAIN))
+        };
+        self.window = self.window.clamp(LEAST_DATAGRAMS * self.datagram, self.config.most_in_flight.max(1));
+    }
+
+    fn set_rate(&mut self) {
+        let path = self.path_rate();
+        let rate = match self.mode {
+            Mode::Startup { .. } => {
+                let first =
+                    self.initial_window() as f64 / self.shortest.unwrap_or(NEAR).max(NEAR).as_secs_f64();
+                STARTUP_GAIN * path.max(first)
+            }
+            Mode::Drain => path / STARTUP_GAIN,
+            Mode::Cruise { phase, .. } => match CYCLE.get(phase) {
+                Some(gain) if *gain > 1.0 => gain * path,
+                Some(gain) => gain * path * MARGIN,
+                None => path,
+            },
+            Mode::ProbeRtt { .. } => path,
+        };
+        self.rate = (rate as u64).clamp(1, FASTEST);
+        let burst = BURST.max((rate * BURST_TIME.as_secs_f64()) as u64);
+        // Far away a burst arrives as fast as the last link is; a near peer has the window as its bound.
+        let burst = if self.is_near() { burst } else { burst.min(self.config.peer_buffer / 2) };
+        self.burst = burst.max(2 * self.datagram);
+    }
+
+    /// What the path carries, as far as it is known, in bytes per second.
+    fn path_rate(&self) -> f64 {
+        self.ceiling.map_or(self.rates.max, |ceiling| ceiling.min(self.rates.max))
+    }
+
+    /// What is under way at that rate without a queue, times a gain.
+    fn product(&self, gain: f64) -> f64 {
+        gain * self.path_rate() * self.shortest.unwrap_or(NEAR).max(NEAR).as_secs_f64()
+    }
+
+    fn is_near(&self) -> bool {
+        self.shortest.is_some_and(|shortest| shortest < NEAR)
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.config.initial_datagrams.max(LEAST_DATAGRAMS) * self.datagram
+    }
+
+    /// SplitMix64: enough to choose a phase by.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}

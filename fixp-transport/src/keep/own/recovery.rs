@@ -1,0 +1,525 @@
+//! What was sent and not acknowledged: which of it is lost, when to ask, and whether more may be sent.
+//!
+//! A packet is lost when some that were sent later have arrived, or one has and it is late itself. When nothing
+//! arrives at all, a probe is sent. A number is used once: what was lost is sent again in a packet of a new one.
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use fixp_transport::keep::own::recovery::{Config, Kind, Permit, Recovery};
+//!
+//! let (now, milli) = (Instant::now(), Duration::from_millis(1));
+//! let mut recovery = Recovery::new(now, &Config::default(), 1, 1200);
+//! for chunk in ["a", "b", "c", "d", "e"] {
+//!     assert_eq!(recovery.permit(now, 1200), Permit::Now);
+//!     recovery.on_sent(now, 1200, Kind::Data, chunk);
+//! }
+//! // All but the second have come.
+//! recovery.on_acknowledged(now + 20 * milli, [2..=4, 0..=0].into_iter(), Duration::ZERO)?;
+//! assert_eq!(recovery.poll_lost().unwrap().carried, "b");
+//! assert_eq!(recovery.poll_acked().unwrap().carried, "a");
+//! # Ok::<(), fixp_transport::keep::own::recovery::Invalid>(())
+//! ```
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use super::congestion::{self, Congestion, Mark};
+use super::pacer::Pacer;
+use super::rtt::Rtt;
+
+/// What recovery is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The round trip to assume before one is measured.
+    pub assumed_rtt: Duration,
+    /// How long the peer keeps an acknowledgement at most.
+    pub peer_delay: Duration,
+    /// Packets that are remembered at most; no more are permitted then. Each costs some 100 bytes beside what
+    /// it carries.
+    pub packets: usize,
+    /// How fast, and how much.
+    pub congestion: congestion::Config,
+}
+
+impl Config {
+    /// Default of [`Config::assumed_rtt`]: with it the first probe goes after 300 ms.
+    pub const ASSUMED_RTT: Duration = Duration::from_millis(100);
+    /// Default of [`Config::peer_delay`], what SPEC 10.10 grants.
+    pub const PEER_DELAY: Duration = Duration::from_millis(5);
+    /// Default of [`Config::packets`]: 64 MiB under way in datagrams of 1 KiB, for 7 MB.
+    pub const PACKETS: usize = 65536;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            assumed_rtt: Self::ASSUMED_RTT,
+            peer_delay: Self::PEER_DELAY,
+            packets: Self::PACKETS,
+            congestion: congestion::Config::default(),
+        }
+    }
+}
+
+/// So many packets later have arrived when one is lost, at first and at most.
+const REORDERING: u64 = 3;
+const MOST_REORDERING: u64 = 1000;
+/// After so many eighths of a round trip a packet before one that arrived is lost, at first and at most.
+const LATE: u32 = 9;
+const MOST_LATE: u32 = 16;
+/// What a timer can tell apart.
+const GRAIN: Duration = Duration::from_millis(1);
+/// Lost packets that are remembered in case they arrive after all.
+const REMEMBERED: usize = 128;
+/// Probes at a time, and how long at most to wait for the next.
+const PROBES: u32 = 2;
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// After so many probes without an answer the path counts as new.
+const FORGOTTEN: u32 = 3;
+
+/// What kind of packet is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// It carries something that must arrive.
+    Data,
+    /// It only acknowledges: it takes a number, is not acknowledged itself, and not remembered.
+    AckOnly,
+    /// A long one, to see whether it passes. Its loss is no congestion.
+    MtuProbe,
+    /// It makes the peer say what has come.
+    LossProbe,
+}
+
+/// Whether a packet may be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Permit {
+    /// At once.
+    Now,
+    /// Not before this time.
+    At(Instant),
+    /// Not before something under way has arrived or is lost.
+    Full,
+}
+
+/// A packet that is done: it has arrived, or is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gone<T> {
+    /// Its number.
+    pub number: u64,
+    /// Its length.
+    pub bytes: usize,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it carried.
+    pub carried: T,
+}
+
+/// The peer acknowledges a number that was never sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Invalid {
+    /// That number.
+    pub number: u64,
+    /// The number that would have been the next.
+    pub next: u64,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "number {} is acknowledged, and {} would be the next", self.number, self.next)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// What an acknowledgement brought.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Outcome {
+    /// Packets that had not been known to have arrived.
+    pub acked: u64,
+    /// Packets that are now lost.
+    pub lost: u64,
+    /// Packets that were lost before, and have arrived after all.
+    pub late: u64,
+}
+
+/// A packet that is remembered.
+#[derive(Clone, Debug)]
+struct Sent<T> {
+    number: u64,
+    bytes: u32,
+    kind: Kind,
+    mark: Mark,
+    at: Instant,
+    /// None when it has arrived and one before it has not.
+    carried: Option<T>,
+}
+
+/// A lost packet that may still arrive.
+#[derive(Clone, Copy, Debug)]
+struct Lost {
+    number: u64,
+    bytes: u32,
+    counted: bool,
+    /// It was lost for being late.
+    late: bool,
+}
+
+/// All of one direction of an association; `T` is what a packet carries.
+#[derive(Clone, Debug)]
+pub struct Recovery<T> {
+    config: Config,
+    next: u64,
+    /// Ascending by number; the first is under way.
+    sent: VecDeque<Sent<T>>,
+    in_flight: u64,
+    largest_acked: Option<u64>,
+    lost: VecDeque<Lost>,
+    acked_queue: VecDeque<Gone<T>>,
+    lost_queue: VecDeque<Gone<T>>,
+
+    rtt: Rtt,
+    reordering: u64,
+    late: u32,
+    loss_at: Option<Instant>,
+    probe_at: Option<Instant>,
+    /// When something that must arrive was sent last.
+    last_sent: Instant,
+    /// Probes since the last acknowledgement.
+    probes: u32,
+
+    congestion: Congestion,
+    pacer: Pacer,
+    lost_packets: u64,
+    late_packets: u64,
+}
+
+impl<T> Recovery<T> {
+    /// Nothing has been sent. Datagrams have this size for now.
+    #[must_use]
+    pub fn new(now: Instant, config: &Config, seed: u64, datagram: usize) -> Self {
+        let congestion = Congestion::new(now, &config.congestion, seed, datagram);
+        Self {
+            pacer: Pacer::new(now, congestion.burst()),
+            congestion,
+            config: config.clone(),
+            next: 0,
+            sent: VecDeque::new(),
+            in_flight: 0,
+            largest_acked: None,
+            lost: VecDeque::new(),
+            acked_queue: VecDeque::new(),
+            lost_queue: VecDeque::new(),
+            rtt: Rtt::new(config.assumed_rtt),
+            reordering: REORDERING,
+            late: LATE,
+            loss_at: None,
+            probe_at: None,
+            last_sent: now,
+            probes: 0,
+            lost_packets: 0,
+            late_packets: 0,
+        }
+    }
+
+    /// The number of the packet that is sent next.
+    #[must_use]
+    pub const fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether a packet of so many bytes may be sent. Acknowledgements and probes need no permit.
+    #[inline]
+    pub fn permit(&mut self, now: Instant, bytes: usize) -> Permit {
+        if self.in_flight >= self.congestion.window() || self.sent.len() >= self.config.packets {
+            return Permit::Full;
+        }
+        self.pacer.permit(now, bytes).map_or(Permit::Now, Permit::At)
+    }
+
+    /// A packet is sent. Returns its number.
+    pub fn on_sent(&mut self, now: Instant, bytes: usize, kind: Kind, carried: T) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.pacer.sent(bytes);
+        if kind == Kind::AckOnly {
+            return number;
+        }
+        let mark = self.congestion.on_sent(now, self.in_flight, bytes);
+        let length = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.in_flight += u64::from(length);
+        self.sent.push_back(Sent { number, bytes: length, kind, mark, at: now, carried: Some(carried) });
+        self.last_sent = now;
+        self.probe_at = Some(now + self.probe_timeout());
+        number
+    }
+
+    /// The peer tells which numbers have come, the highest first, and how long it has kept that.
+    ///
+    /// # Errors
+    ///
+    /// When a number was never sent. Nothing has changed if it is in the first range, where the largest is.
+    pub fn on_acknowledged(
+        &mut self,
+        now: Instant,
+        ranges: impl Iterator<Item = RangeInclusive<u64>>,
+        delay: Duration,
+    ) -> Result<Outcome, Invalid> {
+        let mut outcome = Outcome::default();
+        let mut largest = None;
+        for range in ranges {
+            let (first, last) = range.into_inner();
+            if last >= self.next {
+                return Err(Invalid { number: last, next: self.next });
+            }
+            if largest.is_none() {
+                largest = Some(last);
+                self.largest_acked = self.largest_acked.max(largest);
+                self.begin(now);
+            }
+            if let Some(sent_at) = self.arrived(first, last, &mut outcome)
+                && largest == Some(last)
+            {
+                let held = delay.min(self.config.peer_delay);
+                self.rtt.measured(now, now.saturating_duration_since(sent_at), held);
+            }
+            self.arrived_late(first, last, &mut outcome);
+            if first <= self.oldest_remembered() {
+                break;
+            }
+        }
+        outcome.lost = self.detect_lost(now);
+        if outcome.acked > 0 {
+            self.probes = 0;
+            self.congestion.on_acknowledgement(now, &self.rtt, self.in_flight);
+            self.pacer.set(now, self.congestion.rate(), self.congestion.burst());
+            let earliest = now + GRAIN;
+            self.probe_at = Some((self.last_sent + self.probe_timeout()).max(earliest));
+        }
+        if self.in_flight == 0 {
+            self.probe_at = None;
+        }
+        Ok(outcome)
+    }
+
+    /// The next packet that has arrived.
+    #[inline]
+    pub fn poll_acked(&mut self) -> Option<Gone<T>> {
+        self.acked_queue.pop_front()
+    }
+
+    /// The next packet that was lost. What it carried is to be sent again.
+    #[inline]
+    pub fn poll_lost(&mut self) -> Option<Gone<T>> {
+        self.lost_queue.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    #[must_use]
+    #[inline]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.loss_at.or(self.probe_at)
+    }
+
+    /// Time has passed. Returns how many probes are to be sent now, whatever the window says.
+    pub fn handle_timeout(&mut self, now: Instant) -> u32 {
+        if self.loss_at.is_some_and(|at| at <= now) {
+            self.detect_lost(now);
+            if self.in_flight == 0 {
+                self.probe_at = None;
+            }
+        }
+        if self.loss_at.is_some() || self.probe_at.is_none_or(|at| at > now) {
+            return 0;
+        }
+        self.probes = self.probes.saturating_add(1);
+        self.probe_at = Some(now + self.probe_timeout());
+        PROBES
+    }
+
+    /// There is nothing to send, though [`permit`](Self::permit) says [`Permit::Now`].
+    #[inline]
+    pub fn on_limited(&mut self, _now: Instant) {
+        self.congestion.on_limited(self.in_flight);
+    }
+
+    /// What is under way, the oldest first, with its number: a probe carries it again.
+    pub fn under_way(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.sent.iter().filter_map(|sent| Some((sent.number, sent.carried.as_ref()?)))
+    }
+
+    /// The size of datagrams has changed.
+    pub fn set_datagram(&mut self, bytes: usize) {
+        self.congestion.set_datagram(bytes);
+    }
+
+    /// The peer has told the bytes of its socket buffer.
+    pub fn set_peer_buffer(&mut self, bytes: u64) {
+        self.congestion.set_peer_buffer(bytes);
+    }
+
+    /// A round trip was measured otherwise, at the opening.
+    pub fn on_round_trip(&mut self, now: Instant, time: Duration) {
+        self.rtt.measured(now, time, Duration::ZERO);
+    }
+
+    /// What is known of the time of a round trip.
+    #[must_use]
+    pub const fn rtt(&self) -> &Rtt {
+        &self.rtt
+    }
+
+    /// Bytes under way.
+    #[must_use]
+    pub const fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Bytes that may be under way.
+    #[must_use]
+    pub fn window(&self) -> u64 {
+        self.congestion.window()
+    }
+
+    /// The rate at which to send, in bytes per second.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.congestion.rate()
+    }
+
+    /// The rate at which packets arrive at best, in bytes per second; 0 when nothing is known.
+    #[must_use]
+    pub fn delivery_rate(&self) -> u64 {
+        self.congestion.delivery_rate()
+    }
+
+    /// Packets that were lost, with those that arrived after all.
+    #[must_use]
+    pub const fn lost_packets(&self) -> u64 {
+        self.lost_packets
+    }
+
+    /// Packets that counted as lost and arrived after all.
+    #[must_use]
+    pub const fn late_packets(&self) -> u64 {
+        self.late_packets
+    }
+
+    /// Probes since the peer acknowledged anything new.
+    #[must_use]
+    pub const fn probes(&self) -> u32 {
+        self.probes
+    }
+
+    /// The peer is there again.
+    fn begin(&mut self, now: Instant) {
+        if self.probes >= FORGOTTEN {
+            self.congestion.restart(now);
+            self.probes = 0;
+        }
+    }
+
+    /// Numbers of a range have arrived. Returns when the last of the range was sent, if it is news.
+    fn arrived(&mut self, first: u64, last: u64, outcome: &mut Outcome) -> Option<Instant> {
+        // Mostly the range begins before all that is under way.
+        let mut at = match self.sent.front() {
+            Some(front) if front.number >= first => 0,
+            _ => self.sent.partition_point(|sent| sent.number < first),
+        };
+        let mut sent_at = None;
+        while let Some(sent) = self.sent.get_mut(at)
+            && sent.number <= last
+        {
+            at += 1;
+            let Some(carried) = sent.carried.take() else { continue };
+            let bytes = sent.bytes as usize;
+            if sent.number == last {
+                sent_at = Some(sent.at);
+            }
+            self.in_flight -= u64::from(sent.bytes);
+            self.congestion.on_acked(&sent.mark, bytes);
+            outcome.acked += 1;
+            self.acked_queue.push_back(Gone { number: sent.number, bytes, kind: sent.kind, carried });
+        }
+        sent_at
+    }
+
+    /// What counted as lost and is in a range was only late: the network reorders more than was known.
+    fn arrived_late(&mut self, first: u64, last: u64, outcome: &mut Outcome) {
+        if self.lost.back().is_none_or(|lost| lost.number < first) {
+            return;
+        }
+        let at = self.lost.partition_point(|lost| lost.number < first);
+        while self.lost.get(at).is_some_and(|lost| lost.number <= last)
+            && let Some(lost) = self.lost.remove(at)
+        {
+            outcome.late += 1;
+            self.late_packets += 1;
+            let distance = self.largest_acked.unwrap_or(0).saturating_sub(lost.number);
+            self.reordering = self.reordering.max(distance.saturating_add(1).min(MOST_REORDERING));
+            if lost.late {
+                self.late = (self.late + 1).min(MOST_LATE);
+            }
+            if lost.counted {
+                self.congestion.on_not_lost(lost.bytes as usize);
+            }
+        }
+    }
+
+    /// The smallest number of which an acknowledgement would be news, or nearly.
+    fn oldest_remembered(&self) -> u64 {
+        let sent = self.sent.front().map_or(self.next, |sent| sent.number);
+        self.lost.front().map_or(sent, |lost| lost.number.min(sent))
+    }
+
+    /// Declares lost what is, always the oldest, and sets the timer for the next.
+    fn detect_lost(&mut self, now: Instant) -> u64 {
+        self.loss_at = None;
+        let trip = self.rtt.smoothed().max(self.rtt.latest());
+        let patience = (trip * self.late / 8).max(GRAIN);
+        let mut count = 0;
+        while let Some(front) = self.sent.front() {
+            if front.carried.is_some() {
+                let Some(distance) = self.largest_acked.and_then(|largest| largest.checked_sub(front.number))
+                else {
+                    break;
+                };
+                let late_at = front.at + patience;
+                let late = late_at <= now;
+                if distance < self.reordering && !late {
+                    self.loss_at = Some(late_at);
+                    break;
+                }
+                count += 1;
+                self.lose_front(distance < self.reordering);
+            } else {
+                self.sent.pop_front();
+            }
+        }
+        count
+    }
+
+    fn lose_front(&mut self, late: bool) {
+        let Some(sent) = self.sent.pop_front() else { return };
+        let Some(carried) = sent.carried else { return };
+        let (number, bytes, kind) = (sent.number, sent.bytes as usize, sent.kind);
+        self.in_flight -= u64::from(sent.bytes);
+        let counted = kind != Kind::MtuProbe;
+        if counted {
+            self.congestion.on_lost(bytes);
+            self.lost_packets += 1;
+        }
+        if self.lost.len() >= REMEMBERED {
+            self.lost.pop_front();
+        }
+        self.lost.push_back(Lost { number, bytes: sent.bytes, counted, late });
+        self.lost_queue.push_back(Gone { number, bytes, kind, carried });
+    }
+
+    /// How long to wait for an acknowledgement of what was sent last.
+    fn probe_timeout(&self) -> Duration {
+        let once = self.rtt.smoothed() + (self.rtt.variation() * 4).max(GRAIN) + self.config.peer_delay;
+        (once * (1 << self.probes.min(10))).min(LONGEST_WAIT.max(once))
+    }
+}
