@@ -105,6 +105,14 @@ pub struct Mark {
     limited: bool,
 }
 
+impl Mark {
+    /// When the packet was sent.
+    #[must_use]
+    pub const fn sent_at(&self) -> Instant {
+        self.sent_at
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Mode {
     /// Each round twice the rate, until no more arrives.

@@ -240,7 +240,7 @@ mod tests {
             path.on_lost(at(number), 1400, 3 * number + 1);
             path.on_lost(at(number), 1400, 3 * number + 2);
             if number % 2 == 0 {
-                path.on_acked(1400, 3 * number + 3)
+                path.on_acked(1400, 3 * number + 3);
             }
             path.on_acked(300, 3 * number + 3);
         }

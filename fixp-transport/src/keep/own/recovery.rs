@@ -151,7 +151,6 @@ struct Sent<T> {
     bytes: u32,
     kind: Kind,
     mark: Mark,
-    at: Instant,
     /// None when it has arrived and one before it has not.
     carried: Option<T>,
 }
@@ -249,7 +248,7 @@ impl<T> Recovery<T> {
         let mark = self.congestion.on_sent(now, self.in_flight, bytes);
         let length = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.in_flight += u64::from(length);
-        self.sent.push_back(Sent { number, bytes: length, kind, mark, at: now, carried: Some(carried) });
+        self.sent.push_back(Sent { number, bytes: length, kind, mark, carried: Some(carried) });
         self.last_sent = now;
         self.probe_at = Some(now + self.probe_timeout());
         number
@@ -276,9 +275,8 @@ impl<T> Recovery<T> {
             if largest.is_none() {
                 largest = Some(last);
                 self.largest_acked = self.largest_acked.max(largest);
-                self.begin(now);
             }
-            if let Some(sent_at) = self.arrived(first, last, &mut outcome)
+            if let Some(sent_at) = self.arrived(now, first, last, &mut outcome)
                 && largest == Some(last)
             {
                 let held = delay.min(self.config.peer_delay);
@@ -291,7 +289,6 @@ impl<T> Recovery<T> {
         }
         outcome.lost = self.detect_lost(now);
         if outcome.acked > 0 {
-            self.probes = 0;
             self.congestion.on_acknowledgement(now, &self.rtt, self.in_flight);
             self.pacer.set(now, self.congestion.rate(), self.congestion.burst());
             let earliest = now + GRAIN;
@@ -412,16 +409,8 @@ impl<T> Recovery<T> {
         self.probes
     }
 
-    /// The peer is there again.
-    fn begin(&mut self, now: Instant) {
-        if self.probes >= FORGOTTEN {
-            self.congestion.restart(now);
-            self.probes = 0;
-        }
-    }
-
     /// Numbers of a range have arrived. Returns when the last of the range was sent, if it is news.
-    fn arrived(&mut self, first: u64, last: u64, outcome: &mut Outcome) -> Option<Instant> {
+    fn arrived(&mut self, now: Instant, first: u64, last: u64, outcome: &mut Outcome) -> Option<Instant> {
         // Mostly the range begins before all that is under way.
         let mut at = match self.sent.front() {
             Some(front) if front.number >= first => 0,
@@ -433,9 +422,13 @@ impl<T> Recovery<T> {
         {
             at += 1;
             let Some(carried) = sent.carried.take() else { continue };
+            if self.probes >= FORGOTTEN {
+                self.congestion.restart(now);
+            }
+            self.probes = 0;
             let bytes = sent.bytes as usize;
             if sent.number == last {
-                sent_at = Some(sent.at);
+                sent_at = Some(sent.mark.sent_at());
             }
             self.in_flight -= u64::from(sent.bytes);
             self.congestion.on_acked(&sent.mark, bytes);
@@ -485,7 +478,7 @@ impl<T> Recovery<T> {
                 else {
                     break;
                 };
-                let late_at = front.at + patience;
+                let late_at = front.mark.sent_at() + patience;
                 let late = late_at <= now;
                 if distance < self.reordering && !late {
                     self.loss_at = Some(late_at);
