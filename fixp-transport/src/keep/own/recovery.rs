@@ -16,7 +16,8 @@
 //! // All but the second have come.
 //! recovery.on_acknowledged(now + 20 * milli, [2..=4, 0..=0].into_iter(), Duration::ZERO)?;
 //! assert_eq!(recovery.poll_lost().unwrap().carried, "b");
-//! assert_eq!(recovery.poll_acked().unwrap().carried, "a");
+//! // The highest range first, each of them upwards.
+//! assert_eq!(recovery.poll_acked().unwrap().carried, "c");
 //! # Ok::<(), fixp_transport::keep::own::recovery::Invalid>(())
 //! ```
 
