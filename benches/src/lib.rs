@@ -11,6 +11,7 @@ pub mod cbor;
 pub mod contest;
 pub mod decoding;
 pub mod encoding;
+pub mod keep;
 pub mod messagepack;
 pub mod pin;
 pub mod post;

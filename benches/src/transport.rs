@@ -5,3 +5,4 @@ pub mod raw;
 #[allow(missing_docs, reason = "tarpc's macro writes items without any")]
 pub mod rpc;
 pub mod sample;
+pub mod table;

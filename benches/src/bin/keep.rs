@@ -1,0 +1,207 @@
+//! KEEP UDP and its competitors, interleaved in one run.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use fixp_benches::keep::bulk::{Call, Way};
+use fixp_benches::keep::quic::{Identity, Tuning};
+use fixp_benches::keep::{kcp, link, link_kcp, link_quic, quinn, tcp};
+use fixp_benches::pin;
+use fixp_benches::transport::sample::sample;
+use fixp_benches::transport::table::{Table, verdict};
+use tokio::runtime::{Builder, Handle};
+
+const USAGE: &str = "\
+usage: keep [--rounds N] [--time MS] [--seeds N] [--pin CORE] [--markdown] [--check] [--only TEXT] [--depth N] [--ours]
+
+  --rounds N    rounds, in each of which every competitor has its turn (9)
+  --time MS     milliseconds of a turn (300)
+  --seeds N     seeds of the laboratory, from 1 (5)
+  --pin CORE    run on this core alone, by taskset of util-linux
+  --markdown    print the tables in Markdown
+  --check       exit 1 if a target is missed
+  --only TEXT   only contests whose names contain this: bulk up, bulk down, ping, legacy, link
+  --depth N     only the bulks with so many in flight
+  --ours        without the competitors, for a profiler
+";
+
+struct Args {
+    rounds: usize,
+    time: Duration,
+    seeds: u64,
+    pin: Option<usize>,
+    markdown: bool,
+    check: bool,
+    only: Option<String>,
+    depth: Option<usize>,
+    ours: bool,
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
+    let mut parsed = Args {
+        rounds: 9,
+        time: Duration::from_millis(300),
+        seeds: 5,
+        pin: None,
+        markdown: false,
+        check: false,
+        only: None,
+        depth: None,
+        ours: false,
+    };
+    while let Some(arg) = args.next() {
+        match &*arg {
+            "--rounds" => parsed.rounds = args.next()?.parse().ok()?,
+            "--time" => parsed.time = Duration::from_millis(args.next()?.parse().ok()?),
+            "--seeds" => parsed.seeds = args.next()?.parse().ok()?,
+            "--pin" => parsed.pin = Some(args.next()?.parse().ok()?),
+            "--markdown" => parsed.markdown = true,
+            "--check" => parsed.check = true,
+            "--depth" => parsed.depth = Some(args.next()?.parse().ok()?),
+            "--ours" => parsed.ours = true,
+            "--only" => parsed.only = Some(args.next()?),
+            _ => return None,
+        }
+    }
+    (parsed.rounds > 0 && parsed.seeds > 0).then_some(parsed)
+}
+
+impl Args {
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only))
+    }
+}
+
+fn main() -> ExitCode {
+    let Some(args) = parse(std::env::args().skip(1)) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    if cfg!(debug_assertions) {
+        eprintln!("numbers of a debug build mean nothing: cargo run --release --bin keep");
+        return ExitCode::from(2);
+    }
+    if let Some(core) = args.pin
+        && let Err(why) = pin::pin(core)
+    {
+        eprintln!("cannot pin to core {core}: {why}");
+        return ExitCode::from(2);
+    }
+    println!("{} rounds of {} ms, {}\n", args.rounds, args.time.as_millis(), pin::report());
+    // As in the bench of the transport: client and server are two programs in life, each with a runtime of its own;
+    // on one core both share one worker.
+    let runtime = || Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let near = runtime().expect("a runtime");
+    let far = runtime().expect("a runtime");
+    let servers = if args.pin.is_some() { near.handle() } else { far.handle() }.clone();
+    let mut missed = near.block_on(sockets(&args, &servers));
+    near.shutdown_background();
+    far.shutdown_background();
+    missed += laboratory(&args);
+    if args.check && missed > 0 {
+        eprintln!("{missed} targets missed");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs on the servers' runtime.
+async fn on<T: Send + 'static>(servers: &Handle, task: impl Future<Output = T> + Send + 'static) -> T {
+    servers.spawn(task).await.expect("a server starts")
+}
+
+/// Every row has its turn in every round; the order turns from round to round.
+async fn contest(args: &Args, name: String, rows: Vec<(&'static str, Call)>, depth: usize) -> Table {
+    let names: Vec<_> = rows.iter().map(|(name, _)| *name).collect();
+    let mut table = Table::new(name, &names);
+    for round in 0..=args.rounds {
+        // The first round warms up.
+        let time = if round == 0 { args.time / 3 } else { args.time };
+        for turn in 0..rows.len() {
+            let row = (turn + round) % rows.len();
+            let time = if args.ours && row > 0 { Duration::from_millis(1) } else { time };
+            let call = rows[row].1.clone();
+            let one = sample(depth, time, move || call()).await;
+            if round > 0 {
+                table.add(row, one);
+            }
+        }
+    }
+    table.print(args.markdown);
+    table
+}
+
+async fn sockets(args: &Args, servers: &Handle) -> usize {
+    let mut missed = 0;
+    for (direction, way) in [("up", Way::Up), ("down", Way::Down)] {
+        for depth in [1, 4] {
+            let name = format!("bulk {direction}, 1 MiB, {depth} in flight");
+            if args.wants(&name) && args.depth.is_none_or(|only| only == depth) {
+                bulk(args, servers, name, way, depth, &mut missed).await;
+            }
+        }
+    }
+    missed
+}
+
+async fn bulk(args: &Args, servers: &Handle, name: String, way: Way, depth: usize, missed: &mut usize) {
+    let identity = std::sync::Arc::new(Identity::new());
+    let mut rows: Vec<(&'static str, Call)> = Vec::new();
+    for (name, tuning) in
+        [("quinn", Tuning::Default), ("quinn, windows", Tuning::Windows), ("quinn, loopback", Tuning::Loopback)]
+    {
+        let of = std::sync::Arc::clone(&identity);
+        let addr = on(servers, async move { quinn::serve(&of, tuning).await }).await;
+        rows.push((name, quinn::client(addr, &identity, tuning, way).await));
+    }
+    for (name, config) in [("tokio_kcp, fastest", kcp::fastest()), ("tokio_kcp, flushed", kcp::flushed())] {
+        let addr = on(servers, kcp::serve(config)).await;
+        rows.push((name, kcp::client(addr, config, way, depth).await));
+    }
+    let addr = on(servers, tcp::serve()).await;
+    rows.push(("raw TCP", tcp::client(addr, way, depth).await));
+    let table = contest(args, name, rows, depth).await;
+    verdict(missed, "rate, times quinn's", table.ratio(1), 1.0, true);
+    println!();
+}
+
+fn laboratory(args: &Args) -> usize {
+    let missed = 0;
+    for loss in [0.0, 0.01, 0.05] {
+        let name = format!("link of 100 Mbit/s and 50 ms, {}% lost", loss * 100.0);
+        if !args.wants(&name) {
+            continue;
+        }
+        println!("{name}, seeds 1 to {}", args.seeds);
+        let identity = Identity::new();
+        let start = Instant::now();
+        for (name, tuning) in [("quinn-proto, CUBIC", Tuning::Windows), ("quinn-proto, BBR", Tuning::Bbr)] {
+            shares(args, name, |seed| {
+                let mut sender = link_quic::End::sender(start, &identity, tuning, seed);
+                let mut receiver = link_quic::End::receiver(&identity, tuning, seed);
+                link::transfer(&mut sender, &mut receiver, start, seed, loss)
+            });
+        }
+        for window in link_kcp::WINDOWS {
+            shares(args, &format!("kcp, window {window}"), |seed| {
+                let mut sender = link_kcp::End::new(start, window, true);
+                let mut receiver = link_kcp::End::new(start, window, false);
+                link::transfer(&mut sender, &mut receiver, start, seed, loss)
+            });
+        }
+        println!();
+    }
+    missed
+}
+
+fn shares(args: &Args, name: &str, of: impl Fn(u64) -> link::Transfer) -> f64 {
+    let mut shares: Vec<f64> = (1..=args.seeds).map(|seed| of(seed).share).collect();
+    shares.sort_by(f64::total_cmp);
+    let [min, median, max] = [shares[0], shares[shares.len() / 2], shares[shares.len() - 1]];
+    if args.markdown {
+        println!("| {name} | {min:.3} | {median:.3} | {max:.3} |");
+    } else {
+        println!("  {name:28} {min:>9.3} {median:>9.3} {max:>9.3} of the link");
+    }
+    min
+}

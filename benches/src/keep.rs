@@ -1,0 +1,10 @@
+//! What the bench of KEEP UDP is made of.
+
+pub mod bulk;
+pub mod kcp;
+pub mod link;
+pub mod link_kcp;
+pub mod link_quic;
+pub mod quic;
+pub mod quinn;
+pub mod tcp;
