@@ -147,9 +147,11 @@ async fn sockets(args: &Args, servers: &Handle) -> usize {
 async fn bulk(args: &Args, servers: &Handle, name: String, way: Way, depth: usize, missed: &mut usize) {
     let identity = std::sync::Arc::new(Identity::new());
     let mut rows: Vec<(&'static str, Call)> = Vec::new();
-    for (name, tuning) in
-        [("quinn", Tuning::Default), ("quinn, windows", Tuning::Windows), ("quinn, loopback", Tuning::Loopback)]
-    {
+    for (name, tuning) in [
+        ("quinn", Tuning::Default),
+        ("quinn, windows", Tuning::Windows),
+        ("quinn, loopback", Tuning::Loopback),
+    ] {
         let of = std::sync::Arc::clone(&identity);
         let addr = on(servers, async move { quinn::serve(&of, tuning).await }).await;
         rows.push((name, quinn::client(addr, &identity, tuning, way).await));

@@ -32,7 +32,8 @@ impl End {
     #[must_use]
     pub fn sender(start: Instant, identity: &Identity, tuning: Tuning, seed: u64) -> Self {
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, Some(seeded(seed)));
-        let connection = endpoint.connect(start, identity.client(tuning), RECEIVER, NAME).expect("a connection");
+        let connection =
+            endpoint.connect(start, identity.client(tuning), RECEIVER, NAME).expect("a connection");
         Self::new(endpoint, Some(connection), true)
     }
 

@@ -44,7 +44,7 @@ pub async fn serve_uploads() -> SocketAddr {
 pub async fn serve_downloads() -> SocketAddr {
     serve(async |mut stream: TcpStream| {
         let piece = vec![0; 256 << 10];
-        while let Ok(_) = stream.read_u8().await {
+        while stream.read_u8().await.is_ok() {
             for _ in 0..BULK / piece.len() {
                 if stream.write_all(&piece).await.is_err() {
                     return;

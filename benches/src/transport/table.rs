@@ -31,7 +31,10 @@ impl Table {
     /// Prints it.
     pub fn print(&self, markdown: bool) {
         if markdown {
-            println!("| {} | requests/s min | median | max | p50 µs | p99 µs |\n|---|---|---|---|---|---|", self.name);
+            println!(
+                "| {} | requests/s min | median | max | p50 µs | p99 µs |\n|---|---|---|---|---|---|",
+                self.name
+            );
         } else {
             println!("{}", self.name);
         }
@@ -42,7 +45,9 @@ impl Table {
             if markdown {
                 println!("| {name} | {min:.0} | {median:.0} | {max:.0} | {p50:.1} | {p99:.1} |");
             } else {
-                println!("  {name:28} {min:>9.0} {median:>9.0} {max:>9.0} /s   p50 {p50:>8.1}  p99 {p99:>8.1} µs");
+                println!(
+                    "  {name:28} {min:>9.0} {median:>9.0} {max:>9.0} /s   p50 {p50:>8.1}  p99 {p99:>8.1} µs"
+                );
             }
         }
     }
