@@ -5,6 +5,7 @@
 //! - [`pieces`]: cutting a packet and joining it;
 //! - [`requester`]: the side that asks, one exchange at a time from one local port to one peer;
 //! - [`responder`]: the side that answers, for all peers of one socket;
+//! - [`caller`]: many requests to many peers: a requester for each port and peer;
 //! - [`control`]: the packets around the pieces, RETRY, ACCEPTED and CANCEL;
 //! - [`pace`]: how fast pieces leave;
 //! - [`budget`]: what may leave for addresses that have proved nothing;
@@ -12,6 +13,8 @@
 //! - [`limits`]: every bound.
 //!
 //! And [`own`] is the transport between peers of ours. All of them count what they hold in a [`Ledger`].
+//!
+//! [`Client`] runs a [`caller`] on tokio.
 //!
 //! ```
 //! use std::time::Instant;
@@ -38,6 +41,8 @@
 //! ```
 
 pub mod budget;
+pub mod caller;
+mod client;
 pub mod control;
 pub mod ledger;
 pub mod limits;
@@ -48,6 +53,7 @@ pub mod requester;
 pub mod responder;
 pub mod table;
 
+pub use client::{Builder, Client};
 pub use ledger::Ledger;
 pub use limits::Limits;
 pub use requester::Requester;

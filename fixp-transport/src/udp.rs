@@ -28,8 +28,9 @@ mod peers;
 pub(crate) mod security;
 mod stats;
 
-pub(crate) use client::now;
 pub use client::{Builder, Client};
+pub(crate) use client::{now, transient};
+pub(crate) use exchange::canonical;
 pub use exchange::{Config, Options, Repeat, Security};
 pub use stats::Stats;
 

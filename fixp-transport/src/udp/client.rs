@@ -506,7 +506,7 @@ impl<B: Bind> Driver<B> {
 }
 
 /// Errors that say nothing of the socket itself.
-const fn transient(kind: io::ErrorKind) -> bool {
+pub(crate) const fn transient(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
         WouldBlock,

@@ -1309,7 +1309,7 @@ const ANNOUNCEMENT: usize = MESSAGE_HEAD + 2;
 const OWN: usize = ANNOUNCEMENT + (MESSAGE_HEAD + 8) + (MESSAGE_HEAD + 4);
 
 /// One form of an address: what a socket says of a peer, and what its caller says, must be equal.
-fn canonical(peer: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(peer: SocketAddr) -> SocketAddr {
     match peer {
         SocketAddr::V4(_) => peer,
         SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {

@@ -1,0 +1,93 @@
+//! What a caller is made with, and how one request is made.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use fixp_codec::Dialect;
+
+use crate::keep::requester;
+use crate::udp::{self, Security};
+
+/// What a [`Caller`](super::Caller) is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The dialect of all peers.
+    pub dialect: &'static Dialect,
+    /// Whether we announce ourselves, and use the own transport with peers of ours.
+    pub extensions: bool,
+    /// How long a request may take unless it says otherwise.
+    pub timeout: Duration,
+    /// Whether SECURE_QUERY is asked of a peer of another make.
+    pub security: Security,
+    /// How long one attempt of SECURE_QUERY, or of EXIT, waits.
+    pub query_every: Duration,
+    /// How many attempts it has.
+    pub query_attempts: u32,
+    /// Ports open at a time for each address family, at least one. One exchange with each legacy peer is under
+    /// way on each of them.
+    pub ports: usize,
+    /// Requests at a time, those that wait included. One more is [`Cause::Full`](crate::Cause::Full).
+    pub requests: usize,
+    /// Bytes of everything held: half of it for requests, past which one more is
+    /// [`Cause::Full`](crate::Cause::Full), the rest for answers on their way. Past that a piece of an answer is
+    /// dropped as if it were lost; for the oldest request, the youngest with an answer on its way is given up.
+    pub bytes: usize,
+    /// Peers remembered at a time. Past it the most silent are forgotten; if none may be, one more is
+    /// [`Cause::Full`](crate::Cause::Full).
+    pub peers: usize,
+    /// After how long without traffic a peer is forgotten.
+    pub peer_expiry: Duration,
+    /// The identity of the first exchange; by chance if nothing is said. The programs begin with 1; by chance no
+    /// client takes what one before it has left on the same port for its own.
+    pub identity: Option<i32>,
+    /// How one exchange with a legacy peer goes. Dialect, time-out, identity and BIND_IP are the caller's.
+    pub exchange: requester::Config,
+    /// The address that datagrams to a peer leave from where the socket is bound to none; wanted by dialects
+    /// with BIND_IP only.
+    pub source: fn(SocketAddr) -> Option<IpAddr>,
+}
+
+impl Config {
+    /// Default of [`Config::timeout`]: three attempts of SECURE_QUERY, as the programs have.
+    pub const TIMEOUT: Duration = Duration::from_secs(30);
+    /// Default of [`Config::ports`].
+    pub const PORTS: usize = 16;
+    /// Default of [`Config::requests`]. Each costs some 400 bytes and its packet.
+    pub const REQUESTS: usize = 16384;
+    /// Default of [`Config::bytes`], 64 MiB: two of the largest answers, and as much of requests.
+    pub const BYTES: usize = 64 << 20;
+    /// Default of [`Config::peers`]. Each costs some 300 bytes, and 400 for each port in use.
+    pub const PEERS: usize = 16384;
+    /// Default of [`Config::peer_expiry`].
+    pub const PEER_EXPIRY: Duration = Duration::from_secs(5 * 60);
+    /// RETRY of one exchange at a time: 3200 pieces of laxcus6, 64 of lexst1. Less than a requester alone has,
+    /// since there are many.
+    pub const RETRIES: usize = 64;
+    /// How long a port other than the first is kept without use.
+    pub const LINGER: Duration = Duration::from_secs(5);
+    /// After how long another port is tried where one could not be opened.
+    pub const REOPEN: Duration = Duration::from_secs(1);
+    /// How long a port is not used for a peer that holds what cannot be cleared: as long as lexst1 holds it.
+    pub const SPOILT: Duration = Duration::from_secs(20 * 60);
+
+    /// The defaults.
+    #[must_use]
+    pub fn new(dialect: &'static Dialect) -> Self {
+        Self {
+            dialect,
+            extensions: true,
+            timeout: Self::TIMEOUT,
+            security: Security::Always,
+            query_every: udp::Config::QUERY_EVERY,
+            query_attempts: udp::Config::QUERY_ATTEMPTS,
+            ports: Self::PORTS,
+            requests: Self::REQUESTS,
+            bytes: Self::BYTES,
+            peers: Self::PEERS,
+            peer_expiry: Self::PEER_EXPIRY,
+            identity: None,
+            exchange: requester::Config { retries: Self::RETRIES, ..requester::Config::new(dialect) },
+            source: |_| None,
+        }
+    }
+}

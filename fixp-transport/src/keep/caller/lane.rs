@@ -1,0 +1,126 @@
+//! A port as one peer sees it: one exchange at a time.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Port, Ticket};
+use crate::keep::Requester;
+
+/// What is under way.
+#[derive(Debug)]
+pub(super) enum Work {
+    Nothing,
+    /// SECURE_QUERY, before the exchange of this request.
+    Query {
+        ticket: Ticket,
+        left: u32,
+        again: Instant,
+    },
+    /// A request that is one datagram in KEEP UDP, too, and its answer another.
+    Plain {
+        ticket: Ticket,
+        wire: Bytes,
+        announces: bool,
+        left: u32,
+        again: Option<Instant>,
+    },
+    /// An exchange. Whose it was may have its answer already: then the peer is told so.
+    Exchange {
+        ticket: Option<Ticket>,
+        requester: Box<Requester>,
+        announces: bool,
+    },
+}
+
+/// One that is not in the peer's list is free.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) port: Port,
+    pub(super) work: Work,
+    /// The peer holds something for this port that cannot be cleared.
+    pub(super) spoilt: bool,
+    /// Until when a plain answer may come that nobody waits for: it could be taken for another.
+    pub(super) tainted: Option<Instant>,
+    /// Whether it stands in the outbox.
+    pub(super) queued: bool,
+    /// Whether the datagram of a query or a plain request is to be sent.
+    pub(super) wants: bool,
+    /// A datagram that was taken from the requester and did not fit the others.
+    pub(super) over: Option<Bytes>,
+    /// Transmissions of this work given out, and whether a socket has taken one.
+    pub(super) given: u32,
+    pub(super) taken: bool,
+    /// The bytes that stand for it in the ledger.
+    pub(super) booked: usize,
+    /// The timer that stands for it.
+    pub(super) timer: Option<Instant>,
+}
+
+impl Lane {
+    pub(super) const fn new(port: Port) -> Self {
+        Self {
+            port,
+            work: Work::Nothing,
+            spoilt: false,
+            tainted: None,
+            queued: false,
+            wants: false,
+            over: None,
+            given: 0,
+            taken: false,
+            booked: 0,
+            timer: None,
+        }
+    }
+
+    /// Whether an exchange may begin here.
+    pub(super) const fn is_free(&self) -> bool {
+        !self.spoilt && !self.is_busy()
+    }
+
+    pub(super) const fn is_busy(&self) -> bool {
+        !matches!(self.work, Work::Nothing)
+    }
+
+    /// Whether only the end of an exchange is under way.
+    pub(super) const fn is_ending(&self) -> bool {
+        matches!(self.work, Work::Exchange { ticket: None, .. })
+    }
+
+    /// The request that it works for.
+    pub(super) const fn ticket(&self) -> Option<Ticket> {
+        match self.work {
+            Work::Nothing => None,
+            Work::Query { ticket, .. } | Work::Plain { ticket, .. } => Some(ticket),
+            Work::Exchange { ticket, .. } => ticket,
+        }
+    }
+
+    /// When time changes something.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match &self.work {
+            Work::Nothing => self.tainted,
+            Work::Query { again, .. } => Some(*again),
+            Work::Plain { again, .. } => *again,
+            Work::Exchange { requester, .. } => requester.poll_timeout(),
+        }
+    }
+
+    /// The bytes held for it.
+    pub(super) fn held(&self) -> usize {
+        let work = match &self.work {
+            Work::Nothing | Work::Query { .. } => 0,
+            Work::Plain { wire, .. } => wire.len(),
+            Work::Exchange { requester, .. } => requester.held(),
+        };
+        work + self.over.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Begins something.
+    pub(super) fn begin(&mut self, work: Work) {
+        self.work = work;
+        self.wants = true;
+        (self.given, self.taken, self.over) = (0, false, None);
+    }
+}

@@ -1,0 +1,174 @@
+//! What is remembered of peers: what they are, and which ports may carry an exchange with them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::config::Config;
+use super::lane::Lane;
+use super::{Port, Ticket};
+
+/// What a peer is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// Nobody knows yet: treated as legacy, and we announce ourselves.
+    Unknown,
+    /// It has answered an announcement without one of its own.
+    Legacy,
+    /// It has announced itself.
+    Ours,
+}
+
+/// A peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) kind: Kind,
+    /// Its last datagram, or the last to it.
+    pub(super) traffic: Instant,
+    /// Until when its leave to send in clear is remembered.
+    pub(super) clear_until: Option<Instant>,
+    /// The address that datagrams to it leave from, where the socket does not tell.
+    pub(super) source: Option<IpAddr>,
+    /// The port that it last answered at.
+    pub(super) last_port: Option<Port>,
+    pub(super) lanes: Vec<Lane>,
+    /// The numbers of local ports that it holds something for, and until when.
+    spoilt: VecDeque<(u16, Instant)>,
+    /// Those without a port, in their order.
+    pub(super) waiting: VecDeque<Ticket>,
+}
+
+/// Spoilt local ports remembered of a peer; past it the oldest is forgotten. The system gives a port again by
+/// chance only.
+const SPOILT: usize = 64;
+
+impl Peer {
+    const fn new(now: Instant) -> Self {
+        Self {
+            kind: Kind::Unknown,
+            traffic: now,
+            clear_until: None,
+            source: None,
+            last_port: None,
+            lanes: Vec::new(),
+            spoilt: VecDeque::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn lane(&self, port: Port) -> Option<&Lane> {
+        self.lanes.iter().find(|lane| lane.port == port)
+    }
+
+    pub(super) fn lane_mut(&mut self, port: Port) -> Option<&mut Lane> {
+        self.lanes.iter_mut().find(|lane| lane.port == port)
+    }
+
+    /// The lane of a port, new if there is none.
+    pub(super) fn lane_of(&mut self, port: Port) -> &mut Lane {
+        let at = self.lanes.iter().position(|lane| lane.port == port);
+        let at = at.unwrap_or_else(|| {
+            self.lanes.push(Lane::new(port));
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[at]
+    }
+
+    /// Remembers that it holds something for a local port.
+    pub(super) fn spoil(&mut self, now: Instant, local: u16) {
+        self.spoilt.retain(|&(port, until)| port != local && now < until);
+        if self.spoilt.len() == SPOILT {
+            self.spoilt.pop_front();
+        }
+        self.spoilt.push_back((local, now + Config::SPOILT));
+    }
+
+    pub(super) fn is_spoilt(&self, now: Instant, local: u16) -> bool {
+        self.spoilt.iter().any(|&(port, until)| port == local && now < until)
+    }
+
+    /// Whether nothing is under way with it.
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.lanes.iter().all(|lane| !lane.is_busy())
+    }
+}
+
+/// The peers, a bounded number of them.
+#[derive(Debug)]
+pub(super) struct Peers {
+    map: BTreeMap<SocketAddr, Peer>,
+    most: usize,
+    expiry: Duration,
+}
+
+impl Peers {
+    pub(super) fn new(most: usize, expiry: Duration) -> Self {
+        Self { map: BTreeMap::new(), most: most.max(1), expiry }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(super) fn get(&self, peer: SocketAddr) -> Option<&Peer> {
+        self.map.get(&peer)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: SocketAddr) -> Option<&mut Peer> {
+        self.map.get_mut(&peer)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (SocketAddr, &mut Peer)> {
+        self.map.iter_mut().map(|(&at, peer)| (at, peer))
+    }
+
+    /// The peer of an address, new if it is not known or has been silent for too long; nothing where there are
+    /// too many that cannot be forgotten.
+    pub(super) fn entry(&mut self, now: Instant, peer: SocketAddr) -> Option<&mut Peer> {
+        if !self.map.contains_key(&peer) && self.map.len() >= self.most {
+            self.make_room(now);
+            if self.map.len() >= self.most {
+                return None;
+            }
+        }
+        let expiry = self.expiry;
+        let entry = self.map.entry(peer).or_insert_with(|| Peer::new(now));
+        if entry.is_idle() && now.saturating_duration_since(entry.traffic) >= expiry {
+            // What it holds for a port may outlive what we know of it.
+            let spoilt = std::mem::take(&mut entry.spoilt);
+            let lanes = std::mem::take(&mut entry.lanes);
+            *entry = Peer { spoilt, lanes, ..Peer::new(now) };
+        }
+        Some(entry)
+    }
+
+    /// Forgets those that have been silent for too long.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let expiry = self.expiry;
+        self.map.retain(|_, peer| {
+            peer.spoilt.retain(|&(_, until)| now < until);
+            let silent = now.saturating_duration_since(peer.traffic) >= expiry;
+            !(peer.is_idle() && silent && peer.spoilt.is_empty())
+        });
+    }
+
+    /// Forgets the silent eighth of those that can be forgotten, so that a full table is not searched for each
+    /// newcomer.
+    fn make_room(&mut self, now: Instant) {
+        self.sweep(now);
+        if self.map.len() < self.most {
+            return;
+        }
+        let mut idle: Vec<_> = self
+            .map
+            .iter()
+            .filter(|(_, peer)| peer.is_idle())
+            .map(|(&at, peer)| (peer.traffic, at))
+            .collect();
+        idle.sort_unstable();
+        idle.truncate(self.most / 8 + 1);
+        for (_, peer) in idle {
+            self.map.remove(&peer);
+        }
+    }
+}

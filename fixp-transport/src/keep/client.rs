@@ -1,0 +1,556 @@
+//! Runs a caller on tokio: one task for all sockets of a client.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use fixp_codec::{Dialect, LAXCUS6, Packet};
+use foldhash::{HashMap, HashMapExt};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::task::AtomicWaker;
+use tokio::io::ReadBuf;
+use tokio::sync::oneshot;
+
+use super::caller::{Action, Caller, Config, Outcome, Port, Stats, Ticket, Transmission};
+use crate::socket::{Bind, Datagrams, UdpBinder};
+use crate::timer::{Timer, now};
+use crate::udp::{MAX_DATAGRAM, Options, Repeat, Security, bind_ip, transient};
+use crate::{CallError, Cause, tables};
+
+/// Makes a [`Client`].
+#[derive(Clone, Debug)]
+pub struct Builder<B = UdpBinder> {
+    config: Config,
+    v4: Option<B>,
+    v6: Option<B>,
+    random: Option<u64>,
+}
+
+impl<B: Bind> Builder<B> {
+    /// The dialect of all peers; laxcus6 if nothing is said.
+    #[must_use]
+    pub fn dialect(mut self, dialect: &'static Dialect) -> Self {
+        // What the dialect sets, too.
+        self.config = Config {
+            extensions: self.config.extensions,
+            timeout: self.config.timeout,
+            security: self.config.security,
+            source: self.config.source,
+            ..Config::new(dialect)
+        };
+        self
+    }
+
+    /// Whether we announce ourselves; if nothing is said, we do.
+    #[must_use]
+    pub const fn extensions(mut self, on: bool) -> Self {
+        self.config.extensions = on;
+        self
+    }
+
+    /// How long a request may take unless it says otherwise; [`Config::TIMEOUT`] if nothing is said.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.config.timeout = timeout;
+        self
+    }
+
+    /// Whether a laxcus6 client asks SECURE_QUERY first; if nothing is said, before each request.
+    #[must_use]
+    pub const fn security(mut self, security: Security) -> Self {
+        self.config.security = security;
+        self
+    }
+
+    /// Everything else that can be set, after the dialect.
+    #[must_use]
+    pub fn configure(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        self
+    }
+
+    /// What the first identity comes from, for tests: one that others know lets them forge answers.
+    #[must_use]
+    pub const fn random(mut self, random: u64) -> Self {
+        self.random = Some(random);
+        self
+    }
+
+    /// Other sockets: those for IPv4 peers, and those for IPv6 peers.
+    #[must_use]
+    pub fn sockets<C: Bind>(self, v4: Option<C>, v6: Option<C>) -> Builder<C> {
+        Builder { config: self.config, v4, v6, random: self.random }
+    }
+
+    /// The client. Its sockets are opened when they are needed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn build(self) -> Client {
+        let caller = Caller::new(self.config, self.random.unwrap_or_else(rand::random));
+        let shared = Arc::new(Shared {
+            core: Mutex::new(Core {
+                caller,
+                waiters: HashMap::new(),
+                sockets: Vec::new(),
+                buffer: Vec::new(),
+                blocked: None,
+                armed: None,
+                closed: false,
+            }),
+            waker: AtomicWaker::new(),
+        });
+        let driver = Driver {
+            shared: Arc::clone(&shared),
+            v4: self.v4.map(Arc::new),
+            v6: self.v6.map(Arc::new),
+            sockets: Vec::new(),
+            opening: FuturesUnordered::new(),
+            timer: Timer::default(),
+            buffer: vec![0; MAX_DATAGRAM + 1],
+        };
+        tokio::spawn(driver.run());
+        Client { closer: Arc::new(Closer { shared }) }
+    }
+}
+
+impl Builder<UdpBinder> {
+    fn new() -> Self {
+        Self {
+            config: Config { source: bind_ip::by_route, ..Config::new(&LAXCUS6) },
+            v4: Some(UdpBinder::new((Ipv4Addr::UNSPECIFIED, 0).into())),
+            v6: Some(UdpBinder::new((Ipv6Addr::UNSPECIFIED, 0).into())),
+            random: None,
+        }
+    }
+}
+
+/// Sends requests of any size to any number of peers over KEEP UDP. Clones share its sockets; when the last is
+/// dropped, they are closed.
+///
+/// ```no_run
+/// use fixp_codec::{LAXCUS6, Packet, laxcus6::notify};
+/// use fixp_transport::keep::Client;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = Client::builder().dialect(&LAXCUS6).build();
+/// let server = "192.0.2.1:6600".parse()?;
+/// let log = Packet::new(notify::FLUSH_LOG).with_entity(vec![7; 1 << 20]);
+/// let answer = client.request(server, log).await?;
+/// println!("{}", answer.code);
+/// client.exit(server).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It has no notices: those are one datagram that nobody answers, which [`udp::Client`](crate::udp::Client) sends.
+#[derive(Clone)]
+pub struct Client {
+    closer: Arc<Closer>,
+}
+
+impl Client {
+    /// Makes a client of laxcus6 on sockets of the system, if nothing else is said.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Sends a request, and waits for its answer. Dropping the future gives the request up.
+    ///
+    /// The answer has neither CONTENT_LENGTH nor anything of pieces or of ours.
+    ///
+    /// # Errors
+    ///
+    /// - [`Cause::Timeout`]: no answer in time;
+    /// - [`Cause::TooLarge`], [`Cause::Encode`]: not a packet of the dialect, or larger than the bounds;
+    /// - [`Cause::Full`]: the limits of [`Config`] are reached;
+    /// - [`Cause::Connect`]: no port could be opened, or it did not take the datagrams;
+    /// - [`Cause::Security`]: the server wants a cipher;
+    /// - [`Cause::Refused`]: one of our own servers has not executed it;
+    /// - [`Cause::Lost`], [`Cause::Closed`]: the port broke, the client was closed.
+    pub async fn request(&self, peer: SocketAddr, packet: Packet) -> Result<Packet, CallError> {
+        self.request_with(peer, packet, Options::default()).await
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::request`].
+    pub async fn request_with(
+        &self,
+        peer: SocketAddr,
+        packet: Packet,
+        options: Options,
+    ) -> Result<Packet, CallError> {
+        self.place(peer, packet, options)?.await
+    }
+
+    /// Says EXIT to a peer, three times at most, and gives its answer: it forgets what it keeps of us. It is one
+    /// datagram, as both programs want it (Q15).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::request`].
+    pub async fn exit(&self, peer: SocketAddr) -> Result<Packet, CallError> {
+        let (code, every) = {
+            let core = self.lock();
+            let config = core.caller.config();
+            (tables::of(config.dialect).exit, config.query_every)
+        };
+        let repeat = Repeat::Harmless { times: 2, every };
+        let options = Options { repeat, timeout: Some(3 * every), ..Options::default() };
+        self.request_with(peer, Packet::new(code), options).await
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.lock().caller.stats()
+    }
+
+    /// Closes the sockets; requests under way end by [`Cause::Closed`], as all later ones do.
+    pub fn close(&self) {
+        self.closer.shared.close();
+    }
+
+    /// Begins a request.
+    pub(crate) fn place(
+        &self,
+        peer: SocketAddr,
+        packet: Packet,
+        options: Options,
+    ) -> Result<Pending, CallError> {
+        let (sender, outcome) = oneshot::channel();
+        let now = now();
+        let mut core = self.lock();
+        let ticket = core.caller.request(now, peer, packet, options)?;
+        core.waiters.insert(ticket, sender);
+        // Most datagrams leave at once, without another task between.
+        core.transmit(now, &mut Context::from_waker(Waker::noop()), FIRST);
+        core.tell();
+        let left = core.has_work();
+        drop(core);
+        if left {
+            self.closer.shared.waker.wake();
+        }
+        Ok(Pending { closer: Arc::clone(&self.closer), ticket: Some(ticket), outcome })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.closer.shared.lock()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// A request under way. Dropping it gives the request up.
+pub(crate) struct Pending {
+    closer: Arc<Closer>,
+    ticket: Option<Ticket>,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Future for Pending {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let outcome = std::task::ready!(Pin::new(&mut self.outcome).poll(cx));
+        self.ticket = None;
+        // Without the task that runs the sockets nobody knows.
+        Poll::Ready(outcome.unwrap_or(Err(CallError::possibly_executed(Cause::Closed))))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else { return };
+        let mut core = self.closer.shared.lock();
+        if core.waiters.remove(&ticket).is_some() {
+            core.caller.cancel(now(), ticket);
+        }
+        drop(core);
+        self.closer.shared.waker.wake();
+    }
+}
+
+/// Transmissions that a caller hands to the socket by itself; the rest is the driver's.
+const FIRST: usize = 4;
+/// Transmissions before what has come is looked at: a peer asks for what it misses while a long request leaves.
+const BURST: usize = 64;
+/// Datagrams taken from one socket before the others have their turn.
+const TURN: usize = 64;
+/// Rounds before other tasks have theirs.
+const ROUNDS: usize = 16;
+/// Datagrams of one transmission at most, as the system takes them.
+const SEGMENTS: usize = 64;
+
+struct Core {
+    caller: Caller,
+    waiters: HashMap<Ticket, oneshot::Sender<Outcome>>,
+    sockets: Vec<(Port, Arc<dyn Datagrams>)>,
+    /// The datagrams of a transmission.
+    buffer: Vec<u8>,
+    /// What a socket has not taken yet of those in the buffer.
+    blocked: Option<Blocked>,
+    /// When the task that runs the sockets looks at the time by itself.
+    armed: Option<Instant>,
+    closed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Blocked {
+    transmission: Transmission,
+    /// Bytes of the buffer that have been dealt with, and whether a datagram of them was taken.
+    done: usize,
+    taken: bool,
+}
+
+impl Core {
+    /// Sends what there is to send, so many transmissions at most; tells whether there may be more.
+    fn transmit(&mut self, now: Instant, cx: &mut Context<'_>, most: usize) -> bool {
+        for _ in 0..most {
+            let next = self.blocked.take().or_else(|| {
+                let transmission = self.caller.poll_transmit(now, &mut self.buffer, SEGMENTS)?;
+                Some(Blocked { transmission, done: 0, taken: false })
+            });
+            let Some(mut blocked) = next else { return false };
+            let socket = self.sockets.iter().find(|socket| socket.0 == blocked.transmission.port);
+            let sent = match socket {
+                Some((_, socket)) => match blocked.poll_send(socket.as_ref(), &self.buffer, cx) {
+                    Poll::Pending => {
+                        self.blocked = Some(blocked);
+                        return false;
+                    }
+                    Poll::Ready(sent) => sent,
+                },
+                None => Err(io::ErrorKind::NotConnected),
+            };
+            self.caller.handle_transmitted(now, &blocked.transmission, self.buffer.len(), sent);
+        }
+        true
+    }
+
+    /// Whether there is something that only the task with the sockets can do.
+    fn has_work(&self) -> bool {
+        let sooner = match (self.caller.poll_timeout(), self.armed) {
+            (Some(at), Some(armed)) => at < armed,
+            (at, _) => at.is_some(),
+        };
+        sooner || self.blocked.is_some() || self.caller.wants_action() || self.caller.wants_transmit()
+    }
+
+    /// Tells the callers whose requests have ended.
+    fn tell(&mut self) {
+        while let Some((ticket, outcome)) = self.caller.poll_event() {
+            if let Some(waiter) = self.waiters.remove(&ticket) {
+                // A caller that has gone has nothing to be told.
+                let _ = waiter.send(outcome);
+            }
+        }
+    }
+}
+
+impl Blocked {
+    /// Sends the datagrams one after the other. One that is refused is lost; only where all are is that told.
+    fn poll_send(
+        &mut self,
+        socket: &dyn Datagrams,
+        buffer: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), io::ErrorKind>> {
+        let mut last = Ok(());
+        while let Some(rest) = buffer.get(self.done..).filter(|rest| !rest.is_empty()) {
+            let (datagram, _) = rest.split_at(self.transmission.segment.clamp(1, rest.len()));
+            match socket.poll_send_to(cx, datagram, self.transmission.to) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(_)) => self.taken = true,
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(peer = %self.transmission.to, %error, "a datagram was not taken");
+                    last = Err(error.kind());
+                }
+            }
+            self.done += datagram.len();
+        }
+        Poll::Ready(if self.taken { Ok(()) } else { last })
+    }
+}
+
+struct Shared {
+    core: Mutex<Core>,
+    /// Wakes the task that runs the sockets.
+    waker: AtomicWaker,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        let mut core = self.lock();
+        // Peers are told that nobody waits, as far as the sockets take it at once.
+        core.transmit(now(), &mut Context::from_waker(Waker::noop()), BURST);
+        core.caller.close();
+        core.closed = true;
+        core.sockets.clear();
+        core.blocked = None;
+        core.tell();
+        drop(core);
+        self.waker.wake();
+    }
+}
+
+/// Closes when the last client is dropped.
+struct Closer {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+type Opening<S> = Pin<Box<dyn Future<Output = (Port, io::Result<S>)> + Send>>;
+
+struct Driver<B: Bind> {
+    shared: Arc<Shared>,
+    v4: Option<Arc<B>>,
+    v6: Option<Arc<B>>,
+    sockets: Vec<(Port, Arc<dyn Datagrams>)>,
+    opening: FuturesUnordered<Opening<B::Socket>>,
+    timer: Timer,
+    buffer: Vec<u8>,
+}
+
+impl<B: Bind> Driver<B> {
+    async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.waker.register(cx.waker());
+        let now = now();
+        for _ in 0..ROUNDS {
+            // What these leave is done below: only what they may still have asks for another round.
+            let mut again = self.poll_opening(cx);
+            again |= self.poll_receive(now, cx);
+            again |= self.act();
+            let mut core = self.shared.lock();
+            if core.closed {
+                return Poll::Ready(());
+            }
+            core.caller.handle_timeout(now);
+            again |= core.transmit(now, cx, BURST);
+            core.tell();
+            again |= core.caller.wants_action();
+            drop(core);
+            again |= self.poll_timer(now, cx);
+            if !again {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_opening(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut worked = false;
+        while let Poll::Ready(Some((port, socket))) = self.opening.poll_next_unpin(cx) {
+            worked = true;
+            let local = socket.and_then(|socket| {
+                let local = socket.local_addr()?;
+                let socket: Arc<dyn Datagrams> = Arc::new(socket);
+                self.shared.lock().sockets.push((port, Arc::clone(&socket)));
+                self.sockets.push((port, socket));
+                Ok(local)
+            });
+            if let Err(error) = &local {
+                tracing::warn!(%error, "no port could be opened");
+            }
+            self.shared.lock().caller.handle_bound(now(), port, local.map_err(|error| error.kind()));
+        }
+        worked
+    }
+
+    /// Takes what has come; tells whether there may be more.
+    fn poll_receive(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let mut more = false;
+        let mut lost = None;
+        for (port, socket) in &self.sockets {
+            for turn in 1..=TURN {
+                let mut buffer = ReadBuf::new(&mut self.buffer);
+                match socket.poll_recv_from(cx, &mut buffer) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(from)) => {
+                        self.shared.lock().caller.handle_datagram(now, *port, from, buffer.filled());
+                    }
+                    // Somebody's answer to an earlier datagram that nobody listens; it says not whose.
+                    Poll::Ready(Err(error)) if transient(error.kind()) => {}
+                    Poll::Ready(Err(error)) => {
+                        tracing::warn!(%error, "a port is lost");
+                        lost = Some((*port, error.kind()));
+                        break;
+                    }
+                }
+                more |= turn == TURN;
+            }
+        }
+        if let Some((port, kind)) = lost {
+            more = true;
+            self.close(port);
+            self.shared.lock().caller.handle_port_lost(now, port, kind);
+        }
+        more
+    }
+
+    fn close(&mut self, port: Port) {
+        self.sockets.retain(|socket| socket.0 != port);
+        self.shared.lock().sockets.retain(|socket| socket.0 != port);
+    }
+
+    fn act(&mut self) -> bool {
+        let mut worked = false;
+        while let Some(action) = { self.shared.lock().caller.poll_action() } {
+            worked = true;
+            match action {
+                Action::Close(port) => self.close(port),
+                Action::Open { port, v6 } => {
+                    let binder = if v6 { &self.v6 } else { &self.v4 }.clone();
+                    self.opening.push(Box::pin(async move {
+                        match binder {
+                            Some(binder) => (port, binder.bind().await),
+                            None => (port, Err(io::ErrorKind::Unsupported.into())),
+                        }
+                    }));
+                }
+            }
+        }
+        worked
+    }
+
+    /// Whether a time has come.
+    fn poll_timer(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let mut core = self.shared.lock();
+        let at = core.caller.poll_timeout();
+        // Whoever comes next, and is due before that, has to wake this task.
+        core.armed = at;
+        drop(core);
+        // What is due now is looked at once more, and not without end.
+        at.is_some_and(|at| self.timer.poll(at.max(now + Duration::from_millis(1)), cx).is_ready())
+    }
+}
