@@ -88,6 +88,8 @@ pub struct Transmission {
     pub to: SocketAddr,
     /// The bytes of each; the last may be shorter.
     pub segment: usize,
+    /// Whether they may be fragmented on the way, as they are too long for some.
+    pub fragments: bool,
 }
 
 /// How a request ended: by its answer, without anything of ours in it, or why not.
@@ -105,6 +107,8 @@ const WORST: usize = 20;
 /// The bytes of one transmission at most: what one datagram over IPv4 may have, so that the system can take them
 /// as one.
 const BATCH: usize = 61440;
+/// Datagrams up to this length pass everywhere.
+const BASE: usize = 1200;
 /// The first identity lies below this, so that it grows for long before it begins anew.
 const IDENTITIES: u64 = 1 << 30;
 
@@ -818,7 +822,7 @@ impl Caller {
             }
             // What it still has waits until others have had their turn.
             self.enqueue(to, port);
-            return Some(Transmission { port, to, segment });
+            return Some(Transmission { port, to, segment, fragments: segment > BASE });
         }
     }
 

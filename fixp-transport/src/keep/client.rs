@@ -14,18 +14,29 @@ use foldhash::{HashMap, HashMapExt};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
-use tokio::io::ReadBuf;
 use tokio::sync::oneshot;
 
 use super::caller::{Action, Caller, Config, Outcome, Port, Stats, Ticket, Transmission};
-use crate::socket::{Bind, Datagrams, UdpBinder};
+use crate::socket::{BatchedSocket, Bind, Datagrams, Inbox};
 use crate::timer::{Timer, now};
-use crate::udp::{MAX_DATAGRAM, Options, Repeat, Security, bind_ip, transient};
+use crate::udp::{Options, Repeat, Security, bind_ip, transient};
 use crate::{CallError, Cause, tables};
+
+/// Opens sockets of the system that take many datagrams at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Binder(SocketAddr);
+
+impl Bind for Binder {
+    type Socket = BatchedSocket;
+
+    async fn bind(&self) -> io::Result<BatchedSocket> {
+        BatchedSocket::bind(self.0)
+    }
+}
 
 /// Makes a [`Client`].
 #[derive(Clone, Debug)]
-pub struct Builder<B = UdpBinder> {
+pub struct Builder<B = Binder> {
     config: Config,
     v4: Option<B>,
     v6: Option<B>,
@@ -102,6 +113,7 @@ impl<B: Bind> Builder<B> {
                 waiters: HashMap::new(),
                 sockets: Vec::new(),
                 buffer: Vec::new(),
+                segments: 1,
                 blocked: None,
                 armed: None,
                 closed: false,
@@ -115,19 +127,19 @@ impl<B: Bind> Builder<B> {
             sockets: Vec::new(),
             opening: FuturesUnordered::new(),
             timer: Timer::default(),
-            buffer: vec![0; MAX_DATAGRAM + 1],
+            inbox: Inbox::new(SLOTS),
         };
         tokio::spawn(driver.run());
         Client { closer: Arc::new(Closer { shared }) }
     }
 }
 
-impl Builder<UdpBinder> {
+impl Builder<Binder> {
     fn new() -> Self {
         Self {
             config: Config { source: bind_ip::by_route, ..Config::new(&LAXCUS6) },
-            v4: Some(UdpBinder::new((Ipv4Addr::UNSPECIFIED, 0).into())),
-            v6: Some(UdpBinder::new((Ipv6Addr::UNSPECIFIED, 0).into())),
+            v4: Some(Binder((Ipv4Addr::UNSPECIFIED, 0).into())),
+            v6: Some(Binder((Ipv6Addr::UNSPECIFIED, 0).into())),
             random: None,
         }
     }
@@ -295,15 +307,16 @@ const BURST: usize = 64;
 const TURN: usize = 64;
 /// Rounds before other tasks have theirs.
 const ROUNDS: usize = 16;
-/// Datagrams of one transmission at most, as the system takes them.
-const SEGMENTS: usize = 64;
+/// Buffers for what comes: 256 KiB, one after the other for all sockets.
+const SLOTS: usize = 4;
 
 struct Core {
     caller: Caller,
     waiters: HashMap<Ticket, oneshot::Sender<Outcome>>,
     sockets: Vec<(Port, Arc<dyn Datagrams>)>,
-    /// The datagrams of a transmission.
+    /// The datagrams of a transmission, and how many of them the sockets take at once.
     buffer: Vec<u8>,
+    segments: usize,
     /// What a socket has not taken yet of those in the buffer.
     blocked: Option<Blocked>,
     /// When the task that runs the sockets looks at the time by itself.
@@ -324,7 +337,7 @@ impl Core {
     fn transmit(&mut self, now: Instant, cx: &mut Context<'_>, most: usize) -> bool {
         for _ in 0..most {
             let next = self.blocked.take().or_else(|| {
-                let transmission = self.caller.poll_transmit(now, &mut self.buffer, SEGMENTS)?;
+                let transmission = self.caller.poll_transmit(now, &mut self.buffer, self.segments)?;
                 Some(Blocked { transmission, done: 0, taken: false })
             });
             let Some(mut blocked) = next else { return false };
@@ -372,18 +385,27 @@ impl Blocked {
         buffer: &[u8],
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), io::ErrorKind>> {
+        let Transmission { to, segment, fragments, .. } = self.transmission;
         let mut last = Ok(());
         while let Some(rest) = buffer.get(self.done..).filter(|rest| !rest.is_empty()) {
-            let (datagram, _) = rest.split_at(self.transmission.segment.clamp(1, rest.len()));
-            match socket.poll_send_to(cx, datagram, self.transmission.to) {
+            let (datagram, _) = rest.split_at(segment.clamp(1, rest.len()));
+            let sent = if fragments {
+                socket.poll_send_to(cx, datagram, to).map_ok(|_| datagram.len())
+            } else {
+                socket.poll_send_segments(cx, rest, segment.max(1), to)
+            };
+            match sent {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(_)) => self.taken = true,
+                Poll::Ready(Ok(sent)) => {
+                    self.taken = true;
+                    self.done += sent.max(1);
+                }
                 Poll::Ready(Err(error)) => {
-                    tracing::debug!(peer = %self.transmission.to, %error, "a datagram was not taken");
+                    tracing::debug!(peer = %to, %error, "a datagram was not taken");
                     last = Err(error.kind());
+                    self.done += datagram.len();
                 }
             }
-            self.done += datagram.len();
         }
         Poll::Ready(if self.taken { Ok(()) } else { last })
     }
@@ -434,7 +456,7 @@ struct Driver<B: Bind> {
     sockets: Vec<(Port, Arc<dyn Datagrams>)>,
     opening: FuturesUnordered<Opening<B::Socket>>,
     timer: Timer,
-    buffer: Vec<u8>,
+    inbox: Inbox,
 }
 
 impl<B: Bind> Driver<B> {
@@ -475,7 +497,10 @@ impl<B: Bind> Driver<B> {
             let local = socket.and_then(|socket| {
                 let local = socket.local_addr()?;
                 let socket: Arc<dyn Datagrams> = Arc::new(socket);
-                self.shared.lock().sockets.push((port, Arc::clone(&socket)));
+                let mut core = self.shared.lock();
+                core.segments = core.segments.max(socket.max_segments());
+                core.sockets.push((port, Arc::clone(&socket)));
+                drop(core);
                 self.sockets.push((port, socket));
                 Ok(local)
             });
@@ -492,12 +517,14 @@ impl<B: Bind> Driver<B> {
         let mut more = false;
         let mut lost = None;
         for (port, socket) in &self.sockets {
-            for turn in 1..=TURN {
-                let mut buffer = ReadBuf::new(&mut self.buffer);
-                match socket.poll_recv_from(cx, &mut buffer) {
+            let mut taken = 0;
+            // What has been received together is of one socket.
+            while taken < TURN || !self.inbox.is_empty() {
+                taken += 1;
+                match self.inbox.poll_next(socket.as_ref(), cx) {
                     Poll::Pending => break,
-                    Poll::Ready(Ok(from)) => {
-                        self.shared.lock().caller.handle_datagram(now, *port, from, buffer.filled());
+                    Poll::Ready(Ok((from, bytes))) => {
+                        self.shared.lock().caller.handle_datagram(now, *port, from, bytes);
                     }
                     // Somebody's answer to an earlier datagram that nobody listens; it says not whose.
                     Poll::Ready(Err(error)) if transient(error.kind()) => {}
@@ -507,7 +534,7 @@ impl<B: Bind> Driver<B> {
                         break;
                     }
                 }
-                more |= turn == TURN;
+                more |= taken == TURN;
             }
         }
         if let Some((port, kind)) = lost {
