@@ -36,6 +36,10 @@
 //! [is spoilt](Requester::is_spoilt) is not used for that peer again, and closed for another when nobody else
 //! uses it.
 //!
+//! A request is not sent again as a whole unless its caller says that repeating it is harmless
+//! ([`requester::Config::repeat`]); how often and when is the dialect's business then, and not that of
+//! [`Repeat::Harmless`], which says it for plain requests only.
+//!
 //! A laxcus6 peer is asked SECURE_QUERY from the same port before each exchange, as recorded (Q11). The requests
 //! that are one datagram in KEEP UDP, too, EXIT and TEST among them, leave as such (Q15); EXIT from the port that
 //! the peer last answered at.
@@ -605,18 +609,24 @@ impl Caller {
             lane.spoilt |= requester.is_spoilt();
             self.free(now, to, port);
         } else {
-            self.rebook(to, port);
+            // What waits to be sent is due, and stays so until it is.
+            let due = requester.poll_timeout().filter(|&at| at > now);
+            self.rebook_until(to, port, due);
             self.enqueue(to, port);
         }
     }
 
     /// Books what a lane holds, sets its timer, and lets it send.
     fn rebook(&mut self, to: SocketAddr, port: Port) {
+        let due = self.peers.get(to).and_then(|peer| peer.lane(port)).and_then(Lane::due);
+        self.rebook_until(to, port, due);
+    }
+
+    fn rebook_until(&mut self, to: SocketAddr, port: Port, due: Option<Instant>) {
         let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
         let held = lane.held();
         self.held = (self.held + held).saturating_sub(lane.booked);
         lane.booked = held;
-        let due = lane.due();
         if lane.timer != due {
             if let Some(old) = std::mem::replace(&mut lane.timer, due) {
                 self.timers.remove(&(old, Timer::Lane(to, port)));
@@ -973,8 +983,9 @@ impl Caller {
         let identity = self.next_identity;
         self.next_identity = identity.checked_add(1).unwrap_or(1);
         let dialect = self.config.dialect;
-        let config =
-            requester::Config { dialect, timeout: left, identity, bind_ip, ..self.config.exchange.clone() };
+        let repeat = repeat != Repeat::Never;
+        let template = self.config.exchange.clone();
+        let config = requester::Config { dialect, timeout: left, identity, bind_ip, repeat, ..template };
         let mut requester = Box::new(Requester::new(config, to));
         if let Err(error) = requester.request(now, packet) {
             self.ended(ticket, Err(error));

@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use fixp_codec::{Decoder, Dialect, Packet, laxcus6, lexst1};
+use fixp_transport::keep::pieces::Mark;
 use fixp_transport::keep::{Responder, responder};
 use fixp_transport::socket::Datagrams;
 use fixp_transport::tables;
@@ -24,6 +25,8 @@ pub(crate) struct Seen {
     pub(crate) codes: Vec<(SocketAddr, fixp_codec::Code)>,
     /// The entities of the requests that were executed.
     pub(crate) executed: Vec<bytes::Bytes>,
+    /// Pieces that came.
+    pub(crate) pieces: usize,
     /// Datagrams that had a key of ours in them.
     pub(crate) ours: usize,
 }
@@ -144,6 +147,7 @@ fn note(
         seen.codes.push((from, code));
     }
     let ours = |key: u16| fixp_transport::extension::key::RANGE.contains(&key);
+    seen.pieces += usize::from(Mark::is_claimed(packet));
     seen.ours += usize::from(packet.messages().any(|message| ours(message.key())));
     let habits = tables::of(manner.dialect);
     if manner.dialect.name() != "lexst1" && code == laxcus6::notify::SECURE_QUERY {

@@ -40,7 +40,8 @@ pub struct Config {
     /// The identity of the first exchange; by chance if nothing is said. The programs begin with 1; by chance no
     /// client takes what one before it has left on the same port for its own.
     pub identity: Option<i32>,
-    /// How one exchange with a legacy peer goes. Dialect, time-out, identity and BIND_IP are the caller's.
+    /// How one exchange with a legacy peer goes. Dialect, time-out, identity, BIND_IP and whether it is repeated
+    /// are the caller's.
     pub exchange: requester::Config,
     /// The address that datagrams to a peer leave from where the socket is bound to none; wanted by dialects
     /// with BIND_IP only.
