@@ -69,7 +69,7 @@ use super::limits::Limits;
 use super::pace::Pace;
 use super::pieces::{Added, Bounds, Form, Gather, Mark, PIECE, Pieces};
 use super::table::{self, Table};
-use super::{Transmit, control};
+use super::{Ledger, Transmit, control};
 use crate::server::AllowList;
 
 /// What a responder is made with.
@@ -100,6 +100,8 @@ pub struct Config {
     pub rates: Rates,
     /// Peers for which that is not limited. By default those of this machine: nobody else can have their address.
     pub allow: AllowList,
+    /// A ledger that others count in, too: beside [`Limits::bytes`], what is held never passes its bound.
+    pub ledger: Option<Ledger>,
 }
 
 impl Config {
@@ -134,6 +136,7 @@ impl Config {
             rate: Pace::RATE,
             rates: Rates::default(),
             allow: AllowList::new(["127.0.0.0/8", "::1"]).unwrap_or_default(),
+            ledger: None,
         }
     }
 }
@@ -201,8 +204,9 @@ pub struct Responder {
     events: VecDeque<(Event, usize)>,
     budget: Budget,
     settled: Settled,
-    /// Everything held.
+    /// Everything held, and what of the shared ledger is taken for it.
     held: usize,
+    taken: usize,
 }
 
 /// What an address and port has here.
@@ -232,6 +236,7 @@ impl Responder {
             budget: Budget::new(config.rates),
             settled: Settled::default(),
             held: 0,
+            taken: 0,
             config,
         }
     }
@@ -248,8 +253,37 @@ impl Responder {
         self.exchanges.len()
     }
 
+    /// Whether there is room for so many bytes more. What of them is not held in the end is given back by
+    /// [`Responder::balance`].
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let wanted = self.held.saturating_add(bytes);
+        if wanted > self.config.limits.bytes {
+            return false;
+        }
+        let more = wanted.saturating_sub(self.taken);
+        let has = self.config.ledger.as_ref().is_none_or(|ledger| more == 0 || ledger.take(more));
+        if has {
+            self.taken += more;
+        }
+        has
+    }
+
+    fn balance(&mut self) {
+        let less = self.taken.saturating_sub(self.held);
+        if let Some(ledger) = self.config.ledger.as_ref().filter(|_| less > 0) {
+            ledger.give(less);
+        }
+        self.taken -= less;
+    }
+
     /// A datagram has come. Tells whether it was one of KEEP UDP; another one is the caller's business.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
+        let is_ours = self.datagram(now, from, bytes);
+        self.balance();
+        is_ours
+    }
+
+    fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
         let Ok(packet) = Decoder::new(self.config.dialect).packet(bytes) else { return false };
         let code = packet.code();
         if !code.is_request() || self.table.plain.contains(&code) {
@@ -302,10 +336,10 @@ impl Responder {
         }
         // What the piece, its group and its digest can add to the ledger.
         let room = Gather::cost_of(mark, packet) + EXCHANGE_COST + QUEUE_COST + 8;
-        if self.held + room > limits.bytes {
+        let bounds = Bounds { pieces: limits.pieces, entity: limits.entity };
+        if !self.has_room(room) {
             return;
         }
-        let bounds = Bounds { pieces: limits.pieces, entity: limits.entity };
         let exchange = self.exchanges.entry(key).or_insert_with(Exchange::new);
         if stale {
             exchange.group = None;
@@ -388,7 +422,7 @@ impl Responder {
         let cost = bytes.len() + QUEUE_COST;
         let beyond = bytes.len().saturating_sub(paid);
         if self.controls.len() < self.config.limits.controls
-            && self.held + cost <= self.config.limits.bytes
+            && self.has_room(cost)
             && (beyond == 0 || self.config.allow.allows(to.ip()) || self.budget.take(now, to.ip(), beyond))
         {
             self.held += cost;
@@ -526,10 +560,11 @@ impl Responder {
         };
         self.book(key);
         self.arm(now, key);
+        self.balance();
         outcome
     }
 
-    fn cut(&self, now: Instant, identity: i32, answer: Packet) -> Result<Held, AnswerError> {
+    fn cut(&mut self, now: Instant, identity: i32, answer: Packet) -> Result<Held, AnswerError> {
         let limits = &self.config.limits;
         let form = Form {
             size: self.config.piece,
@@ -541,7 +576,7 @@ impl Responder {
         if size > limits.entity || pieces.count() > limits.pieces {
             return Err(AnswerError::TooLarge);
         }
-        if self.held + Held::cost_of(&pieces) > limits.bytes {
+        if !self.has_room(Held::cost_of(&pieces)) {
             return Err(AnswerError::Full);
         }
         Ok(Held::new(now, &self.config, pieces))
@@ -561,6 +596,7 @@ impl Responder {
                 self.arm(now, key);
             }
         }
+        self.balance();
     }
 
     fn exchange_timeout(&mut self, now: Instant, key: Key) {
@@ -684,6 +720,7 @@ impl Responder {
     pub fn poll_event(&mut self) -> Option<Event> {
         let (event, cost) = self.events.pop_front()?;
         self.held -= cost;
+        self.balance();
         Some(event)
     }
 
@@ -692,6 +729,7 @@ impl Responder {
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         if let Some(transmit) = self.controls.pop_front() {
             self.held -= transmit.bytes.len() + QUEUE_COST;
+            self.balance();
             return Some(transmit);
         }
         while let Some(key) = self.sending.pop_front() {
@@ -710,5 +748,12 @@ impl Responder {
             }
         }
         None
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        self.held = 0;
+        self.balance();
     }
 }
