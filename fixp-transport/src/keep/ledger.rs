@@ -61,6 +61,53 @@ impl Ledger {
     }
 }
 
+/// What one thing has booked. It is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    ledger: Ledger,
+    bytes: usize,
+}
+
+impl Hold {
+    /// Nothing yet.
+    pub(crate) fn new(ledger: &Ledger) -> Self {
+        Self { ledger: ledger.clone(), bytes: 0 }
+    }
+
+    /// Books so many bytes, if there is room.
+    pub(crate) fn of(ledger: &Ledger, bytes: usize) -> Option<Self> {
+        ledger.take(bytes).then(|| Self { ledger: ledger.clone(), bytes })
+    }
+
+    /// Books so many bytes more, or nothing.
+    #[must_use]
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let grown = self.ledger.take(bytes);
+        if grown {
+            self.bytes += bytes;
+        }
+        grown
+    }
+
+    /// Gives back so many bytes, at most all.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        self.ledger.give(bytes);
+    }
+
+    /// What is booked.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.ledger.give(self.bytes);
+    }
+}
+
 /// Bounded by [`Limits::BYTES`].
 impl Default for Ledger {
     fn default() -> Self {

@@ -1,0 +1,792 @@
+//! One association: its exchanges, its numbers and its times. What comes is in `receiving`, what goes in `sending`.
+
+mod receiving;
+mod sending;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fixp_codec::{Dialect, Encoder, Packet, Source, ValueRef};
+
+use super::config::Config;
+use super::event::{AssociationId, Event, Ticket};
+use super::exchange::{EXCHANGE_COST, Exchange, Going, Stage};
+use super::flow::{Allowance, Granted};
+use super::mtu::PathMtu;
+use super::ranges::Ranges;
+use super::receive_stream::{Bounds, ReceiveStream};
+use super::recovery::{self, Recovery};
+use super::send_stream::SendStream;
+use super::shared::Shared;
+use super::wire::{Hello, Reset};
+use crate::extension::{self, Refusal, key};
+use crate::keep::ledger::Hold;
+use crate::keep::responder::AnswerError;
+use crate::{CallError, Cause};
+
+/// Ranges of numbers that have come, and that an acknowledgement tells.
+const RANGES: usize = 32;
+/// What an association costs beside its exchanges.
+pub(super) const ASSOCIATION_COST: usize = 2048;
+
+/// Who has opened an association.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    Client,
+    Server,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// OPEN has been sent so often, and is sent again then.
+    Opening { opens: u32, again: Instant, pause: Duration },
+    Open,
+}
+
+/// What a part of a SEGMENT was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Item {
+    Nothing,
+    Chunk { number: u64, range: Range<u64> },
+    Reset { number: u64 },
+    /// The window of an exchange.
+    Window { number: u64 },
+    /// That of all bytes, and that of exchanges.
+    Bytes,
+    Exchanges,
+}
+
+/// What a SEGMENT carried. Mostly that is one thing, for which nothing is allocated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Carried {
+    first: Item,
+    more: Vec<Item>,
+    /// The largest number that it acknowledged.
+    acknowledged: Option<u64>,
+}
+
+impl Carried {
+    const fn new() -> Self {
+        Self { first: Item::Nothing, more: Vec::new(), acknowledged: None }
+    }
+
+    fn push(&mut self, item: Item) {
+        if self.first == Item::Nothing {
+            self.first = item;
+        } else {
+            self.more.push(item);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first == Item::Nothing
+    }
+
+    fn items(&self) -> impl Iterator<Item = &Item> {
+        std::iter::once(&self.first).chain(&self.more)
+    }
+}
+
+/// Why an association ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// The peer does not answer, or does not know it any more.
+    Lost(io::ErrorKind),
+    /// Nobody has answered OPEN.
+    Unopened,
+    /// It cannot be opened in this dialect.
+    Unwritable(fixp_codec::Error),
+    /// The peer has broken the rules, or sent what cannot be read.
+    Violation(Option<fixp_codec::Error>),
+    /// From this side, in order.
+    Closed,
+}
+
+impl End {
+    const fn cause(self) -> Cause {
+        match self {
+            Self::Lost(kind) => Cause::Lost(kind),
+            Self::Unopened => Cause::Connect(io::ErrorKind::TimedOut),
+            Self::Unwritable(error) => Cause::Encode(error),
+            Self::Violation(Some(error)) => Cause::Decode(error),
+            Self::Violation(None) => Cause::Unexpected,
+            Self::Closed => Cause::Closed,
+        }
+    }
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Association {
+    pub(super) id: AssociationId,
+    pub(super) role: Role,
+    pub(super) peer: SocketAddr,
+    pub(super) dialect: &'static Dialect,
+    /// The number that this side has chosen, and that of the other, when it is known.
+    pub(super) number: u64,
+    pub(super) peer_number: u64,
+    state: State,
+    opened_at: Instant,
+    recovery: Recovery<Carried>,
+    mtu: PathMtu,
+    _hold: Hold,
+
+    /// Exchanges that have something to send, in turns; those to be reset; those whose window is to be told.
+    row: VecDeque<u64>,
+    resets: VecDeque<u64>,
+    tells: VecDeque<u64>,
+    tell_bytes: bool,
+    tell_exchanges: bool,
+    ping: bool,
+    /// Datagrams to be sent whatever the window says.
+    probes: u32,
+    /// Before when nothing is to be sent, by the pace.
+    paced: Option<Instant>,
+    /// Whether there was ever more to send than one datagram has.
+    bulky: bool,
+    allowance: Allowance,
+    /// The window of each exchange for what goes out, at its beginning.
+    peer_window: u64,
+
+    come: Ranges,
+    largest_at: Instant,
+    /// SEGMENTs that want to be acknowledged.
+    owed: u32,
+    acknowledge_at: Option<Instant>,
+    acknowledge_now: bool,
+    granted: Granted,
+    received: u64,
+
+    /// Of a client: those that have no number yet.
+    waiting: BTreeMap<u64, Exchange>,
+    live: BTreeMap<u64, Exchange>,
+    /// Of a client: the numbers of its serials.
+    numbers: BTreeMap<u64, u64>,
+    next_serial: u64,
+    /// How many exchanges the server lets a client begin.
+    exchanges: Allowance,
+    /// The same at a server, and which have ended.
+    granted_exchanges: Granted,
+    done: Ranges,
+    deadlines: BTreeSet<(Instant, u64)>,
+
+    /// When something came from the peer, and since when something was sent that it should have answered.
+    heard: Instant,
+    unheard: Option<Instant>,
+    pinged: Instant,
+    closing: bool,
+    /// Why it has ended; nothing more is done then.
+    pub(super) end: Option<End>,
+    /// When it is called next, as it is booked.
+    pub(super) timer: Option<Instant>,
+    /// Whether it stands in the row of those that may send.
+    pub(super) queued: bool,
+}
+
+impl Association {
+    /// A client's, that is not open; or a server's, whose client has just proven its address.
+    pub(super) fn new(
+        now: Instant,
+        id: AssociationId,
+        role: Role,
+        peer: SocketAddr,
+        dialect: &'static Dialect,
+        number: u64,
+        shared: &Shared,
+        hold: Hold,
+    ) -> Self {
+        let config = &shared.config;
+        let mtu = PathMtu::new(peer.is_ipv6(), config.datagram);
+        let recovery = Recovery::new(now, &recovery::Config::default(), number, mtu.current());
+        Self {
+            id,
+            role,
+            peer,
+            dialect,
+            number,
+            peer_number: 0,
+            state: State::Opening { opens: 0, again: now, pause: config.open_every },
+            opened_at: now,
+            recovery,
+            mtu,
+            _hold: hold,
+            row: VecDeque::new(),
+            resets: VecDeque::new(),
+            tells: VecDeque::new(),
+            tell_bytes: false,
+            tell_exchanges: false,
+            ping: false,
+            probes: 0,
+            paced: None,
+            bulky: false,
+            allowance: Allowance::new(0),
+            peer_window: 0,
+            come: Ranges::new(2 * RANGES),
+            largest_at: now,
+            owed: 0,
+            acknowledge_at: None,
+            acknowledge_now: false,
+            granted: Granted::new(config.association_window),
+            received: 0,
+            waiting: BTreeMap::new(),
+            live: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            next_serial: 0,
+            exchanges: Allowance::new(0),
+            granted_exchanges: Granted::new(config.exchanges),
+            // As many holes as exchanges can be under way: none is ever forgotten.
+            done: Ranges::new(usize::MAX),
+            deadlines: BTreeSet::new(),
+            heard: now,
+            unheard: None,
+            pinged: now,
+            closing: false,
+            end: None,
+            timer: None,
+            queued: false,
+        }
+    }
+
+    /// The peer has said hello: OPENED to a client, or OPEN to a server, which is proven now.
+    pub(super) fn open(&mut self, now: Instant, hello: Hello, shared: &mut Shared) {
+        if !matches!(self.state, State::Opening { .. }) {
+            return;
+        }
+        self.state = State::Open;
+        self.heard = now;
+        self.opened_at = now;
+        self.peer_number = hello.number;
+        self.peer_window = match self.role {
+            Role::Client => hello.grants.request,
+            Role::Server => hello.grants.answer,
+        };
+        self.allowance = Allowance::new(hello.grants.bytes);
+        self.exchanges = Allowance::new(hello.grants.exchanges);
+        self.recovery.set_peer_buffer(u64::from(hello.buffer));
+        shared.stats.opened += 1;
+        self.begin_waiting();
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    pub(super) fn exchanges(&self) -> usize {
+        self.live.len() + self.waiting.len()
+    }
+
+    const fn ticket(&self, serial: u64) -> Ticket {
+        Self::ticket_of(self.id, serial)
+    }
+
+    const fn ticket_of(association: AssociationId, serial: u64) -> Ticket {
+        Ticket { association, serial }
+    }
+
+    fn bounds(&self, shared: &Shared) -> Bounds {
+        let config = &shared.config;
+        let (entity, gather) = match self.role {
+            Role::Client => (config.answer, config.gather_answers),
+            Role::Server => (config.request, config.gather_requests),
+        };
+        Bounds { dialect: self.dialect, head: config.head, entity, gather }
+    }
+
+    /// What goes out, as it is written.
+    fn stream(
+        &self,
+        shared: &Shared,
+        mut packet: Packet,
+        len: Option<u64>,
+        limit: u64,
+    ) -> Result<SendStream, AnswerError> {
+        packet.remove(self.dialect.content_length_key());
+        let entity = std::mem::take(&mut packet.entity);
+        let len = len.unwrap_or(entity.len() as u64);
+        let sized = Sized { packet: &packet, len: usize::try_from(len).unwrap_or(usize::MAX) };
+        let encoder = Encoder::new(extension::own(self.dialect));
+        let mut head = Vec::with_capacity(encoder.head_len(&sized).map_err(AnswerError::Encode)?);
+        encoder.head(&sized, &mut head).map_err(AnswerError::Encode)?;
+        SendStream::new(&shared.ledger, head.into(), entity, len, limit, shared.config.send_window)
+            .ok_or(AnswerError::Full)
+    }
+
+    /// A client's request.
+    pub(super) fn request(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        packet: Packet,
+        len: Option<u64>,
+    ) -> Result<Ticket, CallError> {
+        if self.closing || self.end.is_some() || self.role == Role::Server {
+            return Err(CallError::not_sent(Cause::Closed));
+        }
+        let told = packet.first(key::DEADLINE).and_then(fixp_codec::Value::as_i32);
+        let deadline = told.map(|millis| now + Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+        let stream = self.stream(shared, packet, len, 0).map_err(|error| {
+            CallError::not_sent(match error {
+                AnswerError::Encode(error) => Cause::Encode(error),
+                _ => Cause::Full,
+            })
+        })?;
+        let Some(hold) = Hold::of(&shared.ledger, EXCHANGE_COST) else {
+            return Err(CallError::not_sent(Cause::Full));
+        };
+        self.next_serial += 1;
+        let serial = self.next_serial;
+        let coming = ReceiveStream::new(&shared.ledger, self.bounds(shared), shared.config.exchange_window);
+        let mut exchange = Exchange::new(now, serial, Going::Stream(Box::new(stream)), coming, hold);
+        exchange.deadline = deadline;
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, serial));
+        }
+        self.waiting.insert(serial, exchange);
+        shared.stats.requests += 1;
+        if self.live.is_empty() {
+            self.pinged = now;
+        }
+        self.begin_waiting();
+        Ok(self.ticket(serial))
+    }
+
+    /// Gives numbers to as many as the server lets begin.
+    fn begin_waiting(&mut self) {
+        if !self.is_open() {
+            return;
+        }
+        while self.exchanges.left() > 0
+            && let Some((serial, mut exchange)) = self.waiting.pop_first()
+        {
+            self.exchanges.take(1);
+            let number = self.exchanges.used();
+            if let Going::Stream(stream) = &mut exchange.going {
+                stream.raise(self.peer_window);
+            }
+            self.numbers.insert(serial, number);
+            self.live.insert(number, exchange);
+            self.stand_in_row(number);
+        }
+    }
+
+    /// An exchange with something to send takes its turn.
+    fn stand_in_row(&mut self, number: u64) {
+        if let Some(exchange) = self.live.get_mut(&number)
+            && !std::mem::replace(&mut exchange.in_row, true)
+        {
+            self.row.push_back(number);
+        }
+    }
+
+    fn number_of(&self, ticket: Ticket) -> Option<u64> {
+        match self.role {
+            Role::Client => self.numbers.get(&ticket.serial).copied(),
+            Role::Server => Some(ticket.serial),
+        }
+    }
+
+    /// The application waits for nothing more of an exchange.
+    pub(super) fn cancel(&mut self, now: Instant, shared: &mut Shared, ticket: Ticket) {
+        if self.role == Role::Server {
+            self.give_up_answer(shared, ticket.serial, 0);
+            self.settle(now, shared, ticket.serial);
+            return;
+        }
+        if let Some(exchange) = self.waiting.remove(&ticket.serial) {
+            if let Some(deadline) = exchange.deadline {
+                self.deadlines.remove(&(deadline, ticket.serial));
+            }
+            return;
+        }
+        let Some(number) = self.number_of(ticket) else { return };
+        self.abandon(shared, number);
+        self.settle(now, shared, number);
+    }
+
+    /// A client tells the server that nobody waits.
+    fn abandon(&mut self, shared: &mut Shared, number: u64) {
+        let Some(exchange) = self.live.get_mut(&number) else { return };
+        if exchange.stage == Stage::Over {
+            return;
+        }
+        exchange.stage = Stage::Over;
+        exchange.coming.discard();
+        self.stop(number, false, 0);
+        self.gathers_no_more(shared, number);
+    }
+
+    /// What goes out ends here.
+    fn stop(&mut self, number: u64, answer: bool, reason: u64) {
+        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let sent = if answer == (self.role == Role::Server) { exchange.sent() } else { 0 };
+        exchange.going = Going::Reset(Reset { exchange: number, answer, reason, sent });
+        if !std::mem::replace(&mut exchange.resets, true) {
+            self.resets.push_back(number);
+        }
+    }
+
+    fn gathers_no_more(&mut self, shared: &mut Shared, number: u64) {
+        if let Some(age) = self.live.get_mut(&number).and_then(|exchange| exchange.age.take()) {
+            shared.gathered((age, self.id, number));
+        }
+    }
+
+    /// A server's answer.
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        ticket: Ticket,
+        answer: Option<(Packet, Option<u64>)>,
+    ) -> Result<(), AnswerError> {
+        let number = ticket.serial;
+        let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
+        if self.role != Role::Server || exchange.stage != Stage::Told {
+            return Ok(());
+        }
+        exchange.stage = Stage::Answering;
+        let outcome = match answer {
+            None => {
+                self.stop(number, true, 0);
+                Ok(())
+            }
+            Some((packet, len)) => match self.stream(shared, packet, len, self.peer_window) {
+                Ok(stream) => {
+                    if let Some(exchange) = self.live.get_mut(&number) {
+                        exchange.going = Going::Stream(Box::new(stream));
+                    }
+                    self.stand_in_row(number);
+                    Ok(())
+                }
+                Err(error) => {
+                    let refusal = match error {
+                        AnswerError::Encode(_) => Refusal::Unwritable,
+                        _ => Refusal::NotKept,
+                    };
+                    self.stop(number, true, reason_of(refusal));
+                    Err(error)
+                }
+            },
+        };
+        self.settle(now, shared, number);
+        outcome
+    }
+
+    /// A server gives an answer up, before it was given or while it is sent.
+    fn give_up_answer(&mut self, shared: &mut Shared, number: u64, reason: u64) {
+        let Some(exchange) = self.live.get_mut(&number) else { return };
+        match exchange.stage {
+            Stage::Told | Stage::Answering => {}
+            Stage::Awaited | Stage::Over => return,
+        }
+        exchange.stage = Stage::Answering;
+        exchange.coming.discard();
+        if !matches!(exchange.going, Going::Reset(_) | Going::Over) {
+            self.stop(number, true, reason);
+        }
+        self.gathers_no_more(shared, number);
+    }
+
+    /// A server does not listen to a request.
+    fn refuse(&mut self, shared: &mut Shared, number: u64, refusal: Refusal) {
+        let Some(exchange) = self.live.get_mut(&number) else { return };
+        if exchange.stage != Stage::Awaited {
+            return;
+        }
+        exchange.stage = Stage::Over;
+        exchange.coming.discard();
+        self.stop(number, false, reason_of(refusal));
+        self.gathers_no_more(shared, number);
+        shared.stats.refused += 1;
+    }
+
+    pub(super) fn write(&mut self, ticket: Ticket, bytes: &mut Bytes) -> bool {
+        let number = match self.number_of(ticket) {
+            Some(number) => number,
+            None => {
+                // It has not begun, or it has ended.
+                let Some(exchange) = self.waiting.get_mut(&ticket.serial) else {
+                    bytes.clear();
+                    return true;
+                };
+                let Going::Stream(stream) = &mut exchange.going else { return true };
+                return stream.write(bytes);
+            }
+        };
+        let Some(Exchange { going: Going::Stream(stream), .. }) = self.live.get_mut(&number) else {
+            bytes.clear();
+            return true;
+        };
+        let all = stream.write(bytes);
+        self.stand_in_row(number);
+        all
+    }
+
+    pub(super) fn read(&mut self, now: Instant, shared: &mut Shared, ticket: Ticket) -> Option<Bytes> {
+        let number = self.number_of(ticket)?;
+        let bytes = self.live.get_mut(&number)?.coming.read()?;
+        self.settle(now, shared, number);
+        Some(bytes)
+    }
+
+    /// Brings everything in line after something has changed in an exchange, and forgets one that is over.
+    fn settle(&mut self, now: Instant, shared: &mut Shared, number: u64) {
+        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let (taken, tell) = exchange.coming.settle();
+        if tell && !std::mem::replace(&mut exchange.tells, true) {
+            self.tells.push_back(number);
+        }
+        if taken > 0 && self.granted.consume(taken) {
+            self.tell_bytes = true;
+        }
+        let serial = exchange.serial;
+        match self.role {
+            Role::Client => {
+                // The answer has been read to its end: nothing is left to wait for.
+                if exchange.stage == Stage::Told && exchange.coming.is_over() {
+                    exchange.stage = Stage::Over;
+                }
+                if exchange.stage == Stage::Over
+                    && exchange.coming.is_over()
+                    && matches!(&exchange.going, Going::Stream(stream) if !stream.is_sent())
+                {
+                    self.stop(number, false, 0);
+                }
+            }
+            Role::Server => {
+                if matches!(exchange.going, Going::Over) {
+                    if exchange.stage == Stage::Answering {
+                        exchange.stage = Stage::Over;
+                        shared.event(Event::Ended { ticket: Ticket { association: self.id, serial } });
+                    }
+                    exchange.coming.discard();
+                }
+            }
+        }
+        let Some(exchange) = self.live.get(&number) else { return };
+        if !exchange.coming.is_gathering() || !exchange.coming.holds() {
+            self.gathers_no_more(shared, number);
+        } else if exchange.age.is_none() {
+            let age = shared.gathers(self.id, number);
+            if let Some(exchange) = self.live.get_mut(&number) {
+                exchange.age = Some(age);
+            }
+        }
+        let Some(exchange) = self.live.get_mut(&number) else { return };
+        // Discarding may have taken more.
+        let (taken, _) = exchange.coming.settle();
+        let over = exchange.is_over();
+        let deadline = exchange.deadline;
+        if exchange.stage == Stage::Over
+            && let Some(deadline) = deadline
+        {
+            exchange.deadline = None;
+            self.deadlines.remove(&(deadline, serial));
+        }
+        if taken > 0 && self.granted.consume(taken) {
+            self.tell_bytes = true;
+        }
+        if over {
+            self.forget(now, number);
+        }
+    }
+
+    fn forget(&mut self, now: Instant, number: u64) {
+        let Some(exchange) = self.live.remove(&number) else { return };
+        if let Some(deadline) = exchange.deadline {
+            self.deadlines.remove(&(deadline, exchange.serial));
+        }
+        match self.role {
+            Role::Client => {
+                self.numbers.remove(&exchange.serial);
+            }
+            Role::Server => {
+                self.done.insert(number);
+                if self.granted_exchanges.consume(1) {
+                    self.tell_exchanges = true;
+                    // It can wait for something to ride on.
+                    self.acknowledge_by(now + Config::ACKNOWLEDGE);
+                }
+            }
+        }
+    }
+
+    /// An acknowledgement, and what rides on it, leaves at the latest then.
+    fn acknowledge_by(&mut self, at: Instant) {
+        self.acknowledge_at = Some(self.acknowledge_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// New requests are refused, and it ends when nothing is under way.
+    pub(super) const fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// It has ended: everything under way in it is told.
+    pub(super) fn finish(mut self, shared: &mut Shared) {
+        let end = self.end.unwrap_or(End::Closed);
+        let cause = end.cause();
+        if matches!(end, End::Lost(_) | End::Unopened) {
+            shared.stats.lost += 1;
+        }
+        let live: Vec<u64> = self.live.keys().copied().collect();
+        for number in live {
+            self.gathers_no_more(shared, number);
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        for exchange in self.live.values().chain(waiting.values()) {
+            let ticket = self.ticket(exchange.serial);
+            let error = error_of(exchange, cause);
+            match (self.role, exchange.stage) {
+                (Role::Client, Stage::Awaited) => {
+                    shared.event(Event::Answer { ticket, outcome: Err(error) });
+                }
+                (Role::Client, Stage::Told) => shared.event(Event::Broken { ticket, error }),
+                (Role::Server, Stage::Told) => shared.event(Event::Cancelled { ticket }),
+                (Role::Server, Stage::Answering) => shared.event(Event::Ended { ticket }),
+                _ => {}
+            }
+        }
+        if self.role == Role::Client {
+            shared.event(Event::Closed { association: self.id });
+        }
+    }
+
+    /// Time has passed. True where something is to be sent, perhaps.
+    pub(super) fn handle_timeout(&mut self, now: Instant, shared: &mut Shared) {
+        while let Some(&(at, serial)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            self.deadline(now, shared, serial);
+        }
+        let config = &shared.config;
+        match &self.state {
+            State::Opening { opens, again, .. } => {
+                if *again <= now && *opens >= config.opens {
+                    self.end = Some(End::Unopened);
+                }
+                return;
+            }
+            State::Open => {}
+        }
+        if self.unheard.is_some_and(|since| since + config.lost <= now) {
+            self.end = Some(End::Lost(io::ErrorKind::TimedOut));
+            return;
+        }
+        if self.idle_at(config.idle).is_some_and(|at| at <= now) {
+            self.end = Some(End::Closed);
+            return;
+        }
+        if self.alive_at(config.alive).is_some_and(|at| at <= now) {
+            self.ping = true;
+            self.pinged = now;
+        }
+        if self.acknowledge_at.is_some_and(|at| at <= now) {
+            self.acknowledge_at = None;
+            self.acknowledge_now = true;
+        }
+        if self.paced.is_some_and(|at| at <= now) {
+            self.paced = None;
+        }
+        if self.recovery.poll_timeout().is_some_and(|at| at <= now) {
+            self.probes += self.recovery.handle_timeout(now);
+            self.take_lost(now, shared);
+        }
+    }
+
+    fn deadline(&mut self, now: Instant, shared: &mut Shared, serial: u64) {
+        let ticket = self.ticket(serial);
+        let number = self.numbers.get(&serial).copied();
+        let exchange = number.map_or_else(|| self.waiting.get_mut(&serial), |number| self.live.get_mut(&number));
+        let Some(exchange) = exchange else { return };
+        exchange.deadline = None;
+        let (error, stage) = (error_of(exchange, Cause::Timeout), exchange.stage);
+        match stage {
+            Stage::Awaited => shared.event(Event::Answer { ticket, outcome: Err(error) }),
+            Stage::Told => shared.event(Event::Broken { ticket, error }),
+            Stage::Answering | Stage::Over => {}
+        }
+        self.cancel(now, shared, ticket);
+    }
+
+    /// When it is forgotten, if nothing happens.
+    fn idle_at(&self, idle: Duration) -> Option<Instant> {
+        (self.role == Role::Server || self.exchanges() == 0).then(|| self.heard + idle)
+    }
+
+    /// When a client asks whether the server is there.
+    fn alive_at(&self, alive: Duration) -> Option<Instant> {
+        let waits = self.role == Role::Client && !self.live.is_empty() && self.unheard.is_none();
+        waits.then(|| self.heard.max(self.pinged) + alive)
+    }
+
+    /// When it has something to do.
+    pub(super) fn next_timeout(&self, shared: &Shared) -> Option<Instant> {
+        let config = &shared.config;
+        let deadline = self.deadlines.first().map(|&(at, _)| at);
+        let own = match &self.state {
+            State::Opening { again, .. } => [Some(*again), None, None, None, None, None],
+            State::Open => [
+                self.unheard.map(|since| since + config.lost),
+                self.idle_at(config.idle),
+                self.alive_at(config.alive),
+                self.acknowledge_at,
+                self.paced,
+                self.recovery.poll_timeout(),
+            ],
+        };
+        own.into_iter().chain([deadline]).flatten().min()
+    }
+
+    /// Whether it has been closed, and nothing is under way any more.
+    pub(super) fn is_drained(&self) -> bool {
+        self.closing && self.exchanges() == 0
+    }
+}
+
+/// Truthful: what was not begun was not sent.
+fn error_of(exchange: &Exchange, cause: Cause) -> CallError {
+    if matches!(exchange.going, Going::Stream(_)) && exchange.sent() == 0 {
+        CallError::not_sent(cause)
+    } else {
+        CallError::possibly_executed(cause)
+    }
+}
+
+/// The number of a refusal in RESET.
+fn reason_of(refusal: Refusal) -> u64 {
+    u64::try_from(refusal.number()).unwrap_or(0)
+}
+
+/// A packet whose entity is elsewhere.
+struct Sized<'p> {
+    packet: &'p Packet,
+    len: usize,
+}
+
+impl Source for Sized<'_> {
+    fn code(&self) -> fixp_codec::Code {
+        self.packet.code
+    }
+
+    fn version(&self) -> u16 {
+        self.packet.version
+    }
+
+    fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
+        self.packet.messages.iter().map(|message| (message.key, message.value.view()))
+    }
+
+    fn entity(&self) -> &[u8] {
+        &[]
+    }
+
+    fn entity_len(&self) -> usize {
+        self.len
+    }
+}

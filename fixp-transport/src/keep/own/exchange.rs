@@ -1,0 +1,98 @@
+//! An exchange: a request and its answer, one of them coming and the other going.
+
+use std::time::{Duration, Instant};
+
+use super::receive_stream::ReceiveStream;
+use super::send_stream::SendStream;
+use super::wire::Reset;
+use crate::keep::ledger::Hold;
+
+/// What goes out: the request of a client, the answer of a server.
+#[derive(Debug)]
+pub(super) enum Going {
+    /// Nothing yet.
+    Nothing,
+    Stream(Box<SendStream>),
+    /// It is over before its end, and the peer is told.
+    Reset(Reset),
+    /// The peer has it all, or knows that it never will.
+    Over,
+}
+
+/// How far an exchange has come for the application.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// A client waits for the answer; at a server the request is not there yet.
+    Awaited,
+    /// It has what came: a client reads on, a server works on it.
+    Told,
+    /// A server has answered.
+    Answering,
+    /// Nobody here waits for anything.
+    Over,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Exchange {
+    _hold: Hold,
+    /// What its ticket says.
+    pub(super) serial: u64,
+    pub(super) going: Going,
+    /// The length of what went out, when all of it was acknowledged.
+    pub(super) whole: u64,
+    pub(super) coming: ReceiveStream,
+    pub(super) stage: Stage,
+    /// When a client no longer waits.
+    pub(super) deadline: Option<Instant>,
+    /// When the first of it came.
+    pub(super) began: Instant,
+    /// Its place among those that hold bytes of an incomplete packet.
+    pub(super) age: Option<u64>,
+    /// Whether it stands in the row of those that send, that reset, that tell of a window.
+    pub(super) in_row: bool,
+    pub(super) resets: bool,
+    pub(super) tells: bool,
+}
+
+/// What an exchange costs beside its content.
+pub(super) const EXCHANGE_COST: usize = 640;
+
+impl Exchange {
+    pub(super) const fn new(now: Instant, serial: u64, going: Going, coming: ReceiveStream, hold: Hold) -> Self {
+        Self {
+            _hold: hold,
+            serial,
+            going,
+            whole: 0,
+            coming,
+            stage: Stage::Awaited,
+            deadline: None,
+            began: now,
+            age: None,
+            in_row: false,
+            resets: false,
+            tells: false,
+        }
+    }
+
+    /// How much of what goes out was sent.
+    pub(super) fn sent(&self) -> u64 {
+        match &self.going {
+            Going::Stream(stream) => stream.sent(),
+            Going::Reset(reset) => reset.sent,
+            Going::Nothing => 0,
+            Going::Over => self.whole,
+        }
+    }
+
+    /// Whether both directions have ended.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.going, Going::Over) && self.coming.is_over()
+    }
+
+    /// What is left of a time that was told when the first of it came.
+    pub(super) fn left(&self, now: Instant, told: Duration) -> Duration {
+        told.saturating_sub(now.saturating_duration_since(self.began))
+    }
+}

@@ -1,0 +1,439 @@
+//! One direction of an exchange as it comes: put in order, read as a packet, gathered or handed on.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use fixp_codec::{Cause, Decoder, Dialect, Error, ErrorKind, Event, HeadRef, Limits, Packet, StreamDecoder};
+
+use super::event::Entity;
+use super::flow::Granted;
+use super::spans::Spans;
+use crate::extension;
+use crate::keep::Ledger;
+use crate::keep::ledger::Hold;
+
+/// What a piece costs beside its bytes.
+const PIECE_COST: usize = 64;
+/// What a message of a head costs beside its bytes.
+const MESSAGE_COST: usize = 64;
+
+/// What a packet may be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) dialect: &'static Dialect,
+    /// Bytes of the head.
+    pub(super) head: usize,
+    /// Bytes of the entity.
+    pub(super) entity: u64,
+    /// Those up to which the entity is gathered.
+    pub(super) gather: u64,
+}
+
+/// Why a chunk was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Trouble {
+    /// There is no room for it now: it is as if it were lost.
+    NoRoom,
+    /// There is no room for this packet, and what has come of it is in disorder.
+    Full,
+    /// It is a packet that is not taken here: its head or its entity is too large.
+    TooLarge(Error),
+    /// The peer breaks the rules.
+    Violation,
+    /// It is no packet of the dialect.
+    Broken(Error),
+}
+
+/// What a chunk has brought about.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    /// The packet, when it is whole, or its head, when the entity is to be read.
+    pub(super) packet: Option<(Packet, Entity)>,
+    /// There is something to read, where there was nothing.
+    pub(super) readable: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The head is not whole yet; the decoder holds what has come of it.
+    Head(Option<Box<StreamDecoder<'static>>>),
+    Gather {
+        head: Packet,
+        entity: Vec<u8>,
+        len: usize,
+    },
+    Read(VecDeque<Bytes>),
+    /// Nobody wants it: what has come is counted only.
+    Discard(Spans),
+    /// All of it has come, and has been handed on.
+    Over,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct ReceiveStream {
+    hold: Hold,
+    bounds: Bounds,
+    granted: Granted,
+    /// Where the bytes that have come without a hole end.
+    next: u64,
+    /// Where those end that have come at all.
+    highest: u64,
+    end: Option<u64>,
+    /// What has come behind a hole. No two of them overlap.
+    early: BTreeMap<u64, Bytes>,
+    /// The bytes that the application has taken, and what of them was told to the association.
+    taken: u64,
+    settled: u64,
+    state: State,
+}
+
+impl ReceiveStream {
+    pub(super) fn new(ledger: &Ledger, bounds: Bounds, window: u64) -> Self {
+        Self {
+            hold: Hold::new(ledger),
+            bounds,
+            granted: Granted::new(window),
+            next: 0,
+            highest: 0,
+            end: None,
+            early: BTreeMap::new(),
+            taken: 0,
+            settled: 0,
+            state: State::Head(None),
+        }
+    }
+
+    /// How many bytes of these are the first ones so far out.
+    pub(super) const fn news(&self, end: u64) -> u64 {
+        end.saturating_sub(self.highest)
+    }
+
+    /// The limit that the peer has, or is told next.
+    pub(super) const fn limit(&self) -> u64 {
+        self.granted.limit()
+    }
+
+    /// Whether bytes are held.
+    pub(super) const fn holds(&self) -> bool {
+        self.hold.bytes() > 0
+    }
+
+    /// Whether the packet is still being gathered.
+    pub(super) const fn is_gathering(&self) -> bool {
+        matches!(self.state, State::Head(_) | State::Gather { .. })
+    }
+
+    /// Whether nothing more comes, and nothing is left to be read.
+    pub(super) fn is_over(&self) -> bool {
+        match &self.state {
+            State::Over => true,
+            State::Discard(spans) => self.end.is_some_and(|end| spans.prefix() >= end),
+            _ => false,
+        }
+    }
+
+    /// What is booked for the packet; it goes with the packet.
+    pub(super) fn take_hold(&mut self, ledger: &Ledger) -> Hold {
+        std::mem::replace(&mut self.hold, Hold::new(ledger))
+    }
+
+    /// Takes the bytes at an offset, the last ones of all or not. After an error that is not
+    /// [`Trouble::NoRoom`] the stream is to be discarded.
+    pub(super) fn receive(&mut self, offset: u64, bytes: &[u8], last: bool) -> Result<Received, Trouble> {
+        let end = offset.saturating_add(bytes.len() as u64);
+        let beyond = self.end.is_some_and(|known| end > known || last && end != known);
+        if end > self.granted.limit() || beyond || last && end < self.highest {
+            return Err(Trouble::Violation);
+        }
+        let mut received = Received::default();
+        match &mut self.state {
+            State::Over => return Ok(received),
+            State::Discard(spans) => spans.insert(offset..end),
+            _ if end <= self.next => {}
+            _ if offset > self.next => self.keep_early(offset, bytes)?,
+            _ => {
+                let known = usize::try_from(self.next - offset).unwrap_or(usize::MAX);
+                self.in_order(bytes.get(known..).unwrap_or_default(), &mut received)?;
+            }
+        }
+        self.highest = self.highest.max(end);
+        // The head, which has just come perhaps, says where the end is, too.
+        if last && *self.end.get_or_insert(end) != end || self.end.is_some_and(|end| end < self.highest) {
+            return Err(Trouble::Violation);
+        }
+        if let State::Discard(_) = self.state {
+            self.taken = self.highest;
+        }
+        Ok(received)
+    }
+
+    /// Keeps what is not there yet.
+    fn keep_early(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Trouble> {
+        let end = offset + bytes.len() as u64;
+        let mut at = offset;
+        while at < end {
+            let before = self.early.range(..=at).next_back();
+            if let Some(covered) = before.map(|(start, piece)| start + piece.len() as u64)
+                && covered > at
+            {
+                at = covered;
+                continue;
+            }
+            let until = self.early.range(at..).next().map_or(end, |(&start, _)| start.min(end));
+            let index = |place: u64| usize::try_from(place - offset).unwrap_or(usize::MAX);
+            let part = bytes.get(index(at)..index(until)).unwrap_or_default();
+            if !self.hold.grow(part.len() + PIECE_COST) {
+                return Err(Trouble::NoRoom);
+            }
+            self.early.insert(at, Bytes::copy_from_slice(part));
+            at = until;
+        }
+        Ok(())
+    }
+
+    /// Takes the next bytes, and those behind them that came earlier.
+    fn in_order(&mut self, bytes: &[u8], received: &mut Received) -> Result<(), Trouble> {
+        let mut run = self.next + bytes.len() as u64;
+        for (&start, piece) in &self.early {
+            if start > run {
+                break;
+            }
+            run = run.max(start + piece.len() as u64);
+        }
+        let booked = match &mut self.state {
+            State::Gather { entity, len, .. } => {
+                // The head's bytes are in none of them.
+                let wanted = entity.len().saturating_add(usize::try_from(run - self.next).unwrap_or(usize::MAX));
+                reserve(&mut self.hold, entity, wanted, *len)
+            }
+            State::Read(_) => self.hold.grow(bytes.len() + PIECE_COST),
+            State::Head(_) | State::Discard(_) | State::Over => true,
+        };
+        if !booked {
+            return Err(Trouble::NoRoom);
+        }
+        self.feed(bytes, run, received)?;
+        while let Some(entry) = self.early.first_entry()
+            && *entry.key() <= self.next
+        {
+            let (start, piece) = entry.remove_entry();
+            let known = usize::try_from(self.next - start).unwrap_or(usize::MAX);
+            let cost = piece.len() + PIECE_COST;
+            if known < piece.len() {
+                let piece = piece.slice(known..);
+                if let State::Read(ready) = &mut self.state {
+                    // What is booked for it stays, and goes when it is read.
+                    self.hold.shrink(known);
+                    self.next += piece.len() as u64;
+                    received.readable |= ready.is_empty();
+                    ready.push_back(piece);
+                    continue;
+                }
+                // Of a head that came in pieces.
+                self.feed(&piece, run, received)?;
+            }
+            self.hold.shrink(cost);
+        }
+        if Some(self.next) == self.end && matches!(&self.state, State::Read(ready) if ready.is_empty()) {
+            self.state = State::Over;
+        }
+        Ok(())
+    }
+
+    /// The next bytes go where they belong; what is without a hole goes to `run`. Room has been booked for them,
+    /// unless a head is among them.
+    fn feed(&mut self, mut bytes: &[u8], run: u64, received: &mut Received) -> Result<(), Trouble> {
+        if let State::Head(decoder) = &mut self.state {
+            let limits = Limits { head: self.bounds.head, ..Limits::default() };
+            let limits = Limits { entity: usize::MAX, ..limits };
+            let reads = Decoder::new(extension::own(self.bounds.dialect)).with_limits(limits);
+            // A head that comes whole is read where it stands.
+            if decoder.is_none() {
+                match reads.head(bytes) {
+                    Ok(head) => {
+                        let len = head.head_bytes().len();
+                        let rest = bytes.get(len..).unwrap_or_default();
+                        return self.begin(&head, rest, run, received);
+                    }
+                    Err(error) if error.kind() == ErrorKind::Truncated => {}
+                    Err(error) => return Err(of_head(error)),
+                }
+            }
+            // The decoder's buffer grows by doubling.
+            if !self.hold.grow(2 * bytes.len()) {
+                return Err(if decoder.is_none() { Trouble::NoRoom } else { Trouble::Full });
+            }
+            let mut decoder = decoder.take().unwrap_or_else(|| Box::new(reads.stream()));
+            let before = bytes.len();
+            match decoder.next(&mut bytes) {
+                None => {
+                    self.next += before as u64;
+                    self.taken = self.next;
+                    self.state = State::Head(Some(decoder));
+                    return Ok(());
+                }
+                Some(Ok(Event::Head(head))) => {
+                    let fed = head.head_bytes().len();
+                    self.next = fed as u64;
+                    // What was booked for the decoder.
+                    self.hold.shrink(2 * (fed + bytes.len()));
+                    return match self.begin(&head, bytes, run, received) {
+                        Err(Trouble::NoRoom) => Err(Trouble::Full),
+                        other => other,
+                    };
+                }
+                Some(Ok(_)) => return Err(Trouble::Violation),
+                Some(Err(error)) => return Err(of_head(error)),
+            }
+        }
+        self.next += bytes.len() as u64;
+        match &mut self.state {
+            State::Gather { head, entity, len } => {
+                entity.extend_from_slice(bytes);
+                self.taken = self.next;
+                if entity.len() >= *len {
+                    let mut packet = std::mem::replace(head, Packet::answer(0));
+                    packet.entity = std::mem::take(entity).into();
+                    received.packet = Some((packet, Entity::Whole));
+                    self.state = State::Over;
+                }
+            }
+            State::Read(ready) => {
+                if !bytes.is_empty() {
+                    received.readable |= ready.is_empty();
+                    ready.push_back(Bytes::copy_from_slice(bytes));
+                }
+            }
+            State::Head(_) | State::Discard(_) | State::Over => {}
+        }
+        Ok(())
+    }
+
+    /// The head is there, and these bytes of the entity.
+    fn begin(
+        &mut self,
+        head: &HeadRef<'_>,
+        rest: &[u8],
+        run: u64,
+        received: &mut Received,
+    ) -> Result<(), Trouble> {
+        let (head_len, entity_len) = (head.head_bytes().len(), head.entity_len());
+        let all = head_len as u64 + entity_len as u64;
+        if self.end.is_some_and(|end| end != all) || run > all || self.highest > all {
+            return Err(Trouble::Violation);
+        }
+        if entity_len as u64 > self.bounds.entity {
+            let limit = usize::try_from(self.bounds.entity).unwrap_or(usize::MAX);
+            let error = Error::new(Cause::EntityLimit, head_len).sizes(entity_len, limit);
+            return Err(Trouble::TooLarge(error));
+        }
+        let cost = head_len + head.messages().len() * MESSAGE_COST;
+        let gathers = entity_len as u64 <= self.bounds.gather;
+        let mut entity = Vec::new();
+        let read_cost = if gathers || rest.is_empty() { 0 } else { rest.len() + PIECE_COST };
+        if !self.hold.grow(cost + read_cost) {
+            return Err(Trouble::NoRoom);
+        }
+        if gathers {
+            let here = usize::try_from(run.saturating_sub(head_len as u64)).unwrap_or(usize::MAX);
+            if !reserve(&mut self.hold, &mut entity, here.min(entity_len), entity_len) {
+                self.hold.shrink(cost);
+                return Err(Trouble::NoRoom);
+            }
+        }
+        let mut packet = head.to_packet().map_err(Trouble::Broken)?;
+        packet.remove(self.bounds.dialect.content_length_key());
+        self.end = Some(all);
+        self.next = head_len as u64;
+        self.taken = self.next;
+        if gathers {
+            self.state = State::Gather { head: packet, entity, len: entity_len };
+        } else {
+            received.packet = Some((packet, Entity::Streamed(entity_len as u64)));
+            self.state = State::Read(VecDeque::new());
+        }
+        self.feed(rest, run, received)
+    }
+
+    /// The next bytes of the entity.
+    pub(super) fn read(&mut self) -> Option<Bytes> {
+        let State::Read(ready) = &mut self.state else { return None };
+        let piece = ready.pop_front()?;
+        self.hold.shrink(piece.len() + PIECE_COST);
+        self.taken += piece.len() as u64;
+        if ready.is_empty() && Some(self.next) == self.end {
+            self.state = State::Over;
+        }
+        Some(piece)
+    }
+
+    /// Nobody wants it any more: what has come is dropped, and what comes is only counted.
+    pub(super) fn discard(&mut self) {
+        if matches!(self.state, State::Over | State::Discard(_)) {
+            return;
+        }
+        let mut spans = Spans::default();
+        spans.insert(0..self.next);
+        for (&start, piece) in &self.early {
+            spans.insert(start..start + piece.len() as u64);
+        }
+        self.early.clear();
+        self.hold.shrink(usize::MAX);
+        self.taken = self.highest;
+        self.state = State::Discard(spans);
+    }
+
+    /// Nothing comes any more, and what has come is all.
+    pub(super) fn end_here(&mut self) {
+        let _ = self.reset(self.highest);
+    }
+
+    /// Its sender has given up after so many bytes.
+    pub(super) fn reset(&mut self, sent: u64) -> Result<(), Trouble> {
+        if sent < self.highest || sent > self.granted.limit() {
+            return Err(Trouble::Violation);
+        }
+        self.highest = sent;
+        self.taken = sent;
+        self.early.clear();
+        self.hold.shrink(usize::MAX);
+        self.state = State::Over;
+        Ok(())
+    }
+
+    /// What was taken since the last call, and whether the peer is to be told of a new limit.
+    pub(super) fn settle(&mut self) -> (u64, bool) {
+        let more = self.taken - self.settled;
+        self.settled = self.taken;
+        let before = self.granted.limit();
+        let tell = self.granted.consume(more) && self.end.is_none_or(|end| before < end);
+        (more, tell && !matches!(self.state, State::Over))
+    }
+}
+
+fn of_head(error: Error) -> Trouble {
+    if error.kind() == ErrorKind::Limit { Trouble::TooLarge(error) } else { Trouble::Broken(error) }
+}
+
+/// Makes room for so many bytes of an entity, and for more of them where the ledger has it: in steps of four
+/// times, so that little is copied, and no more than four times what has come is held.
+fn reserve(hold: &mut Hold, entity: &mut Vec<u8>, wanted: usize, len: usize) -> bool {
+    let had = entity.capacity();
+    let wanted = wanted.min(len);
+    if wanted <= had {
+        return true;
+    }
+    for target in [wanted.max(had.saturating_mul(4)).min(len), wanted] {
+        if hold.grow(target - had) {
+            entity.reserve_exact(target - entity.len());
+            // The allocator may have given more.
+            let more = entity.capacity().saturating_sub(target);
+            if more > 0 && !hold.grow(more) {
+                entity.shrink_to(target);
+            }
+            return true;
+        }
+    }
+    false
+}

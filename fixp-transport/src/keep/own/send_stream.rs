@@ -1,0 +1,250 @@
+//! One direction of an exchange as it is sent: what of it is here, was sent, has come.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes};
+
+use super::spans::Spans;
+use crate::keep::Ledger;
+use crate::keep::ledger::Hold;
+
+/// What a piece costs beside its bytes.
+const PIECE_COST: usize = 64;
+
+/// A packet on its way out, head and entity as one row of bytes. The application's bytes are not copied.
+#[derive(Debug)]
+pub(super) struct SendStream {
+    hold: Hold,
+    /// What has been written and not acknowledged without a hole, with the place of each.
+    pieces: VecDeque<(u64, Bytes)>,
+    /// Where what has been written ends.
+    written: u64,
+    /// The end of all.
+    len: u64,
+    /// How far it was sent for the first time.
+    sent: u64,
+    acked: Spans,
+    /// What is to be sent again.
+    lost: Spans,
+    /// How far the peer lets it go.
+    limit: u64,
+    /// The bytes that are kept of a stream that is written bit by bit.
+    window: u64,
+    /// Whether the writer was told that there is no room.
+    pub(super) stalled: bool,
+}
+
+impl SendStream {
+    /// A stream with its head and as much of the entity as is there; nothing where the ledger has no room.
+    pub(super) fn new(ledger: &Ledger, head: Bytes, entity: Bytes, len: u64, limit: u64, window: u64) -> Option<Self> {
+        let cost = head.len() + entity.len() + 2 * PIECE_COST;
+        let len = head.len() as u64 + len;
+        let mut stream = Self {
+            hold: Hold::of(ledger, cost)?,
+            pieces: VecDeque::with_capacity(2),
+            written: 0,
+            len,
+            sent: 0,
+            acked: Spans::default(),
+            lost: Spans::default(),
+            limit,
+            window,
+            stalled: false,
+        };
+        stream.push(head);
+        stream.push(entity);
+        Some(stream)
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            let start = self.written;
+            self.written += piece.len() as u64;
+            self.pieces.push_back((start, piece));
+        }
+    }
+
+    /// Takes of what follows as much as there is room for. False where something is left.
+    pub(super) fn write(&mut self, bytes: &mut Bytes) -> bool {
+        let rest = self.len - self.written;
+        bytes.truncate(usize::try_from(rest).unwrap_or(usize::MAX));
+        let kept = self.written - self.acked.prefix();
+        let room = usize::try_from(self.window.saturating_sub(kept)).unwrap_or(usize::MAX).min(bytes.len());
+        if room > 0 && self.hold.grow(room + PIECE_COST) {
+            let piece = bytes.split_to(room);
+            self.push(piece);
+        }
+        self.stalled = !bytes.is_empty();
+        !self.stalled
+    }
+
+    /// Whether a writer who was told to wait may go on.
+    pub(super) fn is_writable(&self) -> bool {
+        let kept = self.written - self.acked.prefix();
+        self.stalled && kept <= self.window / 2
+    }
+
+    /// How much of it has been sent.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether all of it has been sent, or may be sent again.
+    pub(super) const fn is_sent(&self) -> bool {
+        self.sent == self.len
+    }
+
+    /// Whether all of it has come.
+    pub(super) fn is_acked(&self) -> bool {
+        self.acked.prefix() == self.len
+    }
+
+    /// Whether something can be sent, new or again, if the association has so much left.
+    pub(super) fn is_ready(&self, left: u64) -> bool {
+        !self.lost.is_empty() || left > 0 && self.sent < self.written.min(self.limit)
+    }
+
+    /// The next bytes to be sent: where, and how many at most. The association has so much left for new ones.
+    pub(super) fn next(&self, left: u64) -> Option<Range<u64>> {
+        if let Some(lost) = self.lost.first() {
+            return Some(lost);
+        }
+        let end = self.written.min(self.limit).min(self.sent.saturating_add(left));
+        (self.sent < end).then_some(self.sent..end)
+    }
+
+    /// These bytes go out now. Says how many of them for the first time.
+    pub(super) fn on_sent(&mut self, range: Range<u64>) -> u64 {
+        let new = range.end.saturating_sub(self.sent.max(range.start));
+        self.sent = self.sent.max(range.end);
+        if !self.lost.is_empty() {
+            self.lost.remove(range);
+        }
+        new
+    }
+
+    /// Whether a range ends with the stream.
+    pub(super) const fn ends_at(&self, end: u64) -> bool {
+        end == self.len
+    }
+
+    /// Copies bytes that are here.
+    pub(super) fn copy(&self, range: Range<u64>, out: &mut impl BufMut) {
+        let first = self.pieces.partition_point(|(start, piece)| start + piece.len() as u64 <= range.start);
+        let mut at = range.start;
+        for (start, piece) in self.pieces.iter().skip(first) {
+            if at >= range.end {
+                break;
+            }
+            let from = usize::try_from(at - start).unwrap_or(usize::MAX);
+            let most = usize::try_from(range.end - at).unwrap_or(usize::MAX);
+            let part = piece.get(from..).unwrap_or_default();
+            let part = part.get(..most).unwrap_or(part);
+            out.put_slice(part);
+            at += part.len() as u64;
+        }
+    }
+
+    /// Bytes have come.
+    pub(super) fn on_acked(&mut self, range: Range<u64>) {
+        if !self.lost.is_empty() {
+            self.lost.remove(range.clone());
+        }
+        self.acked.insert(range);
+        let prefix = self.acked.prefix();
+        while let Some((start, piece)) = self.pieces.front()
+            && start + piece.len() as u64 <= prefix
+        {
+            self.hold.shrink(piece.len() + PIECE_COST);
+            self.pieces.pop_front();
+        }
+    }
+
+    /// Bytes have been lost. Those that have come by another way are not sent again.
+    pub(super) fn on_lost(&mut self, range: Range<u64>) {
+        let Self { acked, lost, .. } = self;
+        for hole in acked.missing(range) {
+            lost.insert(hole);
+        }
+    }
+
+    /// Up to so many bytes from the first one on that has not come are sent again. False where there are none.
+    pub(super) fn probe(&mut self, most: u64) -> bool {
+        let start = self.acked.prefix();
+        let end = self.sent.min(start.saturating_add(most));
+        self.on_lost(start..end);
+        start < end
+    }
+
+    /// The peer lets it go further. True where that lets something be sent.
+    pub(super) fn raise(&mut self, limit: u64) -> bool {
+        let blocked = self.sent == self.limit && self.sent < self.written;
+        self.limit = self.limit.max(limit);
+        blocked && self.sent < self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(ledger: &Ledger) -> SendStream {
+        let (head, entity) = (Bytes::from_static(b"head"), Bytes::from_static(b"and entity"));
+        SendStream::new(ledger, head, entity, 10, 12, 100).unwrap()
+    }
+
+    #[test]
+    fn lost_bytes_go_first_and_once() {
+        let ledger = Ledger::new(1000);
+        let mut stream = stream(&ledger);
+        assert_eq!(stream.next(100), Some(0..12), "the window");
+        assert_eq!(stream.on_sent(0..6), 6);
+        assert_eq!(stream.on_sent(6..12), 6);
+        assert_eq!(stream.next(100), None);
+        assert!(stream.raise(100));
+        stream.on_acked(2..4);
+        stream.on_lost(0..6);
+        assert_eq!(stream.next(0), Some(0..2));
+        assert_eq!(stream.on_sent(0..2), 0);
+        assert_eq!(stream.next(0), Some(4..6));
+        stream.on_acked(4..6);
+        assert_eq!(stream.next(1), Some(12..13));
+        assert_eq!(stream.next(0), None);
+        let mut out = Vec::new();
+        stream.copy(2..7, &mut out);
+        assert_eq!(out, b"adand");
+    }
+
+    #[test]
+    fn what_has_come_is_no_longer_held() {
+        let ledger = Ledger::new(1000);
+        let mut stream = stream(&ledger);
+        assert!(stream.on_sent(0..14) == 14 && stream.is_sent());
+        stream.on_acked(0..5);
+        assert_eq!(ledger.held(), 10 + PIECE_COST);
+        stream.on_acked(5..14);
+        assert!(stream.is_acked());
+        assert_eq!(ledger.held(), 0);
+    }
+
+    #[test]
+    fn a_writer_waits_for_half_of_the_window() {
+        let ledger = Ledger::new(10_000);
+        let mut stream =
+            SendStream::new(&ledger, Bytes::from_static(b"head"), Bytes::new(), 150, 1000, 100).unwrap();
+        let mut bytes = Bytes::from(vec![7; 200]);
+        assert!(!stream.write(&mut bytes));
+        assert_eq!(bytes.len(), 150 - 96, "no more than the entity was to have, in the window");
+        assert_eq!(stream.next(1000), Some(0..100));
+        stream.on_sent(0..100);
+        stream.on_acked(0..49);
+        assert!(!stream.is_writable());
+        stream.on_acked(49..50);
+        assert!(stream.is_writable());
+        assert!(!stream.write(&mut bytes));
+        stream.on_acked(50..100);
+        assert!(stream.write(&mut bytes) && bytes.is_empty());
+        assert!(!stream.is_writable());
+    }
+}

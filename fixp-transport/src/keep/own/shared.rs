@@ -1,0 +1,94 @@
+//! What all associations of an endpoint have in common.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::config::Config;
+use super::event::{AssociationId, Event};
+use super::stats::Stats;
+use super::wire::{Items, Sheet};
+use crate::keep::Ledger;
+use crate::keep::ledger::Hold;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) ledger: Ledger,
+    /// With what is booked for each until it is taken.
+    pub(super) events: VecDeque<(Event, Option<Hold>)>,
+    /// Exchanges that hold bytes of a packet which is not complete, by their age.
+    pub(super) gathering: BTreeSet<Gathering>,
+    next_age: u64,
+    /// One of them that is to give way.
+    pub(super) gives_way: Option<Gathering>,
+    /// Since when nothing was completed, though there is no room.
+    starved: Option<Instant>,
+    /// Datagrams that wait, and are of no association any more.
+    pub(super) controls: VecDeque<(SocketAddr, Vec<u8>, Hold)>,
+    pub(super) stats: Stats,
+    pub(super) sheet: Sheet,
+    pub(super) items: Items,
+}
+
+/// The age of an exchange, its association, and its number.
+pub(super) type Gathering = (u64, AssociationId, u64);
+
+/// What a waiting datagram costs beside its bytes.
+const CONTROL_COST: usize = 96;
+/// Datagrams that wait and are of no association; further ones are lost, as on the way.
+const CONTROLS: usize = 1024;
+
+impl Shared {
+    pub(super) fn new(config: Config, ledger: Ledger) -> Self {
+        Self {
+            config,
+            ledger,
+            events: VecDeque::new(),
+            gathering: BTreeSet::new(),
+            next_age: 0,
+            gives_way: None,
+            starved: None,
+            controls: VecDeque::new(),
+            stats: Stats::default(),
+            sheet: Sheet::new(),
+            items: Items::default(),
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.events.push_back((event, None));
+    }
+
+    /// A datagram that is not of an association, or of one that has ended.
+    pub(super) fn control(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+        if self.controls.len() < CONTROLS
+            && let Some(hold) = Hold::of(&self.ledger, bytes.len() + CONTROL_COST)
+        {
+            self.controls.push_back((to, bytes, hold));
+        }
+    }
+
+    /// An exchange begins to hold bytes.
+    pub(super) fn gathers(&mut self, association: AssociationId, number: u64) -> u64 {
+        self.next_age += 1;
+        self.gathering.insert((self.next_age, association, number));
+        self.next_age
+    }
+
+    /// It holds none any more.
+    pub(super) fn gathered(&mut self, gathering: Gathering) {
+        self.gathering.remove(&gathering);
+        self.starved = None;
+    }
+
+    /// There was no room for something. The youngest is to give way when that has lasted for too long.
+    pub(super) fn no_room(&mut self, now: Instant) {
+        let since = *self.starved.get_or_insert(now);
+        if now >= since + self.config.patience {
+            self.starved = None;
+            self.gives_way = self.gathering.last().copied();
+        }
+    }
+}
