@@ -18,7 +18,7 @@ use super::exchange::{EXCHANGE_COST, Exchange, Going, Stage};
 use super::flow::{Allowance, Granted};
 use super::mtu::PathMtu;
 use super::ranges::Ranges;
-use super::receive_stream::{Bounds, ReceiveStream};
+use super::receive_stream::{Bounds, ReceiveStream, Trouble};
 use super::recovery::{self, Recovery};
 use super::send_stream::SendStream;
 use super::shared::Shared;
@@ -44,7 +44,11 @@ pub(super) enum Role {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     /// OPEN has been sent so often, and is sent again then.
-    Opening { opens: u32, again: Instant, pause: Duration },
+    Opening {
+        opens: u32,
+        again: Instant,
+        pause: Duration,
+    },
     Open,
 }
 
@@ -52,10 +56,17 @@ enum State {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Item {
     Nothing,
-    Chunk { number: u64, range: Range<u64> },
-    Reset { number: u64 },
+    Chunk {
+        number: u64,
+        range: Range<u64>,
+    },
+    Reset {
+        number: u64,
+    },
     /// The window of an exchange.
-    Window { number: u64 },
+    Window {
+        number: u64,
+    },
     /// That of all bytes, and that of exchanges.
     Bytes,
     Exchanges,
@@ -95,8 +106,10 @@ impl Carried {
 /// Why an association ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
-    /// The peer does not answer, or does not know it any more.
-    Lost(io::ErrorKind),
+    /// The peer does not answer.
+    Lost,
+    /// The peer has ended it, or does not know it any more.
+    Gone,
     /// Nobody has answered OPEN.
     Unopened,
     /// It cannot be opened in this dialect.
@@ -110,7 +123,8 @@ pub(super) enum End {
 impl End {
     const fn cause(self) -> Cause {
         match self {
-            Self::Lost(kind) => Cause::Lost(kind),
+            Self::Lost => Cause::Lost(io::ErrorKind::TimedOut),
+            Self::Gone => Cause::Lost(io::ErrorKind::ConnectionReset),
             Self::Unopened => Cause::Connect(io::ErrorKind::TimedOut),
             Self::Unwritable(error) => Cause::Encode(error),
             Self::Violation(Some(error)) => Cause::Decode(error),
@@ -192,11 +206,9 @@ impl Association {
     /// A client's, that is not open; or a server's, whose client has just proven its address.
     pub(super) fn new(
         now: Instant,
-        id: AssociationId,
         role: Role,
-        peer: SocketAddr,
-        dialect: &'static Dialect,
-        number: u64,
+        (id, number): (AssociationId, u64),
+        (peer, dialect): (SocketAddr, &'static Dialect),
         shared: &Shared,
         hold: Hold,
     ) -> Self {
@@ -506,17 +518,14 @@ impl Association {
     }
 
     pub(super) fn write(&mut self, ticket: Ticket, bytes: &mut Bytes) -> bool {
-        let number = match self.number_of(ticket) {
-            Some(number) => number,
-            None => {
-                // It has not begun, or it has ended.
-                let Some(exchange) = self.waiting.get_mut(&ticket.serial) else {
-                    bytes.clear();
-                    return true;
-                };
-                let Going::Stream(stream) = &mut exchange.going else { return true };
+        let Some(number) = self.number_of(ticket) else {
+            // It has not begun, or it has ended.
+            if let Some(Exchange { going: Going::Stream(stream), .. }) = self.waiting.get_mut(&ticket.serial)
+            {
                 return stream.write(bytes);
             }
+            bytes.clear();
+            return true;
         };
         let Some(Exchange { going: Going::Stream(stream), .. }) = self.live.get_mut(&number) else {
             bytes.clear();
@@ -616,6 +625,18 @@ impl Association {
         }
     }
 
+    /// What comes of an exchange gives way to others.
+    pub(super) fn make_room(&mut self, now: Instant, shared: &mut Shared, number: u64) {
+        self.give_way(shared, number, Trouble::Full);
+        self.settle(now, shared, number);
+    }
+
+    /// The socket does not send datagrams that are so long.
+    pub(super) fn too_long(&mut self, now: Instant, size: usize) {
+        self.mtu.on_refused(now, size);
+        self.recovery.set_datagram(self.mtu.current());
+    }
+
     /// An acknowledgement, and what rides on it, leaves at the latest then.
     fn acknowledge_by(&mut self, at: Instant) {
         self.acknowledge_at = Some(self.acknowledge_at.map_or(at, |earlier| earlier.min(at)));
@@ -630,7 +651,8 @@ impl Association {
     pub(super) fn finish(mut self, shared: &mut Shared) {
         let end = self.end.unwrap_or(End::Closed);
         let cause = end.cause();
-        if matches!(end, End::Lost(_) | End::Unopened) {
+        let in_order = end == End::Closed || end == End::Gone && self.exchanges() == 0;
+        if !in_order {
             shared.stats.lost += 1;
         }
         let live: Vec<u64> = self.live.keys().copied().collect();
@@ -675,7 +697,7 @@ impl Association {
             State::Open => {}
         }
         if self.unheard.is_some_and(|since| since + config.lost <= now) {
-            self.end = Some(End::Lost(io::ErrorKind::TimedOut));
+            self.end = Some(End::Lost);
             return;
         }
         if self.idle_at(config.idle).is_some_and(|at| at <= now) {
@@ -702,7 +724,8 @@ impl Association {
     fn deadline(&mut self, now: Instant, shared: &mut Shared, serial: u64) {
         let ticket = self.ticket(serial);
         let number = self.numbers.get(&serial).copied();
-        let exchange = number.map_or_else(|| self.waiting.get_mut(&serial), |number| self.live.get_mut(&number));
+        let exchange =
+            number.map_or_else(|| self.waiting.get_mut(&serial), |number| self.live.get_mut(&number));
         let Some(exchange) = exchange else { return };
         exchange.deadline = None;
         let (error, stage) = (error_of(exchange, Cause::Timeout), exchange.stage);

@@ -1,15 +1,23 @@
 //! The machine of one socket: all peers, as client and as server.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fixp_codec::{Dialect, Packet};
+use foldhash::quality::FixedState;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
+use super::association::{ASSOCIATION_COST, Association, End, Role};
 use super::config::Config;
 use super::event::{AssociationId, Event, Ticket};
+use super::shared::Shared;
 use super::stats::Stats;
+use super::wire::{self, Datagram, Hello, Items, Segment};
 use crate::keep::Ledger;
+use crate::keep::ledger::Hold;
 use crate::keep::responder::AnswerError;
 use crate::{CallError, Cause};
 
@@ -22,12 +30,72 @@ pub struct Transmission {
     pub segment: usize,
 }
 
-/// See the [module](self).
+/// See the [module](super).
 #[derive(Debug)]
 pub struct Endpoint {
-    config: Config,
-    ledger: Ledger,
+    shared: Shared,
+    /// Of the numbers of associations: one must not tell the next, since it proves an address.
+    random: StdRng,
+    associations: BTreeMap<AssociationId, Association>,
+    /// Associations whose client has not proven its address, by age.
+    halves: BTreeMap<u64, Half>,
+    /// By our own number.
+    numbers: HashMap<u64, Place, FixedState>,
+    /// By the peer's number, and our role. Neither of the two maps is ever gone through.
+    peers: HashMap<(SocketAddr, u64, bool), Place, FixedState>,
+    timers: BTreeSet<(Instant, AssociationId)>,
+    /// Those that may have something to send, in turns.
+    row: VecDeque<AssociationId>,
     next_association: u64,
+    next_half: u64,
+    closes: Closes,
+    closing: bool,
+}
+
+/// Where an association is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Half(u64),
+    Whole(AssociationId),
+}
+
+/// An association whose client has not proven its address.
+#[derive(Debug)]
+struct Half {
+    peer: SocketAddr,
+    dialect: &'static Dialect,
+    hello: Hello,
+    number: u64,
+    created: Instant,
+    /// The bytes that came from there, and that were sent there.
+    came: usize,
+    sent: usize,
+    _hold: Hold,
+}
+
+/// What it costs.
+const HALF_COST: usize = 256;
+/// So many times the bytes that came are sent to an address that is not proven.
+const AMPLIFICATION: usize = 3;
+/// A timer is set at least so far ahead, whatever is due: what is due is done by then, or waits to be sent.
+const SOON: Duration = Duration::from_millis(1);
+
+/// How many CLOSE for unknown associations have left in this second.
+#[derive(Clone, Copy, Debug)]
+struct Closes {
+    since: Option<Instant>,
+    left: u64,
+}
+
+impl Closes {
+    fn take(&mut self, now: Instant, most: u64) -> bool {
+        if self.since.is_none_or(|since| now >= since + Duration::from_secs(1)) {
+            *self = Self { since: Some(now), left: most };
+        }
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
 }
 
 impl Endpoint {
@@ -35,15 +103,52 @@ impl Endpoint {
     /// addresses come from it.
     #[must_use]
     pub fn new(config: Config, ledger: Ledger, seed: u64) -> Self {
-        let _ = seed;
-        Self { config, ledger, next_association: 0 }
+        let hasher = FixedState::with_seed(seed);
+        Self {
+            shared: Shared::new(config, ledger),
+            random: StdRng::seed_from_u64(seed),
+            associations: BTreeMap::new(),
+            halves: BTreeMap::new(),
+            numbers: HashMap::with_hasher(hasher.clone()),
+            peers: HashMap::with_hasher(hasher),
+            timers: BTreeSet::new(),
+            row: VecDeque::new(),
+            next_association: 0,
+            next_half: 0,
+            closes: Closes { since: None, left: 0 },
+            closing: false,
+        }
     }
 
-    /// Begins an association as its client. Requests can be made at once.
+    /// A number that nobody has.
+    fn number(&mut self) -> u64 {
+        loop {
+            let number = self.random.next_u64();
+            if !self.numbers.contains_key(&number) {
+                return number;
+            }
+        }
+    }
+
+    /// Begins an association as its client. Requests can be made at once; it ends by [`Event::Closed`], which comes
+    /// at once where there is no room for it.
     pub fn connect(&mut self, now: Instant, peer: SocketAddr, dialect: &'static Dialect) -> AssociationId {
-        let _ = (now, peer, dialect, &self.config, &self.ledger);
         self.next_association += 1;
-        AssociationId(self.next_association)
+        let id = AssociationId(self.next_association);
+        let hold = Hold::of(&self.shared.ledger, ASSOCIATION_COST);
+        let Some(hold) =
+            hold.filter(|_| !self.closing && self.associations.len() < self.shared.config.associations)
+        else {
+            self.shared.event(Event::Closed { association: id });
+            return id;
+        };
+        let number = self.number();
+        let association =
+            Association::new(now, Role::Client, (id, number), (peer, dialect), &self.shared, hold);
+        self.numbers.insert(number, Place::Whole(id));
+        self.associations.insert(id, association);
+        self.touch(now, id);
+        id
     }
 
     /// Begins an exchange with a request that is in memory. It ends by one [`Event::Answer`], at the latest when
@@ -59,8 +164,7 @@ impl Endpoint {
         association: AssociationId,
         request: Packet,
     ) -> Result<Ticket, CallError> {
-        let _ = (now, association, request);
-        Err(CallError::not_sent(Cause::Closed))
+        self.ask(now, association, request, None)
     }
 
     /// The same, where an entity of so many bytes follows by [`Endpoint::write`].
@@ -75,13 +179,30 @@ impl Endpoint {
         head: Packet,
         len: u64,
     ) -> Result<Ticket, CallError> {
-        let _ = (now, association, head, len);
-        Err(CallError::not_sent(Cause::Closed))
+        self.ask(now, association, head, Some(len))
+    }
+
+    fn ask(
+        &mut self,
+        now: Instant,
+        id: AssociationId,
+        packet: Packet,
+        len: Option<u64>,
+    ) -> Result<Ticket, CallError> {
+        let Some(association) = self.associations.get_mut(&id) else {
+            return Err(CallError::not_sent(Cause::Closed));
+        };
+        let outcome = association.request(now, &mut self.shared, packet, len);
+        self.touch(now, id);
+        outcome
     }
 
     /// As a client: nobody waits for the answer any more, and no event comes. As a server: there will be no answer.
     pub fn cancel(&mut self, now: Instant, ticket: Ticket) {
-        let _ = (now, ticket);
+        if let Some(association) = self.associations.get_mut(&ticket.association) {
+            association.cancel(now, &mut self.shared, ticket);
+            self.touch(now, ticket.association);
+        }
     }
 
     /// Answers a request; with nothing, the client is told that there is no answer. Nothing happens where nobody
@@ -96,8 +217,7 @@ impl Endpoint {
         ticket: Ticket,
         answer: Option<Packet>,
     ) -> Result<(), AnswerError> {
-        let _ = (now, ticket, answer);
-        Ok(())
+        self.give(now, ticket, answer.map(|answer| (answer, None)))
     }
 
     /// The same, where an entity of so many bytes follows by [`Endpoint::write`].
@@ -112,34 +232,61 @@ impl Endpoint {
         head: Packet,
         len: u64,
     ) -> Result<(), AnswerError> {
-        let _ = (now, ticket, head, len);
-        Ok(())
+        self.give(now, ticket, Some((head, Some(len))))
+    }
+
+    fn give(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        answer: Option<(Packet, Option<u64>)>,
+    ) -> Result<(), AnswerError> {
+        let Some(association) = self.associations.get_mut(&ticket.association) else { return Ok(()) };
+        let outcome = association.answer(now, &mut self.shared, ticket, answer);
+        self.touch(now, ticket.association);
+        outcome
     }
 
     /// Writes the next bytes of an entity, as many as there is room for; those are gone from `bytes`. False where
     /// some are left: [`Event::Writable`] tells when there is room again. Of an exchange that has ended, and of
     /// what is more than the entity was to have, nothing is kept.
     pub fn write(&mut self, now: Instant, ticket: Ticket, bytes: &mut Bytes) -> bool {
-        let _ = (now, ticket);
-        bytes.clear();
-        true
+        let Some(association) = self.associations.get_mut(&ticket.association) else {
+            bytes.clear();
+            return true;
+        };
+        let all = association.write(ticket, bytes);
+        self.touch(now, ticket.association);
+        all
     }
 
     /// Reads the next bytes of an entity. Nothing where none are there: [`Event::Readable`] tells when there are.
     pub fn read(&mut self, now: Instant, ticket: Ticket) -> Option<Bytes> {
-        let _ = (now, ticket);
-        None
+        let association = self.associations.get_mut(&ticket.association)?;
+        let bytes = association.read(now, &mut self.shared, ticket)?;
+        self.touch(now, ticket.association);
+        Some(bytes)
     }
 
     /// Ends an association when all that is under way in it has ended. New requests are refused from now on, on
     /// either side.
     pub fn close(&mut self, now: Instant, association: AssociationId) {
-        let _ = (now, association);
+        if let Some(open) = self.associations.get_mut(&association) {
+            open.close();
+            self.touch(now, association);
+        }
     }
 
     /// The same for all associations; no new one is opened by a peer from now on.
     pub fn close_all(&mut self, now: Instant) {
-        let _ = now;
+        self.closing = true;
+        while let Some(&half) = self.halves.keys().next() {
+            self.forget_half(half);
+        }
+        let ids: Vec<AssociationId> = self.associations.keys().copied().collect();
+        for id in ids {
+            self.close(now, id);
+        }
     }
 
     /// A datagram has come to the socket, in this dialect. False where it is not one of the own transport, and
@@ -151,42 +298,357 @@ impl Endpoint {
         dialect: &'static Dialect,
         bytes: &[u8],
     ) -> bool {
-        let _ = (now, from, dialect, bytes);
-        false
+        if !wire::is_own(dialect, bytes) {
+            return false;
+        }
+        self.shared.stats.datagrams_received += 1;
+        self.shared.stats.bytes_received += bytes.len() as u64;
+        let mut items = std::mem::take(&mut self.shared.items);
+        let taken = match wire::read(dialect, bytes, &mut items) {
+            None => false,
+            Some(Datagram::Open(hello)) => self.on_open(now, from, dialect, hello, bytes.len()),
+            Some(Datagram::Opened { association, hello }) => {
+                self.on_opened(now, from, dialect, association, hello)
+            }
+            Some(Datagram::Segment(segment)) => {
+                self.on_segment(now, from, dialect, (&segment, &items), bytes.len())
+            }
+            Some(Datagram::Close { association }) => {
+                let place = self.numbers.get(&association).copied();
+                self.on_close(now, from, place)
+            }
+            Some(Datagram::Unknown { sender }) => {
+                let client = self.peers.get(&(from, sender, true)).copied();
+                let place = client.or_else(|| self.peers.get(&(from, sender, false)).copied());
+                self.on_close(now, from, place)
+            }
+        };
+        self.shared.items = items;
+        self.shared.stats.datagrams_dropped += u64::from(!taken);
+        true
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        while let Some((&half, Half { created, .. })) = self.halves.first_key_value()
+            && *created + self.shared.config.half_open_life <= now
+        {
+            self.forget_half(half);
+        }
+        while let Some(&(at, id)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            if let Some(association) = self.associations.get_mut(&id) {
+                association.timer = None;
+                association.handle_timeout(now, &mut self.shared);
+                self.touch(now, id);
+            }
+        }
+    }
+
+    /// The socket does not send datagrams of this length to a peer: shorter ones are sent from now on.
+    pub fn too_long(&mut self, now: Instant, to: SocketAddr, length: usize) {
+        // It happens once for each path, perhaps: no index is kept for it.
+        for association in self.associations.values_mut().filter(|association| association.peer == to) {
+            association.too_long(now, length);
+        }
     }
 
     /// When [`Endpoint::handle_timeout`] is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let half = self.halves.first_key_value();
+        let half = half.map(|(_, half)| half.created + self.shared.config.half_open_life);
+        self.timers.first().map(|&(at, _)| at).into_iter().chain(half).min()
     }
 
     /// Appends datagrams to be sent to a buffer: up to `most` of one length to one peer, the last of them perhaps
     /// shorter, and never more bytes than a single datagram can have.
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>, most: usize) -> Option<Transmission> {
-        let _ = (now, buffer, most);
+        let start = buffer.len();
+        if let Some((to, bytes, _hold)) = self.shared.controls.pop_front() {
+            buffer.extend_from_slice(&bytes);
+            self.sent(1, bytes.len());
+            return Some(Transmission { to, segment: bytes.len() });
+        }
+        while let Some(id) = self.row.pop_front() {
+            let Some(association) = self.associations.get_mut(&id) else { continue };
+            association.queued = false;
+            let segment = association.poll_transmit(now, &mut self.shared, buffer, most);
+            let to = association.peer;
+            if segment.is_some() || association.end.is_some() {
+                // It may have more.
+                self.touch(now, id);
+            } else {
+                self.arm(now, id);
+            }
+            if let Some(segment) = segment {
+                let bytes = buffer.len() - start;
+                self.sent(bytes.div_ceil(segment), bytes);
+                return Some(Transmission { to, segment });
+            }
+        }
         None
     }
 
     /// What has happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.shared.events.pop_front().map(|(event, _hold)| event)
     }
 
     /// Whether there is no exchange at all.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        true
+        self.associations.values().all(|association| association.exchanges() == 0)
     }
 
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        Stats {
+            associations: self.associations.len(),
+            half_open: self.halves.len(),
+            exchanges: self.associations.values().map(Association::exchanges).sum(),
+            ..self.shared.stats
+        }
+    }
+}
+
+/// What comes.
+impl Endpoint {
+    fn on_open(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        dialect: &'static Dialect,
+        hello: Hello,
+        came: usize,
+    ) -> bool {
+        let key = (from, hello.number, false);
+        let half = match self.peers.get(&key) {
+            Some(&Place::Half(half)) => half,
+            // A copy from the network: the client has our number already.
+            Some(Place::Whole(_)) => return false,
+            None => {
+                let config = &self.shared.config;
+                if self.closing || config.half_open == 0 || self.associations.len() >= config.associations {
+                    return false;
+                }
+                while self.halves.len() >= self.shared.config.half_open
+                    && let Some(&oldest) = self.halves.keys().next()
+                {
+                    self.forget_half(oldest);
+                }
+                let Some(hold) = Hold::of(&self.shared.ledger, HALF_COST) else { return false };
+                let number = self.number();
+                self.next_half += 1;
+                let half =
+                    Half { peer: from, dialect, hello, number, created: now, came: 0, sent: 0, _hold: hold };
+                self.numbers.insert(number, Place::Half(self.next_half));
+                self.peers.insert(key, Place::Half(self.next_half));
+                self.halves.insert(self.next_half, half);
+                self.next_half
+            }
+        };
+        let Some(half) = self.halves.get_mut(&half) else { return false };
+        if half.dialect.name() != dialect.name() {
+            return false;
+        }
+        half.came += came;
+        let ours = Hello::of(&self.shared.config, half.number);
+        let Ok(opened) = self.shared.sheet.opened(dialect, hello.number, ours) else { return false };
+        if half.sent + opened.len() <= AMPLIFICATION * half.came {
+            half.sent += opened.len();
+            self.shared.control(from, opened);
+        }
+        true
+    }
+
+    fn on_opened(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        dialect: &'static Dialect,
+        number: u64,
+        hello: Hello,
+    ) -> bool {
+        let Some(&Place::Whole(id)) = self.numbers.get(&number) else { return false };
+        let Some(association) = self.associations.get_mut(&id) else { return false };
+        let expected = association.role == Role::Client
+            && association.peer == from
+            && association.dialect.name() == dialect.name()
+            && !association.is_open();
+        if expected {
+            association.open(now, hello, &mut self.shared);
+            self.peers.insert((from, hello.number, true), Place::Whole(id));
+            self.touch(now, id);
+        }
+        expected
+    }
+
+    fn on_segment(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        dialect: &'static Dialect,
+        (segment, items): (&Segment<'_>, &Items),
+        came: usize,
+    ) -> bool {
+        let id = match self.numbers.get(&segment.association) {
+            Some(&Place::Whole(id)) => id,
+            Some(&Place::Half(half)) => match self.prove(now, from, dialect, half) {
+                Some(id) => id,
+                None => return false,
+            },
+            None => {
+                self.say_unknown(now, from, dialect, segment.association, came);
+                return false;
+            }
+        };
+        let Some(association) = self.associations.get_mut(&id) else { return false };
+        if association.peer != from
+            || association.dialect.name() != dialect.name()
+            || !association.is_open()
+            || association.end.is_some()
+        {
+            return false;
+        }
+        let taken = association.segment(now, &mut self.shared, segment, items);
+        self.touch(now, id);
+        if let Some((_, id, number)) = self.shared.gives_way.take()
+            && let Some(association) = self.associations.get_mut(&id)
+        {
+            association.make_room(now, &mut self.shared, number);
+            self.touch(now, id);
+        }
+        taken
+    }
+
+    /// A client names the number that only it was told: its address is proven, and its association begins.
+    fn prove(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        dialect: &'static Dialect,
+        half: u64,
+    ) -> Option<AssociationId> {
+        let known = self.halves.get(&half)?;
+        if known.peer != from
+            || known.dialect.name() != dialect.name()
+            || self.associations.len() >= self.shared.config.associations
+        {
+            return None;
+        }
+        let (number, hello) = (known.number, known.hello);
+        let hold = Hold::of(&self.shared.ledger, ASSOCIATION_COST)?;
+        self.forget_half(half);
+        self.next_association += 1;
+        let id = AssociationId(self.next_association);
+        let mut association =
+            Association::new(now, Role::Server, (id, number), (from, dialect), &self.shared, hold);
+        association.open(now, hello, &mut self.shared);
+        self.numbers.insert(number, Place::Whole(id));
+        self.peers.insert((from, hello.number, false), Place::Whole(id));
+        self.associations.insert(id, association);
+        Some(id)
+    }
+
+    /// Somebody believes in an association that is not here.
+    fn say_unknown(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        dialect: &'static Dialect,
+        number: u64,
+        came: usize,
+    ) {
+        let Ok(close) = self.shared.sheet.unknown(dialect, number) else { return };
+        if close.len() <= came
+            && self.closes.take(now, self.shared.config.closes)
+            && self.shared.control(from, close)
+        {
+            self.shared.stats.closes_sent += 1;
+        }
+    }
+
+    fn on_close(&mut self, now: Instant, from: SocketAddr, place: Option<Place>) -> bool {
+        match place {
+            Some(Place::Whole(id)) => {
+                let association = self.associations.get_mut(&id);
+                let Some(association) = association.filter(|it| it.peer == from) else { return false };
+                association.end = Some(End::Gone);
+                self.touch(now, id);
+                true
+            }
+            Some(Place::Half(half)) => {
+                let ours = self.halves.get(&half).is_some_and(|half| half.peer == from);
+                if ours {
+                    self.forget_half(half);
+                }
+                ours
+            }
+            None => false,
+        }
+    }
+
+    fn forget_half(&mut self, half: u64) {
+        if let Some(half) = self.halves.remove(&half) {
+            self.numbers.remove(&half.number);
+            self.peers.remove(&(half.peer, half.hello.number, false));
+        }
+    }
+
+    /// After anything has happened to an association: it may have something to send, another timer, or an end.
+    fn touch(&mut self, now: Instant, id: AssociationId) {
+        let Some(association) = self.associations.get_mut(&id) else { return };
+        if association.is_drained() {
+            association.end.get_or_insert(End::Closed);
+        }
+        if association.end.is_some() {
+            self.end(id);
+            return;
+        }
+        if !std::mem::replace(&mut association.queued, true) {
+            self.row.push_back(id);
+        }
+        self.arm(now, id);
+    }
+
+    /// Sets the timer of an association. One that is too early stays, and is set anew when it is due: mostly the
+    /// time moves on with each datagram.
+    fn arm(&mut self, now: Instant, id: AssociationId) {
+        let Some(association) = self.associations.get_mut(&id) else { return };
+        let Some(at) = association.next_timeout(&self.shared) else { return };
+        let at = if at <= now { now + SOON } else { at };
+        if association.timer.is_some_and(|timer| timer <= at) {
+            return;
+        }
+        if let Some(timer) = association.timer.replace(at) {
+            self.timers.remove(&(timer, id));
+        }
+        self.timers.insert((at, id));
+    }
+
+    fn end(&mut self, id: AssociationId) {
+        let Some(association) = self.associations.remove(&id) else { return };
+        self.numbers.remove(&association.number);
+        self.peers.remove(&(association.peer, association.peer_number, association.role == Role::Client));
+        if let Some(timer) = association.timer {
+            self.timers.remove(&(timer, id));
+        }
+        // The peer is told, unless it has told us.
+        if association.is_open()
+            && association.end != Some(End::Gone)
+            && let Ok(close) = self.shared.sheet.close(association.dialect, association.peer_number)
+        {
+            self.shared.control(association.peer, close);
+        }
+        association.finish(&mut self.shared);
+    }
+
+    const fn sent(&mut self, datagrams: usize, bytes: usize) {
+        self.shared.stats.datagrams_sent += datagrams as u64;
+        self.shared.stats.bytes_sent += bytes as u64;
     }
 }

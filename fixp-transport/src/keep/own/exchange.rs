@@ -59,7 +59,13 @@ pub(super) struct Exchange {
 pub(super) const EXCHANGE_COST: usize = 640;
 
 impl Exchange {
-    pub(super) const fn new(now: Instant, serial: u64, going: Going, coming: ReceiveStream, hold: Hold) -> Self {
+    pub(super) const fn new(
+        now: Instant,
+        serial: u64,
+        going: Going,
+        coming: ReceiveStream,
+        hold: Hold,
+    ) -> Self {
         Self {
             _hold: hold,
             serial,

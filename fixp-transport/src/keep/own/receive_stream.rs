@@ -204,7 +204,8 @@ impl ReceiveStream {
         let booked = match &mut self.state {
             State::Gather { entity, len, .. } => {
                 // The head's bytes are in none of them.
-                let wanted = entity.len().saturating_add(usize::try_from(run - self.next).unwrap_or(usize::MAX));
+                let wanted =
+                    entity.len().saturating_add(usize::try_from(run - self.next).unwrap_or(usize::MAX));
                 reserve(&mut self.hold, entity, wanted, *len)
             }
             State::Read(_) => self.hold.grow(bytes.len() + PIECE_COST),

@@ -37,7 +37,14 @@ pub(super) struct SendStream {
 
 impl SendStream {
     /// A stream with its head and as much of the entity as is there; nothing where the ledger has no room.
-    pub(super) fn new(ledger: &Ledger, head: Bytes, entity: Bytes, len: u64, limit: u64, window: u64) -> Option<Self> {
+    pub(super) fn new(
+        ledger: &Ledger,
+        head: Bytes,
+        entity: Bytes,
+        len: u64,
+        limit: u64,
+        window: u64,
+    ) -> Option<Self> {
         let cost = head.len() + entity.len() + 2 * PIECE_COST;
         let len = head.len() as u64 + len;
         let mut stream = Self {
@@ -167,14 +174,6 @@ impl SendStream {
         for hole in acked.missing(range) {
             lost.insert(hole);
         }
-    }
-
-    /// Up to so many bytes from the first one on that has not come are sent again. False where there are none.
-    pub(super) fn probe(&mut self, most: u64) -> bool {
-        let start = self.acked.prefix();
-        let end = self.sent.min(start.saturating_add(most));
-        self.on_lost(start..end);
-        start < end
     }
 
     /// The peer lets it go further. True where that lets something be sent.

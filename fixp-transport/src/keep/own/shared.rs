@@ -61,13 +61,15 @@ impl Shared {
         self.events.push_back((event, None));
     }
 
-    /// A datagram that is not of an association, or of one that has ended.
-    pub(super) fn control(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+    /// A datagram that is not of an association, or of one that has ended. False where there is no room for it.
+    pub(super) fn control(&mut self, to: SocketAddr, bytes: Vec<u8>) -> bool {
         if self.controls.len() < CONTROLS
             && let Some(hold) = Hold::of(&self.ledger, bytes.len() + CONTROL_COST)
         {
             self.controls.push_back((to, bytes, hold));
+            return true;
         }
+        false
     }
 
     /// An exchange begins to hold bytes.

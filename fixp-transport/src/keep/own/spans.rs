@@ -66,8 +66,7 @@ impl Spans {
         let mut spans = self.0.iter().skip(from);
         std::iter::from_fn(move || {
             while at < range.end {
-                let (start, end) =
-                    spans.next().map_or((range.end, range.end), |span| (span.start, span.end));
+                let (start, end) = spans.next().map_or((range.end, range.end), |span| (span.start, span.end));
                 let hole = at..start.min(range.end);
                 at = end.max(at);
                 if !hole.is_empty() {
@@ -83,10 +82,6 @@ impl Spans {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
     }
 }
 

@@ -9,7 +9,7 @@ use super::acknowledged::{self, Acknowledged};
 use super::config::Config;
 use super::ranges::Ranges;
 use super::varint;
-use crate::extension::{self, CLOSE, MAJOR, OPEN, OPENED, SEGMENT, key};
+use crate::extension::{self, CLOSE, OPEN, OPENED, SEGMENT, key};
 
 /// The bytes of a command.
 const COMMAND: usize = 7;
@@ -68,8 +68,16 @@ impl Grants {
     /// What differs from the default, in what a client or a server may set.
     fn unusual(self, server: bool) -> impl Iterator<Item = Window> {
         let windows = [
-            (server, self.request != Self::DEFAULT.request, Window::Request { exchange: 0, limit: self.request }),
-            (!server, self.answer != Self::DEFAULT.answer, Window::Answer { exchange: 0, limit: self.answer }),
+            (
+                server,
+                self.request != Self::DEFAULT.request,
+                Window::Request { exchange: 0, limit: self.request },
+            ),
+            (
+                !server,
+                self.answer != Self::DEFAULT.answer,
+                Window::Answer { exchange: 0, limit: self.answer },
+            ),
             (true, self.bytes != Self::DEFAULT.bytes, Window::Bytes { limit: self.bytes }),
             (server, self.exchanges != Self::DEFAULT.exchanges, Window::Exchanges { limit: self.exchanges }),
         ];
@@ -196,11 +204,6 @@ impl Reset {
 
 /// More than any WINDOW has, with its head.
 pub(super) const LONGEST_WINDOW: usize = MESSAGE + 1 + 2 * varint::LONGEST;
-/// More than any ACKNOWLEDGED of so many ranges has, with its head.
-pub(super) const fn longest_acknowledged(ranges: usize) -> usize {
-    MESSAGE + 2 * varint::LONGEST * (ranges + 1)
-}
-
 /// What stands in a SEGMENT, in vectors that are used again for the next one.
 #[derive(Default, Debug)]
 pub(super) struct Items {
@@ -223,12 +226,19 @@ pub(super) struct Segment<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Datagram<'a> {
     Open(Hello),
-    Opened { association: u64, hello: Hello },
+    Opened {
+        association: u64,
+        hello: Hello,
+    },
     Segment(Segment<'a>),
     /// The receiver's own number.
-    Close { association: u64 },
+    Close {
+        association: u64,
+    },
     /// A number that the sender of this does not know.
-    Unknown { sender: u64 },
+    Unknown {
+        sender: u64,
+    },
 }
 
 fn raw8(packet: &PacketRef<'_>, key: u16) -> Option<u64> {
@@ -255,9 +265,7 @@ pub(super) fn read<'a>(
     let packet = Decoder::new(extension::own(dialect)).packet(datagram).ok()?;
     Some(match packet.code() {
         OPEN => Datagram::Open(hello(&packet)?),
-        OPENED => {
-            Datagram::Opened { association: raw8(&packet, key::ASSOCIATION)?, hello: hello(&packet)? }
-        }
+        OPENED => Datagram::Opened { association: raw8(&packet, key::ASSOCIATION)?, hello: hello(&packet)? },
         SEGMENT => Datagram::Segment(segment(&packet, items)?),
         CLOSE => match raw8(&packet, key::ASSOCIATION) {
             Some(association) => Datagram::Close { association },
@@ -464,7 +472,11 @@ impl Source for Sheet {
 
 /// Writes packets that have no entity. They stand on a sheet, which is used again.
 impl Sheet {
-    pub(super) fn open(&mut self, dialect: &'static Dialect, hello: Hello) -> Result<Vec<u8>, fixp_codec::Error> {
+    pub(super) fn open(
+        &mut self,
+        dialect: &'static Dialect,
+        hello: Hello,
+    ) -> Result<Vec<u8>, fixp_codec::Error> {
         self.begin(OPEN);
         self.hello(hello, false);
         self.written(dialect)
@@ -510,6 +522,3 @@ impl Sheet {
         Ok(out)
     }
 }
-
-/// The command of everything here.
-const _: () = assert!(matches!(SEGMENT, Code::Request { major: MAJOR, .. }));

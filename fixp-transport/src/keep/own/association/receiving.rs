@@ -111,9 +111,8 @@ impl Association {
                 self.allowance.raise(limit);
             }
             (Role::Client, Window::Exchanges { limit }) => {
-                if self.exchanges.raise(limit) {
-                    self.begin_waiting();
-                }
+                self.exchanges.raise(limit);
+                self.begin_waiting();
             }
             _ => {}
         }
@@ -152,7 +151,13 @@ impl Association {
         Ok(news)
     }
 
-    fn chunk(&mut self, now: Instant, shared: &mut Shared, chunk: Chunk, bytes: &[u8]) -> Result<(), Trouble> {
+    fn chunk(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        chunk: Chunk,
+        bytes: &[u8],
+    ) -> Result<(), Trouble> {
         if chunk.answer != (self.role == Role::Client) {
             return Err(Trouble::Violation);
         }
@@ -200,8 +205,11 @@ impl Association {
     pub(in super::super) fn give_way(&mut self, shared: &mut Shared, number: u64, trouble: Trouble) {
         match self.role {
             Role::Server => {
-                let refusal =
-                    if matches!(trouble, Trouble::TooLarge(_)) { Refusal::TooLarge } else { Refusal::Overloaded };
+                let refusal = if matches!(trouble, Trouble::TooLarge(_)) {
+                    Refusal::TooLarge
+                } else {
+                    Refusal::Overloaded
+                };
                 self.refuse(shared, number, refusal);
             }
             Role::Client => {
@@ -220,7 +228,14 @@ impl Association {
     }
 
     /// A request has come, or its head.
-    fn requested(&mut self, now: Instant, shared: &mut Shared, number: u64, mut packet: Packet, entity: Entity) {
+    fn requested(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        number: u64,
+        mut packet: Packet,
+        entity: Entity,
+    ) {
         let Some(exchange) = self.live.get_mut(&number) else { return };
         if exchange.stage != Stage::Awaited {
             return;

@@ -99,6 +99,7 @@ impl Association {
         }
         if self.acknowledge_now {
             let limit = self.mtu.current().min(Config::BASE);
+            self.acknowledge_now = false;
             return self.build(now, shared, out, limit, Purpose::Acknowledge).map(|(len, _)| len);
         }
         None
