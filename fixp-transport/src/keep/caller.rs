@@ -17,7 +17,7 @@
 //!
 //! // It wants a port first, and then has three pieces to send; two of them are equally long.
 //! let Some(Action::Open { port, .. }) = caller.poll_action() else { unreachable!() };
-//! caller.handle_bound(now, port, Ok("192.0.2.9:40000".parse().unwrap()));
+//! caller.handle_bound(now, port, Ok("192.0.2.9:40000".parse().unwrap()), None);
 //! let mut buffer = Vec::new();
 //! let sent = caller.poll_transmit(now, &mut buffer, 64).unwrap();
 //! assert_eq!((sent.port, sent.to, buffer.len().div_ceil(sent.segment)), (port, peer, 3));
@@ -47,10 +47,15 @@
 //! # To our own
 //!
 //! SECURE_QUERY and the pieces of a request to a peer of whom nothing is known announce
-//! [`CAPABILITIES`](crate::extension::key::CAPABILITIES). One that has announced itself is not asked SECURE_QUERY.
+//! [`CAPABILITIES`](crate::extension::key::CAPABILITIES). One that has announced itself is not asked SECURE_QUERY, and
+//! if it has the [own transport](super::own) its requests go over that: from the first port, any number at once, in
+//! one association, which is opened when it is needed and opened anew where it was lost. A request of which
+//! nothing was sent goes over the next one; another fails, unless repeating it is harmless. Where nobody answers
+//! OPEN the peer is a legacy one for [`Config::OWN_AGAIN`].
 
 mod config;
 mod lane;
+mod own;
 mod peers;
 mod ports;
 mod stats;
@@ -68,14 +73,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use fixp_codec::{Code, Decoder, Encoder, Packet, PacketRef, Value, laxcus6};
 
+use super::Ledger;
 use super::control;
+use super::own::{Endpoint, Entity, Event, Ticket as OwnTicket};
 use super::pieces::Mark;
 use super::requester::{self, Requester};
 use super::table::{self, Table};
 use crate::extension::{Capabilities, Refusal, key};
 use crate::udp::{self, MAX_DATAGRAM, canonical, security};
-use crate::{CallError, Cause, tables};
+use crate::{CallError, Cause, Fate, tables};
 use lane::{Lane, Work};
+use own::Own;
 use peers::{Kind, Peers};
 use ports::Ports;
 
@@ -94,6 +102,7 @@ pub struct Transmission {
     pub segment: usize,
     /// Whether they may be fragmented on the way, as they are too long for some.
     pub fragments: bool,
+    own: bool,
 }
 
 /// How a request ended: by its answer, without anything of ours in it, or why not.
@@ -116,6 +125,9 @@ const BASE: usize = 1200;
 /// The first identity lies below this, so that it grows for long before it begins anew.
 const IDENTITIES: u64 = 1 << 30;
 
+/// What we announce.
+const WE: Capabilities = Capabilities::OURS.with(Capabilities::OWN_KEEP);
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Caller {
@@ -125,14 +137,19 @@ pub struct Caller {
     next_ticket: u64,
     next_identity: i32,
     ports: Ports,
+    /// The bytes of their buffers for receiving, as far as that is known.
+    buffer: Option<u32>,
+    /// The own transport of IPv4, and of IPv6.
+    own: [Option<Own>; 2],
+    seed: u64,
     peers: Peers,
     /// Those with requests that have no port.
     waiting: BTreeSet<SocketAddr>,
     /// Requests whose exchange is under way.
     running: BTreeSet<Ticket>,
-    /// Bytes of requests that wait, of exchanges, and how many of these there are.
+    /// Bytes of requests that wait, those of everything, and how many exchanges with legacy peers there are.
     queued: usize,
-    held: usize,
+    ledger: Ledger,
     busy: usize,
     /// An exchange has not begun for want of room.
     tight: bool,
@@ -140,7 +157,7 @@ pub struct Caller {
     sweep: Option<Instant>,
     /// Until when no port is tried, of IPv4 and of IPv6.
     reopen: [Option<Instant>; 2],
-    outbox: VecDeque<(SocketAddr, Port)>,
+    outbox: VecDeque<Out>,
     actions: VecDeque<Action>,
     events: VecDeque<(Ticket, Outcome)>,
     stats: Stats,
@@ -153,17 +170,46 @@ struct Call {
     code: Code,
     /// Until its exchange begins.
     packet: Option<Packet>,
-    /// What that costs.
+    /// What stands for that in the ledger, and what it came to.
     cost: usize,
+    size: usize,
     deadline: Instant,
     repeat: Repeat,
-    port: Option<Port>,
+    place: Place,
+    /// How often it was begun anew, over another association or without one.
+    again: u32,
+}
+
+/// Where a request is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    Waiting,
+    Lane(Port),
+    Own(OwnTicket),
+}
+
+impl Place {
+    const fn port(self) -> Option<Port> {
+        match self {
+            Self::Lane(port) => Some(port),
+            _ => None,
+        }
+    }
+}
+
+/// What has something to send.
+#[derive(Clone, Copy, Debug)]
+enum Out {
+    Lane(SocketAddr, Port),
+    /// The endpoint of IPv4, or of IPv6.
+    Own(bool),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Timer {
     Call(Ticket),
     Lane(SocketAddr, Port),
+    Own(bool),
     Port(Port),
     Reopen(bool),
     Sweep,
@@ -180,11 +226,14 @@ impl Caller {
             next_ticket: 0,
             next_identity: config.identity.unwrap_or(identity),
             ports: Ports::default(),
+            buffer: None,
+            own: [None, None],
+            seed: random,
             peers: Peers::new(config.peers, config.peer_expiry),
             waiting: BTreeSet::new(),
             running: BTreeSet::new(),
             queued: 0,
-            held: 0,
+            ledger: Ledger::new(config.bytes),
             busy: 0,
             tight: false,
             timers: BTreeSet::new(),
@@ -219,10 +268,8 @@ impl Caller {
         let length = self.config.dialect.content_length_key();
         packet.messages.retain(|message| message.key != length && !key::RANGE.contains(&message.key));
         let cost = self.measure(&packet).map_err(CallError::not_sent)?;
-        if self.calls.len() >= self.config.requests || self.queued + cost > self.for_requests() {
-            return Err(CallError::not_sent(Cause::Full));
-        }
-        if self.peers.entry(now, peer).is_none() {
+        let full = self.calls.len() >= self.config.requests || self.queued + cost > self.for_requests();
+        if full || self.peers.entry(now, peer).is_none() || !self.ledger.take(cost) {
             return Err(CallError::not_sent(Cause::Full));
         }
         if self.sweep.is_none() {
@@ -232,17 +279,15 @@ impl Caller {
         self.next_ticket += 1;
         let deadline = now + options.timeout.unwrap_or(self.config.timeout);
         let (code, repeat) = (packet.code, options.repeat);
-        let call = Call { peer, code, packet: Some(packet), cost, deadline, repeat, port: None };
+        let (place, again) = (Place::Waiting, 0);
+        let call =
+            Call { peer, code, packet: Some(packet), cost, size: cost, deadline, repeat, place, again };
         self.calls.insert(ticket, call);
         self.queued += cost;
         self.timers.insert((deadline, Timer::Call(ticket)));
         let behind = self.waiting.contains(&peer);
         if behind || !self.place(now, ticket) {
-            if let Some(peer) = self.peers.get_mut(peer) {
-                peer.waiting.push_back(ticket);
-            }
-            self.waiting.insert(peer);
-            self.want_ports(now, peer);
+            self.wait(now, peer, ticket);
             if !options.wait && !self.may_come(peer) {
                 self.remove(ticket);
                 return Err(CallError::not_sent(Cause::Full));
@@ -251,6 +296,14 @@ impl Caller {
         self.stats.requests += 1;
         self.note();
         Ok(ticket)
+    }
+
+    fn wait(&mut self, now: Instant, to: SocketAddr, ticket: Ticket) {
+        if let Some(peer) = self.peers.get_mut(to) {
+            peer.waiting.push_back(ticket);
+        }
+        self.waiting.insert(to);
+        self.want_ports(now, to);
     }
 
     /// Bytes that requests may take in all.
@@ -286,26 +339,49 @@ impl Caller {
         }
     }
 
-    /// Ends everything by [`Cause::Closed`], closes the ports, and takes nothing any more.
-    pub fn close(&mut self) {
+    /// Ends everything by [`Cause::Closed`], and takes nothing any more. There may be something to send still, so
+    /// that peers know; then [`Caller::clear`] forgets the rest.
+    pub fn close(&mut self, now: Instant) {
         self.closed = true;
         for ticket in self.calls.keys().copied().collect::<Vec<_>>() {
-            let error = self.error(ticket, Cause::Closed);
-            self.ended(ticket, Err(error));
+            self.fail(now, ticket, Cause::Closed);
         }
+        for v6 in [false, true] {
+            if let Some(own) = own_of(&mut self.own, v6) {
+                own.endpoint.close_all(now);
+            }
+            self.settle_own(now, v6);
+        }
+    }
+
+    /// Forgets everything, and closes the ports.
+    pub fn clear(&mut self) {
+        self.closed = true;
         self.actions.retain(|action| matches!(action, Action::Close(_)));
-        self.actions.extend(self.ports.drain().map(|socket| Action::Close(socket.port)));
+        for port in self.ports.all() {
+            self.forget_port(port, Cause::Closed);
+            self.actions.push_back(Action::Close(port));
+        }
+        for ticket in self.calls.keys().copied().collect::<Vec<_>>() {
+            self.ended(ticket, Err(CallError::not_sent(Cause::Closed)));
+        }
         self.peers = Peers::new(self.config.peers, self.config.peer_expiry);
-        self.waiting.clear();
-        self.running.clear();
-        (self.queued, self.held, self.busy) = (0, 0, 0);
         self.timers.clear();
         self.outbox.clear();
         self.sweep = None;
     }
 
     /// A port has been opened on this address, or not.
-    pub fn handle_bound(&mut self, now: Instant, port: Port, local: Result<SocketAddr, io::ErrorKind>) {
+    ///
+    /// `buffer` are the bytes that the system holds of what nobody has read there, if that is known.
+    pub fn handle_bound(
+        &mut self,
+        now: Instant,
+        port: Port,
+        local: Result<SocketAddr, io::ErrorKind>,
+        buffer: Option<usize>,
+    ) {
+        self.buffer = self.buffer.or_else(|| buffer.and_then(|bytes| u32::try_from(bytes).ok()));
         let Some(socket) = self.ports.get_mut(port) else { return };
         match local {
             Ok(local) => {
@@ -344,6 +420,16 @@ impl Caller {
         let from = canonical(from);
         self.stats.received += 1;
         self.stats.received_bytes += bytes.len() as u64;
+        let dialect = self.config.dialect;
+        if let Some(own) = own_of(&mut self.own, from.is_ipv6()).filter(|own| own.port == port)
+            && own.endpoint.handle_datagram(now, from, dialect, bytes)
+        {
+            if let Some(peer) = self.peers.get_mut(from) {
+                peer.traffic = now;
+            }
+            self.settle_own(now, from.is_ipv6());
+            return;
+        }
         let Some(peer) = self.peers.get_mut(from) else {
             self.stats.strangers += 1;
             return;
@@ -375,8 +461,8 @@ impl Caller {
     }
 
     /// Bytes that may be held in addition.
-    const fn room(&self) -> usize {
-        self.config.bytes.saturating_sub(self.queued + self.held + self.busy * RESERVE)
+    fn room(&self) -> usize {
+        self.config.bytes.saturating_sub(self.ledger.held() + self.busy * RESERVE)
     }
 
     /// Whether there is room for what comes to an exchange: the oldest takes that of the youngest.
@@ -400,8 +486,8 @@ impl Caller {
     /// Whether an exchange holds more than its request.
     fn holds_answer(&self, ticket: Ticket) -> bool {
         let Some(call) = self.calls.get(&ticket) else { return false };
-        let lane = call.port.and_then(|port| self.peers.get(call.peer)?.lane(port));
-        lane.is_some_and(|lane| lane.booked > call.cost)
+        let lane = call.place.port().and_then(|port| self.peers.get(call.peer)?.lane(port));
+        lane.is_some_and(|lane| lane.booked > call.size)
     }
 
     fn query_answered(&mut self, now: Instant, from: SocketAddr, port: Port, bytes: &[u8]) {
@@ -430,7 +516,17 @@ impl Caller {
         if let Security::Remembered(time) = self.config.security {
             peer.clear_until = Some(now + time);
         }
-        self.begin(now, ticket, from, port);
+        if peer.is_own(now) {
+            if let Some(call) = self.calls.get_mut(&ticket) {
+                call.place = Place::Waiting;
+            }
+            if !self.place(now, ticket) {
+                self.wait(now, from, ticket);
+            }
+            self.free(now, from, port);
+        } else {
+            self.begin(now, ticket, from, port);
+        }
     }
 
     /// Whether a packet belongs to no exchange in pieces.
@@ -477,8 +573,8 @@ impl Caller {
         let Some(peer) = self.peers.get_mut(from) else { return };
         (peer.traffic, peer.last_port) = (now, Some(port));
         if !self.config.extensions {
-        } else if Capabilities::of_answer(answer).is_some() {
-            peer.kind = Kind::Ours;
+        } else if let Some(capabilities) = Capabilities::of_answer(answer) {
+            peer.kind = Kind::Ours(capabilities);
         } else if announces && peer.kind == Kind::Unknown {
             peer.kind = Kind::Legacy;
         }
@@ -494,8 +590,8 @@ impl Caller {
     /// A request has its answer, or an error.
     fn conclude(&mut self, ticket: Ticket, outcome: Outcome) {
         let Some(call) = self.calls.get(&ticket) else { return };
-        let ours =
-            self.config.extensions && self.peers.get(call.peer).is_some_and(|peer| peer.kind == Kind::Ours);
+        let ours = self.config.extensions
+            && self.peers.get(call.peer).is_some_and(|peer| matches!(peer.kind, Kind::Ours(_)));
         let outcome = outcome.and_then(|mut packet| {
             let refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).filter(|_| ours);
             packet.messages.retain(|message| !key::RANGE.contains(&message.key));
@@ -524,10 +620,11 @@ impl Caller {
         let Some(call) = self.calls.remove(&ticket) else { return };
         self.running.remove(&ticket);
         self.timers.remove(&(call.deadline, Timer::Call(ticket)));
-        if call.packet.is_some() {
+        if call.cost > 0 {
             self.queued -= call.cost;
+            self.ledger.give(call.cost);
         }
-        if call.port.is_none()
+        if call.place == Place::Waiting
             && let Some(peer) = self.peers.get_mut(call.peer)
         {
             peer.waiting.retain(|&waiting| waiting != ticket);
@@ -540,27 +637,42 @@ impl Caller {
     /// How a request ends that nobody can answer any more.
     fn error(&self, ticket: Ticket, cause: Cause) -> CallError {
         let call = self.calls.get(&ticket);
-        let lane = call.and_then(|call| self.peers.get(call.peer)?.lane(call.port?));
-        let given = lane.is_some_and(|lane| lane.given > 0 && !matches!(lane.work, Work::Query { .. }));
+        let lane = call.and_then(|call| self.peers.get(call.peer)?.lane(call.place.port()?));
+        let given = lane.is_some_and(|lane| lane.given > 0 && !matches!(lane.work, Work::Query { .. }))
+            || call.is_some_and(|call| matches!(call.place, Place::Own(_)));
         if given { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) }
     }
 
     /// Ends a request by an error.
     fn fail(&mut self, now: Instant, ticket: Ticket, cause: Cause) {
         let error = self.error(ticket, cause);
-        let call = self.calls.get(&ticket).map(|call| (call.peer, call.port));
+        let call = self.calls.get(&ticket).map(|call| (call.peer, call.place));
         self.ended(ticket, Err(error));
-        if let Some((peer, Some(port))) = call {
-            self.leave(now, peer, port);
+        if let Some((peer, place)) = call {
+            self.vacate(now, peer, place);
         }
     }
 
     /// Takes a request away without a word.
     fn drop_call(&mut self, now: Instant, ticket: Ticket) {
-        let call = self.calls.get(&ticket).map(|call| (call.peer, call.port));
+        let call = self.calls.get(&ticket).map(|call| (call.peer, call.place));
         self.remove(ticket);
-        if let Some((peer, Some(port))) = call {
-            self.leave(now, peer, port);
+        if let Some((peer, place)) = call {
+            self.vacate(now, peer, place);
+        }
+    }
+
+    /// Nobody waits for what is under way there.
+    fn vacate(&mut self, now: Instant, to: SocketAddr, place: Place) {
+        match place {
+            Place::Waiting => {}
+            Place::Lane(port) => self.leave(now, to, port),
+            Place::Own(ticket) => {
+                if let Some(own) = own_of(&mut self.own, to.is_ipv6()) {
+                    own.cancel(now, ticket);
+                }
+                self.end_own(to);
+            }
         }
     }
 
@@ -625,8 +737,13 @@ impl Caller {
     fn rebook_until(&mut self, to: SocketAddr, port: Port, due: Option<Instant>) {
         let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
         let held = lane.held();
-        self.held = (self.held + held).saturating_sub(lane.booked);
-        lane.booked = held;
+        if held < lane.booked {
+            self.ledger.give(lane.booked - held);
+            lane.booked = held;
+        } else if self.ledger.take(held - lane.booked) {
+            // Room has been made for it before; what RETRY takes has its reserve.
+            lane.booked = held;
+        }
         if lane.timer != due {
             if let Some(old) = std::mem::replace(&mut lane.timer, due) {
                 self.timers.remove(&(old, Timer::Lane(to, port)));
@@ -642,7 +759,7 @@ impl Caller {
     fn enqueue(&mut self, to: SocketAddr, port: Port) {
         let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
         if lane.is_busy() && !std::mem::replace(&mut lane.queued, true) {
-            self.outbox.push_back((to, port));
+            self.outbox.push_back(Out::Lane(to, port));
         }
     }
 
@@ -683,6 +800,13 @@ impl Caller {
             match timer {
                 Timer::Call(ticket) => self.call_timeout(now, ticket),
                 Timer::Lane(to, port) => self.lane_timeout(now, to, port),
+                Timer::Own(v6) => {
+                    if let Some(own) = own_of(&mut self.own, v6) {
+                        own.timer = None;
+                        own.endpoint.handle_timeout(now);
+                    }
+                    self.settle_own(now, v6);
+                }
                 Timer::Port(port) => self.port_timeout(port),
                 Timer::Reopen(v6) => {
                     if let Some(reopen) = self.reopen.get_mut(usize::from(v6)) {
@@ -707,8 +831,17 @@ impl Caller {
     }
 
     fn call_timeout(&mut self, now: Instant, ticket: Ticket) {
-        // An exchange looks at its time by itself.
-        if !self.running.contains(&ticket) {
+        // An exchange looks at its time by itself, and an endpoint knows whether anything was sent.
+        if self.running.contains(&ticket) {
+            return;
+        }
+        let Some(call) = self.calls.get(&ticket) else { return };
+        let (v6, own) = (call.peer.is_ipv6(), matches!(call.place, Place::Own(_)));
+        if let Some(own) = own_of(&mut self.own, v6).filter(|_| own) {
+            own.endpoint.handle_timeout(now);
+            self.settle_own(now, v6);
+        }
+        if self.calls.contains_key(&ticket) {
             self.fail(now, ticket, Cause::Timeout);
         }
     }
@@ -792,7 +925,13 @@ impl Caller {
     /// [`Caller::handle_transmitted`].
     pub fn poll_transmit(&mut self, now: Instant, buffer: &mut Vec<u8>, most: usize) -> Option<Transmission> {
         loop {
-            let (to, port) = self.outbox.pop_front()?;
+            let (to, port) = match self.outbox.pop_front()? {
+                Out::Lane(to, port) => (to, port),
+                Out::Own(v6) => match self.transmit_own(now, v6, buffer, most) {
+                    None => continue,
+                    transmission => return transmission,
+                },
+            };
             let Some(peer) = self.peers.get_mut(to) else { continue };
             let unknown = peer.kind == Kind::Unknown;
             let Some(lane) = peer.lane_mut(port) else { continue };
@@ -804,7 +943,7 @@ impl Caller {
                 Work::Query { .. } if wants => {
                     let mut packet = Packet::new(security::QUERY);
                     if self.config.extensions && unknown {
-                        packet = packet.with(key::CAPABILITIES, Capabilities::OURS.in_request());
+                        packet = packet.with(key::CAPABILITIES, WE.in_request());
                     }
                     self.stats.queries += 1;
                     if Encoder::new(self.config.dialect).packet(&packet, buffer).is_err() {
@@ -832,7 +971,7 @@ impl Caller {
             }
             // What it still has waits until others have had their turn.
             self.enqueue(to, port);
-            return Some(Transmission { port, to, segment, fragments: segment > BASE });
+            return Some(Transmission { port, to, segment, fragments: segment > BASE, own: false });
         }
     }
 
@@ -845,8 +984,10 @@ impl Caller {
         outcome: Result<(), io::ErrorKind>,
     ) {
         let datagrams = bytes.div_ceil(transmission.segment.max(1)) as u64;
-        let Transmission { port, to, .. } = *transmission;
-        let lane = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port));
+        let Transmission { port, to, own, .. } = *transmission;
+        // What the own transport has sent and is lost it finds out by itself.
+        let lane = if own { None } else { Some(to) };
+        let lane = lane.and_then(|to| self.peers.get_mut(to)?.lane_mut(port));
         match outcome {
             Ok(()) => {
                 self.stats.sent += datagrams;
@@ -875,10 +1016,14 @@ impl Caller {
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let own = || self.own.iter().flatten().map(|own| own.endpoint.stats());
         Stats {
+            associations: own().map(|own| own.associations).sum(),
+            opened: own().map(|own| own.opened).sum(),
+            lost: own().map(|own| own.lost).sum(),
             in_flight: self.calls.len(),
-            waiting: self.calls.values().filter(|call| call.port.is_none()).count(),
-            held: self.queued + self.held,
+            waiting: self.calls.values().filter(|call| call.place == Place::Waiting).count(),
+            held: self.ledger.held(),
             ports: self.ports.len(),
             peers: self.peers.len(),
             ..self.stats
@@ -893,6 +1038,9 @@ impl Caller {
         let (to, code) = (call.peer, call.code);
         let plain = self.table.plain.contains(&code);
         let Some(peer) = self.peers.get(to) else { return false };
+        if !plain && peer.is_own(now) {
+            return self.place_own(now, ticket, to);
+        }
         let free = |port: Port| {
             peer.lane(port).is_none_or(|lane| lane.is_free() && (!plain || lane.tainted.is_none()))
         };
@@ -919,7 +1067,7 @@ impl Caller {
         }
         self.idle_port(now, port);
         if let Some(call) = self.calls.get_mut(&ticket) {
-            call.port = Some(port);
+            call.place = Place::Lane(port);
         }
         if self.asks(now, to, code) {
             let left = self.config.query_attempts.saturating_sub(1);
@@ -934,7 +1082,10 @@ impl Caller {
     /// Whether a request asks SECURE_QUERY first.
     fn asks(&self, now: Instant, to: SocketAddr, code: Code) -> bool {
         let Some(peer) = self.peers.get(to) else { return false };
-        if security::exempt(code) || !security::asks(self.config.dialect) || peer.kind == Kind::Ours {
+        if security::exempt(code)
+            || !security::asks(self.config.dialect)
+            || matches!(peer.kind, Kind::Ours(_))
+        {
             return false;
         }
         match self.config.security {
@@ -957,13 +1108,20 @@ impl Caller {
         let Some(call) = self.calls.get_mut(&ticket) else { return };
         let Some(mut packet) = call.packet.take() else { return };
         self.queued -= call.cost;
+        self.ledger.give(std::mem::take(&mut call.cost));
         let (code, repeat, left) = (call.code, call.repeat, call.deadline.saturating_duration_since(now));
         let unknown = self.peers.get(to).is_some_and(|peer| peer.kind == Kind::Unknown);
         let announces = self.config.extensions && unknown;
         if announces {
-            packet = packet.with(key::CAPABILITIES, Capabilities::OURS.in_request());
+            packet = packet.with(key::CAPABILITIES, WE.in_request());
         }
         if self.table.plain.contains(&code) {
+            if code == tables::of(self.config.dialect).exit {
+                if let Some(own) = own_of(&mut self.own, to.is_ipv6()) {
+                    own.close(now, to);
+                }
+                self.settle_own(now, to.is_ipv6());
+            }
             let wire = control::bound(self.config.dialect, bind_ip, packet).to_bytes(self.config.dialect);
             match wire {
                 Ok(wire) => {
@@ -1072,7 +1230,7 @@ impl Caller {
     }
 
     fn fail_waiting(&mut self, v6: bool, cause: Cause) {
-        let waiting = |call: &Call| call.port.is_none() && call.peer.is_ipv6() == v6;
+        let waiting = |call: &Call| call.place == Place::Waiting && call.peer.is_ipv6() == v6;
         let all = self.calls.iter().filter(|(_, call)| waiting(call));
         for ticket in all.map(|(&ticket, _)| ticket).collect::<Vec<_>>() {
             self.ended(ticket, Err(CallError::not_sent(cause)));
@@ -1081,6 +1239,11 @@ impl Caller {
 
     /// Forgets a port, and ends what is under way there.
     fn forget_port(&mut self, port: Port, cause: Cause) {
+        for v6 in [false, true] {
+            if own_of(&mut self.own, v6).is_some_and(|own| own.port == port) {
+                self.lose_own(v6, cause);
+            }
+        }
         if let Some(due) = self.ports.remove(port).and_then(|socket| socket.due) {
             self.timers.remove(&(due, Timer::Port(port)));
         }
@@ -1092,7 +1255,7 @@ impl Caller {
             if let Some(due) = lane.timer {
                 self.timers.remove(&(due, Timer::Lane(to, port)));
             }
-            self.held -= lane.booked;
+            self.ledger.give(lane.booked);
             self.busy -= usize::from(lane.is_busy());
             let given = lane.given > 0 && !matches!(lane.work, Work::Query { .. });
             lost.extend(lane.ticket().map(|ticket| (ticket, given)));
@@ -1118,8 +1281,203 @@ impl Caller {
 
     /// Notes the most that was held.
     fn note(&mut self) {
-        self.stats.held_most = self.stats.held_most.max(self.queued + self.held);
+        self.stats.held_most = self.stats.held_most.max(self.ledger.held());
     }
+}
+
+impl Caller {
+    /// Begins an exchange over the own transport.
+    fn place_own(&mut self, now: Instant, ticket: Ticket, to: SocketAddr) -> bool {
+        let v6 = to.is_ipv6();
+        if !self.open_own(v6) {
+            return false;
+        }
+        let (Some(own), Some(call)) = (own_of(&mut self.own, v6), self.calls.get_mut(&ticket)) else {
+            return false;
+        };
+        let Some(packet) = &call.packet else { return true };
+        let left = call.deadline.saturating_duration_since(now).as_millis();
+        let packet = packet.clone().with(key::DEADLINE, i32::try_from(left).unwrap_or(i32::MAX));
+        // The endpoint books it from here.
+        self.queued -= call.cost;
+        self.ledger.give(std::mem::take(&mut call.cost));
+        match own.request(now, to, self.config.dialect, &packet, ticket) {
+            Ok(begun) => {
+                call.place = Place::Own(begun);
+                self.stats.own += 1;
+                if let Some(peer) = self.peers.get_mut(to) {
+                    peer.own += 1;
+                    peer.traffic = now;
+                }
+            }
+            Err(error) => self.ended(ticket, Err(error)),
+        }
+        self.settle_own(now, v6);
+        true
+    }
+
+    /// Makes the endpoint of a family on its first port, once that is open.
+    fn open_own(&mut self, v6: bool) -> bool {
+        let Some(own) = self.own.get_mut(usize::from(v6)) else { return false };
+        if own.is_some() {
+            return true;
+        }
+        let Some(first) = self.ports.of(v6).next().filter(|first| first.local.is_some()) else {
+            return false;
+        };
+        let mut config = self.config.own.clone();
+        config.buffer = self.buffer.unwrap_or(config.buffer);
+        // Two endpoints of one seed would choose the same numbers.
+        let seed = self.seed ^ u64::from(v6) << 63;
+        *own = Some(Own::new(first.port, Endpoint::new(config, self.ledger.clone(), seed)));
+        true
+    }
+
+    /// Looks after an endpoint that something has happened to.
+    fn settle_own(&mut self, now: Instant, v6: bool) {
+        while let Some(event) = own_of(&mut self.own, v6).and_then(|own| own.endpoint.poll_event()) {
+            self.own_event(now, v6, event);
+        }
+        let Some(own) = own_of(&mut self.own, v6) else { return };
+        // What waits to be sent is due, and stays so until it is.
+        let due = own.endpoint.poll_timeout().filter(|&at| at > now);
+        if !std::mem::replace(&mut own.queued, true) {
+            self.outbox.push_back(Out::Own(v6));
+        }
+        self.set_own_timer(v6, due);
+        self.note();
+    }
+
+    fn own_event(&mut self, now: Instant, v6: bool, event: Event) {
+        let Some(own) = own_of(&mut self.own, v6) else { return };
+        match event {
+            Event::Answer { ticket: begun, outcome } => {
+                let Some(ticket) = own.take(begun) else { return };
+                let outcome = outcome.and_then(|(packet, entity)| match entity {
+                    Entity::Whole => Ok(packet),
+                    Entity::Streamed(len) => {
+                        // Nobody here reads in pieces.
+                        own.endpoint.cancel(now, begun);
+                        let size = usize::try_from(len).unwrap_or(usize::MAX);
+                        let limit = self.config.exchange.bounds.entity;
+                        Err(CallError::possibly_executed(Cause::TooLarge { size, limit }))
+                    }
+                });
+                self.own_answered(now, ticket, begun, outcome);
+            }
+            Event::Closed { association } => own.forget(association),
+            // A client is asked nothing, and writes and reads nothing in pieces.
+            _ => {}
+        }
+    }
+
+    fn own_answered(&mut self, now: Instant, ticket: Ticket, begun: OwnTicket, outcome: Outcome) {
+        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let to = call.peer;
+        let (unopened, ended) = match &outcome {
+            Err(CallError { cause: Cause::Connect(_), .. }) => (true, true),
+            Err(CallError { cause: Cause::Lost(_) | Cause::Closed, .. }) => (false, true),
+            _ => (false, false),
+        };
+        if let Some(own) = own_of(&mut self.own, to.is_ipv6()).filter(|_| ended) {
+            own.forget(begun.association());
+        }
+        if unopened && let Some(peer) = self.peers.get_mut(to) {
+            // It announced this, and is not that peer any more.
+            (peer.kind, peer.own_after) = (Kind::Unknown, Some(now + Config::OWN_AGAIN));
+        }
+        let harmless = call.repeat != Repeat::Never;
+        let may = matches!(&outcome, Err(error) if error.fate == Fate::NotSent || harmless);
+        if ended && may && call.again < AGAIN && call.deadline > now && !self.closed {
+            call.again += 1;
+            call.place = Place::Waiting;
+            if self.ledger.take(call.size) {
+                call.cost = call.size;
+                self.queued += call.cost;
+                self.end_own(to);
+                // Those that wait are behind it: it has waited for longer.
+                if !self.place(now, ticket) {
+                    self.wait(now, to, ticket);
+                }
+                return;
+            }
+        }
+        if matches!(&outcome, Err(CallError { cause: Cause::Timeout, .. })) {
+            self.silent(to);
+        }
+        self.conclude(ticket, outcome);
+        self.end_own(to);
+    }
+
+    /// An exchange over the own transport has ended.
+    fn end_own(&mut self, to: SocketAddr) {
+        if let Some(peer) = self.peers.get_mut(to) {
+            peer.own = peer.own.saturating_sub(1);
+        }
+        let v6 = to.is_ipv6();
+        if let Some(own) = own_of(&mut self.own, v6)
+            && !std::mem::replace(&mut own.queued, true)
+        {
+            self.outbox.push_back(Out::Own(v6));
+        }
+    }
+
+    /// The port of an endpoint has gone, and its associations with it.
+    fn lose_own(&mut self, v6: bool, cause: Cause) {
+        self.set_own_timer(v6, None);
+        if let Some(own) = self.own.get_mut(usize::from(v6)) {
+            *own = None;
+        }
+        let lost = |call: &Call| matches!(call.place, Place::Own(_)) && call.peer.is_ipv6() == v6;
+        let lost = self.calls.iter().filter(|(_, call)| lost(call));
+        for (ticket, to) in lost.map(|(&ticket, call)| (ticket, call.peer)).collect::<Vec<_>>() {
+            if let Some(peer) = self.peers.get_mut(to) {
+                peer.own = peer.own.saturating_sub(1);
+            }
+            self.ended(ticket, Err(CallError::possibly_executed(cause)));
+        }
+    }
+
+    fn set_own_timer(&mut self, v6: bool, due: Option<Instant>) {
+        let Some(own) = own_of(&mut self.own, v6) else { return };
+        if own.timer == due {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut own.timer, due) {
+            self.timers.remove(&(old, Timer::Own(v6)));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, Timer::Own(v6)));
+        }
+    }
+
+    fn transmit_own(
+        &mut self,
+        now: Instant,
+        v6: bool,
+        buffer: &mut Vec<u8>,
+        most: usize,
+    ) -> Option<Transmission> {
+        let own = own_of(&mut self.own, v6)?;
+        own.queued = false;
+        buffer.clear();
+        let sent = own.endpoint.poll_transmit(now, buffer, most.max(1));
+        let (port, due) = (own.port, own.endpoint.poll_timeout());
+        if sent.is_some() {
+            own.queued = true;
+            self.outbox.push_back(Out::Own(v6));
+        }
+        self.set_own_timer(v6, due);
+        let sent = sent?;
+        Some(Transmission { port, to: sent.to, segment: sent.segment, fragments: false, own: true })
+    }
+}
+
+/// How often a request may be begun anew.
+const AGAIN: u32 = 2;
+
+fn own_of(own: &mut [Option<Own>; 2], v6: bool) -> Option<&mut Own> {
+    own.get_mut(usize::from(v6))?.as_mut()
 }
 
 /// Takes datagrams of one length and perhaps a shorter one at the end; what is longer stays over.

@@ -424,9 +424,10 @@ impl Shared {
 
     fn close(&self) {
         let mut core = self.lock();
+        core.caller.close(now());
         // Peers are told that nobody waits, as far as the sockets take it at once.
         core.transmit(now(), &mut Context::from_waker(Waker::noop()), BURST);
-        core.caller.close();
+        core.caller.clear();
         core.closed = true;
         core.sockets.clear();
         core.blocked = None;
@@ -494,7 +495,9 @@ impl<B: Bind> Driver<B> {
         let mut worked = false;
         while let Poll::Ready(Some((port, socket))) = self.opening.poll_next_unpin(cx) {
             worked = true;
+            let mut buffer = None;
             let local = socket.and_then(|socket| {
+                buffer = socket.buffers().map(|buffers| buffers.receive);
                 let local = socket.local_addr()?;
                 let socket: Arc<dyn Datagrams> = Arc::new(socket);
                 let mut core = self.shared.lock();
@@ -507,7 +510,8 @@ impl<B: Bind> Driver<B> {
             if let Err(error) = &local {
                 tracing::warn!(%error, "no port could be opened");
             }
-            self.shared.lock().caller.handle_bound(now(), port, local.map_err(|error| error.kind()));
+            let local = local.map_err(|error| error.kind());
+            self.shared.lock().caller.handle_bound(now(), port, local, buffer);
         }
         worked
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fixp_codec::Dialect;
 
-use crate::keep::requester;
+use crate::keep::{Limits, own, requester};
 use crate::udp::{self, Security};
 
 /// What a [`Caller`](super::Caller) is made with.
@@ -43,6 +43,8 @@ pub struct Config {
     /// How one exchange with a legacy peer goes. Dialect, time-out, identity, BIND_IP and whether it is repeated
     /// are the caller's.
     pub exchange: requester::Config,
+    /// The own transport. The buffer's size is that of the socket, where it is known.
+    pub own: own::Config,
     /// The address that datagrams to a peer leave from where the socket is bound to none; wanted by dialects
     /// with BIND_IP only.
     pub source: fn(SocketAddr) -> Option<IpAddr>,
@@ -70,6 +72,8 @@ impl Config {
     pub const REOPEN: Duration = Duration::from_secs(1);
     /// How long a port is not used for a peer that holds what cannot be cleared: as long as lexst1 holds it.
     pub const SPOILT: Duration = Duration::from_secs(20 * 60);
+    /// How long the own transport is not tried with a peer that has not answered OPEN.
+    pub const OWN_AGAIN: Duration = Duration::from_secs(60);
 
     /// The defaults.
     #[must_use]
@@ -88,6 +92,12 @@ impl Config {
             peer_expiry: Self::PEER_EXPIRY,
             identity: None,
             exchange: requester::Config { retries: Self::RETRIES, ..requester::Config::new(dialect) },
+            own: own::Config {
+                // Nobody here reads an answer in pieces.
+                gather_answers: Limits::ENTITY as u64,
+                answer: Limits::ENTITY as u64,
+                ..own::Config::default()
+            },
             source: |_| None,
         }
     }

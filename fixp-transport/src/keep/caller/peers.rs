@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::lane::Lane;
 use super::{Port, Ticket};
+use crate::extension::Capabilities;
 
 /// What a peer is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,8 +16,8 @@ pub(super) enum Kind {
     Unknown,
     /// It has answered an announcement without one of its own.
     Legacy,
-    /// It has announced itself.
-    Ours,
+    /// It has announced itself, and what it can do.
+    Ours(Capabilities),
 }
 
 /// A peer.
@@ -32,6 +33,10 @@ pub(super) struct Peer {
     /// The port that it last answered at.
     pub(super) last_port: Option<Port>,
     pub(super) lanes: Vec<Lane>,
+    /// Exchanges over the own transport.
+    pub(super) own: usize,
+    /// Until when that is not tried.
+    pub(super) own_after: Option<Instant>,
     /// The numbers of local ports that it holds something for, and until when.
     spoilt: VecDeque<(u16, Instant)>,
     /// Those without a port, in their order.
@@ -51,6 +56,8 @@ impl Peer {
             source: None,
             last_port: None,
             lanes: Vec::new(),
+            own: 0,
+            own_after: None,
             spoilt: VecDeque::new(),
             waiting: VecDeque::new(),
         }
@@ -74,6 +81,12 @@ impl Peer {
         &mut self.lanes[at]
     }
 
+    /// Whether requests go over the own transport.
+    pub(super) fn is_own(&self, now: Instant) -> bool {
+        let able = matches!(self.kind, Kind::Ours(capabilities) if capabilities.keep());
+        able && self.own_after.is_none_or(|after| after <= now)
+    }
+
     /// Remembers that it holds something for a local port.
     pub(super) fn spoil(&mut self, now: Instant, local: u16) {
         self.spoilt.retain(|&(port, until)| port != local && now < until);
@@ -89,7 +102,7 @@ impl Peer {
 
     /// Whether nothing is under way with it.
     fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.lanes.iter().all(|lane| !lane.is_busy())
+        self.own == 0 && self.waiting.is_empty() && self.lanes.iter().all(|lane| !lane.is_busy())
     }
 }
 

@@ -82,7 +82,7 @@ impl Ports {
         self.all.len()
     }
 
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Socket> + '_ {
-        self.all.drain(..)
+    pub(super) fn all(&self) -> Vec<Port> {
+        self.all.iter().map(|socket| socket.port).collect()
     }
 }

@@ -18,6 +18,8 @@ pub struct Stats {
     pub queries: u64,
     /// Exchanges begun with legacy peers.
     pub exchanges: u64,
+    /// Exchanges begun over the own transport.
+    pub own: u64,
     /// Ports that a peer holds something for which cannot be cleared.
     pub spoilt: u64,
     /// Datagrams given to a socket.
@@ -46,6 +48,12 @@ pub struct Stats {
     pub held_most: usize,
     /// Ports open now, or being opened.
     pub ports: usize,
+    /// Associations of the own transport now.
+    pub associations: usize,
+    /// Associations that were opened.
+    pub opened: u64,
+    /// Associations that were lost.
+    pub lost: u64,
     /// Peers remembered now.
     pub peers: usize,
 }
