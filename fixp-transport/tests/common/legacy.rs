@@ -1,16 +1,17 @@
-//! A node of another make that speaks KEEP UDP: it knows nothing of ours.
+//! A node of another make that speaks KEEP UDP, which knows nothing of ours; or one of ours, of the machines alone.
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 
 use fixp_codec::{Decoder, Dialect, Packet, laxcus6, lexst1};
+use fixp_transport::extension::{Capabilities, key};
+use fixp_transport::keep::own::{self, Endpoint, Event};
 use fixp_transport::keep::pieces::Mark;
-use fixp_transport::keep::{Responder, responder};
+use fixp_transport::keep::{Ledger, Responder, responder};
 use fixp_transport::socket::Datagrams;
 use fixp_transport::tables;
 use tokio::io::ReadBuf;
@@ -25,6 +26,8 @@ pub(crate) struct Seen {
     pub(crate) codes: Vec<(SocketAddr, fixp_codec::Code)>,
     /// The entities of the requests that were executed.
     pub(crate) executed: Vec<bytes::Bytes>,
+    /// Requests over the own transport.
+    pub(crate) own: usize,
     /// Pieces that came.
     pub(crate) pieces: usize,
     /// Datagrams that had a key of ours in them.
@@ -43,11 +46,15 @@ pub(crate) struct Manner {
     pub(crate) work: Option<Duration>,
     /// The bytes of an answer's entity more than the request's.
     pub(crate) more: usize,
+    /// Whether it is one of ours: it announces itself, and has the own transport.
+    pub(crate) ours: bool,
+    /// Whether it only says that it has.
+    pub(crate) lies: bool,
 }
 
 impl Manner {
     pub(crate) fn of(dialect: &'static Dialect) -> Self {
-        Self { dialect, mode: Some(0), work: Some(Duration::ZERO), more: 0 }
+        Self { dialect, mode: Some(0), work: Some(Duration::ZERO), more: 0, ours: false, lies: false }
     }
 }
 
@@ -74,13 +81,15 @@ pub(crate) fn serve(socket: impl Datagrams, manner: Manner) -> Log {
     tokio::spawn(async move {
         let dialect = manner.dialect;
         let mut responder = Responder::new(responder::Config::new(dialect));
-        let mut work: Vec<(Instant, responder::Ticket, Packet)> = Vec::new();
+        let mut endpoint = Endpoint::new(own::Config::default(), Ledger::default(), 7);
+        let mut work: Vec<(Instant, Whose, Packet)> = Vec::new();
         let mut buffer = vec![0; 1 << 16];
         let now = || Instant::now().into_std();
         loop {
             let timer = responder.poll_timeout().map(Instant::from_std);
+            let own = endpoint.poll_timeout().map(Instant::from_std);
             let done = work.iter().map(|work| work.0).min();
-            let next = [timer, done].into_iter().flatten().min();
+            let next = [timer, own, done].into_iter().flatten().min();
             let mut room = ReadBuf::new(&mut buffer);
             let from = tokio::select! {
                 biased;
@@ -96,7 +105,9 @@ pub(crate) fn serve(socket: impl Datagrams, manner: Manner) -> Log {
                 if let Ok(packet) = Decoder::new(dialect).packet(bytes) {
                     plain = note(&seen, from, &packet, manner);
                 }
-                if plain.is_none() {
+                let own =
+                    manner.ours && !manner.lies && endpoint.handle_datagram(now(), from, dialect, bytes);
+                if plain.is_none() && !own {
                     responder.handle_datagram(now(), from, bytes);
                 }
                 if let Some(Some(answer)) = plain {
@@ -105,30 +116,62 @@ pub(crate) fn serve(socket: impl Datagrams, manner: Manner) -> Log {
                 }
             }
             responder.handle_timeout(now());
-            while let Some(event) = responder.poll_event() {
-                seen.lock().unwrap().executed.push(event.packet.entity.clone());
+            endpoint.handle_timeout(now());
+            let mut executes = |entity: &bytes::Bytes, whose, announces: bool| {
+                seen.lock().unwrap().executed.push(entity.clone());
                 if let Some(time) = manner.work {
-                    let answer = answer(dialect, &event.packet.entity, manner.more);
-                    work.push((Instant::now() + time, event.ticket, answer));
+                    let mut answer = answer(dialect, entity, manner.more);
+                    if announces {
+                        answer = announcing(answer);
+                    }
+                    work.push((Instant::now() + time, whose, answer));
+                }
+            };
+            while let Some(event) = responder.poll_event() {
+                let announces = manner.ours && Capabilities::of_request(&event.packet).is_some();
+                executes(&event.packet.entity, Whose::Legacy(event.ticket), announces);
+            }
+            while let Some(event) = endpoint.poll_event() {
+                if let Event::Request { ticket, head, .. } = event {
+                    seen.lock().unwrap().own += 1;
+                    executes(&head.entity, Whose::Own(ticket), false);
                 }
             }
             let (ready, later) = work.into_iter().partition(|work| work.0 <= Instant::now());
             work = later;
-            for (_, ticket, answer) in ready {
-                let _ = responder.answer(now(), ticket, Some(answer));
+            for (_, whose, answer) in ready {
+                let _ = match whose {
+                    Whose::Legacy(ticket) => responder.answer(now(), ticket, Some(answer)),
+                    Whose::Own(ticket) => endpoint.answer(now(), ticket, Some(answer)),
+                };
+            }
+            let mut wire = Vec::new();
+            while let Some(sent) = endpoint.poll_transmit(now(), &mut wire, 10) {
+                for datagram in wire.chunks(sent.segment) {
+                    if poll_fn(|cx| socket.poll_send_to(cx, datagram, sent.to)).await.is_err() {
+                        return;
+                    }
+                }
+                wire.clear();
             }
             while let Some(sent) = responder.poll_transmit(now()) {
-                let sent = poll_fn(|cx| match socket.poll_send_to(cx, &sent.bytes, sent.to) {
-                    Poll::Ready(sent) => Poll::Ready(sent),
-                    Poll::Pending => Poll::Pending,
-                });
-                if sent.await.is_err() {
+                if poll_fn(|cx| socket.poll_send_to(cx, &sent.bytes, sent.to)).await.is_err() {
                     return;
                 }
             }
         }
     });
     log
+}
+
+enum Whose {
+    Legacy(responder::Ticket),
+    Own(own::Ticket),
+}
+
+/// The same, as one of ours says it.
+fn announcing(answer: Packet) -> Packet {
+    answer.with(key::CAPABILITIES, Capabilities::OURS.with(Capabilities::OWN_KEEP).in_answer())
 }
 
 /// Notes a datagram, and says what answers it where it is none of KEEP UDP: perhaps nothing.
@@ -146,12 +189,17 @@ fn note(
     if seen.codes.last() != Some(&(from, code)) {
         seen.codes.push((from, code));
     }
-    let ours = |key: u16| fixp_transport::extension::key::RANGE.contains(&key);
+    let ours = |number: u16| key::RANGE.contains(&number);
     seen.pieces += usize::from(Mark::is_claimed(packet));
     seen.ours += usize::from(packet.messages().any(|message| ours(message.key())));
     let habits = tables::of(manner.dialect);
     if manner.dialect.name() != "lexst1" && code == laxcus6::notify::SECURE_QUERY {
         let notify = Packet::new(laxcus6::answer::SECURE_NOTIFY);
+        let notify = if manner.ours && packet.first(key::CAPABILITIES).is_some() {
+            announcing(notify)
+        } else {
+            notify
+        };
         return Some(manner.mode.map(|mode| notify.with_entity(mode.to_le_bytes().to_vec())));
     }
     if code == habits.exit {
