@@ -262,6 +262,54 @@ pub fn own(dialect: &'static Dialect) -> &'static Dialect {
     }
 }
 
+/// What stands in a request beside it, if its sender is one of ours: read from a head or a packet alike.
+pub(crate) trait Said {
+    /// What the sender can do.
+    fn capabilities(&self) -> Option<Capabilities>;
+    /// The number of the request.
+    fn serial(&self) -> Option<i64>;
+    /// The time that is left for the answer, in milliseconds.
+    fn deadline(&self) -> Option<i32>;
+    /// Whether it stands on an ordered channel.
+    fn is_ordered(&self) -> bool;
+}
+
+impl Said for HeadRef<'_> {
+    fn capabilities(&self) -> Option<Capabilities> {
+        Capabilities::of_request_head(self)
+    }
+
+    fn serial(&self) -> Option<i64> {
+        self.first(key::SERIAL)?.as_i64()
+    }
+
+    fn deadline(&self) -> Option<i32> {
+        self.first(key::DEADLINE)?.as_i32()
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.first(key::CHANNEL).is_some()
+    }
+}
+
+impl Said for Packet {
+    fn capabilities(&self) -> Option<Capabilities> {
+        Capabilities::of_request(self)
+    }
+
+    fn serial(&self) -> Option<i64> {
+        self.first(key::SERIAL)?.as_i64()
+    }
+
+    fn deadline(&self) -> Option<i32> {
+        self.first(key::DEADLINE)?.as_i32()
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.first(key::CHANNEL).is_some()
+    }
+}
+
 /// The packet of a head, without what is ours.
 pub(crate) fn stripped(head: &HeadRef<'_>) -> Result<Packet, fixp_codec::Error> {
     let command = head.command();

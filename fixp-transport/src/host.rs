@@ -11,30 +11,33 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// TCP or UDP: the family of a laxcus6 host.
+/// How packets come: by TCP, by UDP, or in pieces over UDP.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Transport {
     /// A stream.
     Tcp,
     /// Datagrams.
     Udp,
+    /// KEEP UDP: packets of any size over datagrams. As the family of a host it is UDP.
+    KeepUdp,
 }
 
 impl Transport {
     const fn family(self) -> u8 {
         match self {
             Self::Tcp => 1,
-            Self::Udp => 2,
+            Self::Udp | Self::KeepUdp => 2,
         }
     }
 }
 
-/// `tcp` or `udp`.
+/// `tcp`, `udp` or `keep-udp`.
 impl std::fmt::Display for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::KeepUdp => "keep-udp",
         })
     }
 }
@@ -100,6 +103,11 @@ impl Host {
     /// A host that no NAT has mapped.
     #[must_use]
     pub const fn new(transport: Transport, addr: SocketAddr) -> Self {
+        // What a reader of its bytes finds.
+        let transport = match transport {
+            Transport::Tcp => Transport::Tcp,
+            Transport::Udp | Transport::KeepUdp => Transport::Udp,
+        };
         Self { transport, addr, reflect: 0 }
     }
 

@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use crate::keep;
+
 /// What a server takes at most.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerLimits {
@@ -45,6 +47,9 @@ pub struct ServerLimits {
     pub ordered_channels: usize,
     /// Bytes of kept answers of one ordered channel; past it the oldest are dropped.
     pub ordered_bytes: usize,
+    /// Those of KEEP UDP, for each socket. A request that is whole waits where `datagrams` or `bytes` have no room
+    /// for it.
+    pub keep: keep::Limits,
 }
 
 impl ServerLimits {
@@ -103,6 +108,7 @@ impl Default for ServerLimits {
             ordered_time: Self::ORDERED_TIME,
             ordered_channels: Self::ORDERED_CHANNELS,
             ordered_bytes: Self::ORDERED_BYTES,
+            keep: keep::Limits::default(),
         }
     }
 }

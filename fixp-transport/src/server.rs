@@ -56,13 +56,10 @@ use crate::handler::Handler;
 use crate::host::Transport;
 use crate::limits::ServerLimits;
 use crate::rate::RateLimiter;
-use crate::socket::Datagrams;
+use crate::socket::{BatchedSocket, Datagrams};
 
 /// Connections that the system completes before they are accepted.
 const BACKLOG: i32 = 1024;
-/// What is asked of the system as UDP buffers, 4 MiB each way: a burst of sixty full datagrams. It gives less
-/// where its own limit is lower.
-const UDP_BUFFER: usize = 4 << 20;
 /// How often a TCP port that the system chose is given back because its UDP twin is taken.
 const TWIN_TRIES: usize = 32;
 /// How long nothing is accepted after the system refused to, at first and at most.
@@ -530,7 +527,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// TCP and UDP on one port.
 struct Twins {
     listener: TcpListener,
-    socket: UdpSocket,
+    socket: BatchedSocket,
     addr: SocketAddr,
 }
 
@@ -559,13 +556,10 @@ fn listen(addr: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn open(addr: SocketAddr, v6_only: bool) -> io::Result<UdpSocket> {
+fn open(addr: SocketAddr, v6_only: bool) -> io::Result<BatchedSocket> {
     let socket = socket(addr, socket2::Type::DGRAM, v6_only)?;
-    // Where the system gives less, it serves with less.
-    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
-    let _ = socket.set_send_buffer_size(UDP_BUFFER);
     socket.bind(&addr.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(BatchedSocket::new(UdpSocket::from_std(socket.into())?))
 }
 
 fn socket(addr: SocketAddr, ty: socket2::Type, v6_only: bool) -> io::Result<socket2::Socket> {

@@ -17,7 +17,7 @@ fn the_example_has_the_defaults() {
     // Nor is anything in it left out by being in a comment.
     let options =
         |text: &str| text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
-    assert_eq!(options(EXAMPLE), 26);
+    assert_eq!(options(EXAMPLE), 39);
 }
 
 /// An unknown option names the known ones: each of those is in the example, in its section.
@@ -34,7 +34,7 @@ fn the_example_has_every_option() {
         }
     }
     let mut known = Vec::new();
-    for section in ["", "key", "shutdown", "limits"] {
+    for section in ["", "key", "shutdown", "limits", "limits.keep"] {
         let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
         let error = Config::from_toml(&format!("{header}nonsense = 1")).unwrap_err();
         for name in error.message.split('`').skip(3).step_by(2) {
@@ -70,6 +70,10 @@ fn every_option_is_read() {
         gather = "1MiB"
         idle_time = "2h"
         head_time = "1500ms"
+        [limits.keep]
+        pieces = 100
+        bytes = "1MiB"
+        settle = "0s"
         "#,
     )
     .unwrap();
@@ -85,6 +89,8 @@ fn every_option_is_read() {
     assert_eq!(config.limits.idle_time, Duration::from_secs(7200));
     assert_eq!(config.limits.head_time, Duration::from_millis(1500));
     assert_eq!(config.limits.datagrams, 4096);
+    assert_eq!((config.limits.keep.pieces, config.limits.keep.bytes), (100, 1 << 20));
+    assert_eq!((config.limits.keep.settle, config.limits.keep.retries), (Duration::ZERO, 10));
 }
 
 #[test]

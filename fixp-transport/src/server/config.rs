@@ -38,6 +38,7 @@ use super::node::ShutdownFrom;
 use super::public_key::{PublicKey, PublicKeyError};
 use super::{Builder, DialectChoice, Server};
 use crate::handler::Handler;
+use crate::keep;
 use crate::limits::ServerLimits;
 use crate::rate::RateLimiter;
 
@@ -225,6 +226,34 @@ struct Limits {
     ordered_channels: usize,
     #[serde(deserialize_with = "size")]
     ordered_bytes: usize,
+    #[serde(with = "Keep")]
+    keep: keep::Limits,
+}
+
+/// The same for KEEP UDP.
+#[derive(Derive)]
+#[serde(remote = "keep::Limits", deny_unknown_fields, default = "keep::Limits::default")]
+struct Keep {
+    pieces: u32,
+    #[serde(deserialize_with = "size")]
+    entity: usize,
+    exchanges: usize,
+    exchanges_per_peer: usize,
+    #[serde(deserialize_with = "size")]
+    bytes: usize,
+    controls: usize,
+    retries: u32,
+    sendings: u32,
+    #[serde(deserialize_with = "duration")]
+    idle: Duration,
+    #[serde(deserialize_with = "duration")]
+    lifetime: Duration,
+    #[serde(deserialize_with = "duration")]
+    hold: Duration,
+    #[serde(deserialize_with = "duration")]
+    tombstone: Duration,
+    #[serde(deserialize_with = "duration")]
+    settle: Duration,
 }
 
 #[derive(Derive)]

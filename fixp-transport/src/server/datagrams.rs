@@ -1,10 +1,16 @@
 //! The UDP side of a server: one loop a socket, that reads, answers at once what it can, and keeps the rest.
 
-use std::collections::{HashMap, VecDeque};
+mod announced;
+mod answer;
+mod job;
+mod keep;
+mod local;
+mod outgoing;
+
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,39 +18,33 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::dialect::RequestOrder;
-use fixp_codec::{Code, Decoder, Dialect, Encoder, Error, Limits, Message, Packet, PacketRef, laxcus6};
-use tokio::io::ReadBuf;
+use fixp_codec::{Code, Decoder, Dialect, Error, Limits, Packet, PacketRef};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, warn};
 
+use self::announced::Announced;
+use self::answer::{Asked, Unsent};
+use self::job::{Job, handle};
+use self::keep::{Keep, Whole};
+use self::local::Local;
+use self::outgoing::Outgoing;
 use super::admission::Admission;
 use super::network;
 use super::shared::{Counters, DialectChoice, Held, Shared};
-use crate::extension::{self, Capabilities, Refusal};
-use crate::handler::{Answer, Handler, Peer, Reply, Request};
+use crate::extension::{self, Capabilities, Refusal, Said};
+use crate::handler::{Handler, Peer, Reply, Request};
 use crate::host::Transport;
-use crate::socket::Datagrams;
+use crate::socket::{Datagrams, Inbox};
 use crate::tables;
-use crate::udp::bind_ip;
+use crate::timer::Timer;
+use crate::udp::MAX_DATAGRAM;
 
-/// The most that a datagram carries over IPv4, which is as much as the programs read.
-const MAX: usize = 65507;
-/// Answers that wait for the socket. Past it nothing is read: the system's buffer fills, and then drops.
-const QUEUE: usize = 1024;
 /// Datagrams read in a row before others have their turn.
 const TURN: usize = 64;
-/// Peers whose announcement is remembered, some 100 bytes each.
-const ANNOUNCED: usize = 65536;
-/// How long an announcement is remembered after the last datagram of its peer.
-const ANNOUNCED_TIME: Duration = Duration::from_secs(5 * 60);
-/// Peers of whom it is remembered from which address they are reached, 40 bytes each.
-const ROUTES: usize = 1024;
-/// What stands before the answer to PRIVATE_SECURE_CREATE, by which its receiver knows it among ciphertext.
-const PRIVATE_PREFIX: [u8; 16] =
-    [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
-/// How long nothing is read after the system refused to.
+/// How long nothing is read after the system refused to, and how long a whole request waits where there is no
+/// room for it.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Serves a socket. Once `stop` is true nothing more is read, what runs is finished, and its answers leave.
@@ -56,20 +56,26 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
     mut stop: watch::Receiver<bool>,
 ) {
     let handler = Arc::clone(&shared.handler);
-    let work = move |request: Request, held: Held<H>| handle(Arc::clone(&handler), request, held);
+    let most = shared.limits.keep.entity;
+    let work = move |request: Request, held: Held<H>| {
+        let gather = if request.peer.transport == Transport::Udp { MAX_DATAGRAM } else { most };
+        handle(Arc::clone(&handler), request, gather, held)
+    };
     let mut service = Service {
         socket,
-        local: Local { bound: local, routes: HashMap::new() },
+        local: Local::new(local),
         admission,
         work,
         jobs: JoinSet::new(),
         running: HashMap::new(),
         announced: Announced::default(),
         spare: None,
-        buffer: vec![0; MAX + 1].into(),
+        inbox: Inbox::new(Inbox::SLOTS),
         wire: Vec::new(),
-        queue: VecDeque::new(),
+        outgoing: Outgoing::new(),
         pause: None,
+        keep: Keep::new(shared.limits.keep.clone()),
+        timer: Timer::default(),
         shared,
     };
     tokio::select! {
@@ -80,79 +86,6 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
     poll_fn(|cx| service.poll(cx, false)).await;
 }
 
-/// What a handler makes of a request; nothing where its time is over, or its answer cannot be had whole.
-async fn handle<H: Handler>(handler: Arc<H>, request: Request, held: Held<H>) -> Option<Reply> {
-    let _held = held;
-    let deadline = request.deadline;
-    let work = async {
-        let mut reply = handler.handle(request).await;
-        if let Reply::Answer(answer) = &mut reply
-            && let Some(body) = answer.body.take()
-        {
-            answer.packet.entity = body.collect(MAX).await.ok()?;
-        }
-        Some(reply)
-    };
-    match deadline {
-        None => work.await,
-        // The caller no longer waits, and over UDP nothing else will say so.
-        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok().flatten(),
-    }
-}
-
-/// To whom an answer goes, and what of ours is in it.
-#[derive(Clone, Copy)]
-struct Asked {
-    /// The address as the socket gave it, which may be IPv4 mapped into IPv6.
-    to: SocketAddr,
-    peer: Peer,
-    /// The answer announces us: the request announced its sender.
-    announces: bool,
-    /// Its sender has announced itself, now or before.
-    own: bool,
-    serial: Option<i64>,
-}
-
-/// A request being handled. Its work stands in a box that is used again when it ends at once.
-struct Job<F> {
-    work: Pin<Box<Option<F>>>,
-    asked: Asked,
-}
-
-impl<F: Future<Output = Option<Reply>>> Job<F> {
-    fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let work = self.work.as_mut().as_pin_mut();
-        // A handler that panics must not take the whole socket with it.
-        let polled = catch_unwind(AssertUnwindSafe(|| work.map_or(Poll::Ready(None), |work| work.poll(cx))));
-        let reply = match polled {
-            Ok(polled) => ready!(polled),
-            Err(_) => {
-                warn!(peer = %self.asked.peer.addr, "a handler panicked");
-                None
-            }
-        };
-        self.work.set(None);
-        Poll::Ready(reply)
-    }
-}
-
-impl<F: Future<Output = Option<Reply>>> Future for Job<F> {
-    type Output = (Asked, Option<Reply>);
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = ready!(self.poll_work(cx));
-        Poll::Ready((self.asked, reply))
-    }
-}
-
-/// An answer that waits for the socket.
-struct Waiting<H> {
-    wire: Bytes,
-    to: SocketAddr,
-    copies: u8,
-    _held: Held<H>,
-}
-
 struct Service<S, H, W, F> {
     socket: S,
     local: Local,
@@ -161,21 +94,23 @@ struct Service<S, H, W, F> {
     work: W,
     jobs: JoinSet<(Asked, Option<Reply>)>,
     /// Those of the jobs that their callers can name.
-    running: HashMap<(SocketAddr, i64), AbortHandle>,
+    running: HashMap<(SocketAddr, i64), (AbortHandle, Asked)>,
     announced: Announced,
     spare: Option<Pin<Box<Option<F>>>>,
-    buffer: Box<[u8]>,
+    inbox: Inbox,
     /// Where answers are written.
     wire: Vec<u8>,
-    queue: VecDeque<Waiting<H>>,
+    outgoing: Outgoing<H>,
     pause: Option<Pin<Box<Sleep>>>,
+    keep: Keep,
+    timer: Timer,
 }
 
 /// Those who are dropped in their work are counted.
 impl<S, H, W, F> Drop for Service<S, H, W, F> {
     fn drop(&mut self) {
-        let cut = self.jobs.len() + self.queue.len();
-        self.shared.counters.cut.fetch_add(cut as u64, std::sync::atomic::Ordering::Relaxed);
+        let cut = self.jobs.len() + self.outgoing.len() + self.keep.drain();
+        Counters::add_many(&self.shared.counters.cut, cut);
     }
 }
 
@@ -188,8 +123,8 @@ where
 {
     /// Goes on until there is nothing to do, which ends it where it no longer reads.
     fn poll(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<()> {
-        self.poll_queue(cx);
-        while self.queue.len() < QUEUE
+        self.outgoing.poll(cx, &self.socket, &self.shared.counters);
+        while self.outgoing.has_room()
             && let Poll::Ready(Some(ended)) = self.jobs.poll_join_next(cx)
         {
             // Cancelled ones have been taken out of the books already.
@@ -198,62 +133,68 @@ where
                 self.reply(cx, &asked, reply);
             }
         }
+        let read = if reads { self.poll_receive(cx) } else { Poll::Pending };
+        let now = Instant::now();
+        let mut next = self.keep.handle_timeout(now.into_std());
+        if reads && !self.execute(cx, now) {
+            next = next.into_iter().chain([(now + PAUSE).into_std()]).min();
+        }
+        let sent = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
         if !reads {
-            let done = self.jobs.is_empty() && self.queue.is_empty();
+            let done = self.jobs.is_empty() && self.outgoing.is_empty() && sent.is_ready();
             return if done { Poll::Ready(()) } else { Poll::Pending };
         }
-        for _ in 0..TURN {
-            if self.queue.len() >= QUEUE || self.poll_receive(cx).is_pending() {
-                return Poll::Pending;
-            }
+        if read.is_ready() || next.is_some_and(|next| self.timer.poll(next, cx).is_ready()) {
+            cx.waker().wake_by_ref();
         }
-        cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    fn poll_queue(&mut self, cx: &mut Context<'_>) {
-        while let Some(first) = self.queue.front_mut() {
-            let Poll::Ready(sent) = self.socket.poll_send_to(cx, &first.wire, first.to) else { return };
-            count_sent(&self.shared.counters, first.to, &sent);
-            first.copies -= 1;
-            if first.copies == 0 {
-                self.queue.pop_front();
-            }
-        }
-    }
-
+    /// Reads a number of datagrams: ready when there may be more.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut room = ReadBuf::new(&mut buffer);
-        let received = self.socket.poll_recv_from(cx, &mut room);
-        let len = room.filled().len();
-        if let Poll::Ready(Ok(from)) = &received {
-            Counters::add(&self.shared.counters.datagrams);
-            if let Err(why) = self.datagram(cx, *from, &buffer[..len]) {
-                Counters::add(&self.shared.counters.datagrams_dropped);
-                debug!(peer = %from, bytes = len, "a datagram was dropped: {why}");
+        let mut inbox = std::mem::take(&mut self.inbox);
+        let mut received = Poll::Ready(());
+        for _ in 0..TURN {
+            if !self.outgoing.has_room() {
+                received = Poll::Pending;
+                break;
+            }
+            match inbox.poll_next(&self.socket, cx) {
+                Poll::Ready(Ok((from, bytes))) => {
+                    Counters::add(&self.shared.counters.datagrams);
+                    if let Err(why) = self.datagram(cx, from, bytes) {
+                        Counters::add(&self.shared.counters.datagrams_dropped);
+                        debug!(peer = %from, bytes = bytes.len(), "a datagram was dropped: {why}");
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    // Some systems tell here that an earlier answer did not arrive.
+                    use io::ErrorKind::{ConnectionRefused, ConnectionReset};
+                    if !matches!(error.kind(), ConnectionReset | ConnectionRefused) {
+                        warn!(%error, "no datagrams can be read for the moment");
+                        self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
+                        break;
+                    }
+                }
+                Poll::Pending => {
+                    received = Poll::Pending;
+                    break;
+                }
             }
         }
-        self.buffer = buffer;
-        if let Poll::Ready(Err(error)) = &received {
-            // Some systems tell here that an earlier answer did not arrive.
-            if !matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused) {
-                warn!(%error, "no datagrams can be read for the moment");
-                self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
-            }
-        }
-        received.map(|_| ())
+        self.inbox = inbox;
+        received
     }
 
     fn datagram(&mut self, cx: &mut Context<'_>, from: SocketAddr, bytes: &[u8]) -> Result<(), Dropped> {
         if !self.admission.allows(from.ip()) {
             return Err(Dropped::NotAllowed);
         }
-        if bytes.len() > MAX {
+        if bytes.len() > MAX_DATAGRAM {
             return Err(Dropped::TooLarge);
         }
         let dialect = match self.shared.dialect {
@@ -262,43 +203,26 @@ where
         };
         let now = Instant::now();
         let packet = self.decode(dialect, bytes)?;
-        let peer = Peer {
-            addr: SocketAddr::new(from.ip().to_canonical(), from.port()),
-            local: self.local.towards(from),
-            transport: Transport::Udp,
-            dialect,
-        };
-        let mut asked = Asked { to: from, peer, announces: false, own: false, serial: None };
-        let left = if self.shared.extensions { self.extend(&mut asked, &packet, now) } else { None };
-        if asked.own && packet.first(extension::key::CHANNEL).is_some() {
-            // Ordered channels are of TCP: one that cannot be kept must not be executed as if it had none.
-            self.refuse(cx, &asked, Refusal::Gap);
+        let local = self.local.towards(from);
+        if keep::claims(dialect, &packet)
+            && self.keep.handle_datagram(now.into_std(), (from, local.ip()), dialect, bytes)
+        {
             return Ok(());
         }
+        let mut asked = Asked {
+            to: from,
+            peer: Peer { addr: canonical(from), local, transport: Transport::Udp, dialect },
+            keep: None,
+            announces: false,
+            own: false,
+            serial: None,
+        };
+        let told = self.read_extensions(&mut asked, packet.code(), &packet.head(), now);
         let packet = own_packet(&packet, self.shared.extensions).map_err(Dropped::Malformed)?;
-        if extension::is_own(packet.code) {
-            if !asked.own {
-                return Err(Dropped::NotOwn);
-            }
-            self.own_command(cx, &asked, packet.code);
-            return Ok(());
+        if extension::is_own(packet.code) && !asked.own {
+            return Err(Dropped::NotOwn);
         }
-        if let Some(reply) = network::answer(&packet, &peer, &self.shared.key) {
-            self.reply(cx, &asked, Some(reply));
-            return Ok(());
-        }
-        if asked.serial.is_some_and(|serial| self.running.contains_key(&(from, serial))) {
-            // A copy: the first one's answer is the answer of both.
-            return Ok(());
-        }
-        let deadline = match left {
-            Some(..=0) => {
-                self.refuse(cx, &asked, Refusal::Late);
-                return Ok(());
-            }
-            Some(left) => Some(now + Duration::from_millis(left.unsigned_abs().into())),
-            None => None,
-        };
+        let Some(deadline) = self.screen(cx, &asked, &packet, told, now) else { return Ok(()) };
         let held = if self.jobs.len() < self.shared.limits.datagrams {
             Held::take(&self.shared, bytes.len())
         } else {
@@ -310,8 +234,44 @@ where
             }
             return Err(Dropped::NoRoom);
         };
-        self.start(cx, asked, Request { packet, body: None, peer, deadline }, held);
+        self.start(cx, asked, Request { packet, body: None, peer: asked.peer, deadline }, held);
         Ok(())
+    }
+
+    /// Has the whole requests of KEEP UDP handled: false where some wait for room.
+    fn execute(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        // Whoever ends makes room, and is heard of here.
+        while self.jobs.len() < self.shared.limits.datagrams && self.outgoing.has_room() {
+            let Some(whole) = self.keep.poll_request() else { return true };
+            let Some(held) = Held::take(&self.shared, whole.packet.entity.len()) else {
+                self.keep.put_back(whole);
+                return false;
+            };
+            self.whole(cx, whole, held, now);
+        }
+        true
+    }
+
+    /// A whole request of KEEP UDP: what becomes of it is told to its machine in any case.
+    fn whole(&mut self, cx: &mut Context<'_>, whole: Whole, held: Held<H>, now: Instant) {
+        let Whole { ticket, from, dialect, mut packet } = whole;
+        Counters::add(&self.shared.counters.keep_requests);
+        let local = self.local.towards(from);
+        let mut asked = Asked {
+            to: from,
+            peer: Peer { addr: canonical(from), local, transport: Transport::KeepUdp, dialect },
+            keep: Some(ticket),
+            announces: false,
+            own: false,
+            serial: None,
+        };
+        let told = self.read_extensions(&mut asked, packet.code, &packet, now);
+        if self.shared.extensions {
+            packet.messages.retain(|message| !extension::key::RANGE.contains(&message.key));
+        }
+        if let Some(deadline) = self.screen(cx, &asked, &packet, told, now) {
+            self.start(cx, asked, Request { packet, body: None, peer: asked.peer, deadline }, held);
+        }
     }
 
     fn decode<'a>(&self, dialect: &'static Dialect, bytes: &'a [u8]) -> Result<PacketRef<'a>, Dropped> {
@@ -328,10 +288,13 @@ where
         Decoder::new(table).with_limits(limits).packet(bytes).map_err(Dropped::Malformed)
     }
 
-    /// Reads what is ours in a packet, and gives the time that its caller has left, in milliseconds.
-    fn extend(&mut self, asked: &mut Asked, packet: &PacketRef<'_>, now: Instant) -> Option<i32> {
-        if packet.code().is_request() {
-            let capabilities = match Capabilities::of_request_head(packet) {
+    /// Reads what is ours in a packet.
+    fn read_extensions(&mut self, asked: &mut Asked, code: Code, said: &impl Said, now: Instant) -> Told {
+        if !self.shared.extensions {
+            return Told::default();
+        }
+        if code.is_request() {
+            let capabilities = match said.capabilities() {
                 Some(announced) => {
                     asked.announces = true;
                     self.announced.put(asked.to, announced, now);
@@ -341,27 +304,54 @@ where
             };
             asked.own = capabilities.is_some_and(|theirs| theirs.common(Capabilities::OURS).serials());
         }
-        let mut left = None;
-        if asked.own {
-            asked.serial = packet.first(extension::key::SERIAL).and_then(|value| value.as_i64());
-            left = packet.first(extension::key::DEADLINE).and_then(|value| value.as_i32());
+        if !asked.own {
+            return Told::default();
         }
-        left
+        asked.serial = said.serial();
+        Told { left: said.deadline(), ordered: said.is_ordered() }
     }
 
-    fn own_command(&mut self, cx: &mut Context<'_>, asked: &Asked, code: Code) {
+    /// Answers what needs no handler, and otherwise gives the time by which the handler must have answered.
+    fn screen(
+        &mut self,
+        cx: &mut Context<'_>,
+        asked: &Asked,
+        packet: &Packet,
+        told: Told,
+        now: Instant,
+    ) -> Option<Option<Instant>> {
+        let reply = if told.ordered {
+            // Ordered channels are of TCP: one that cannot be kept must not be executed as if it had none.
+            Some(asked.refusal(Refusal::Gap).into())
+        } else if extension::is_own(packet.code) {
+            self.own_command(asked, packet.code)
+        } else if let Some(reply) = network::answer(packet, &asked.peer, &self.shared.key) {
+            Some(reply)
+        } else if asked.serial.is_some_and(|serial| self.running.contains_key(&(asked.to, serial))) {
+            // A copy: the first one's answer is the answer of both.
+            None
+        } else {
+            match told.left {
+                None => return Some(None),
+                Some(..=0) => Some(asked.refusal(Refusal::Late).into()),
+                Some(left) => return Some(Some(now + Duration::from_millis(left.unsigned_abs().into()))),
+            }
+        };
+        self.reply(cx, asked, reply);
+        None
+    }
+
+    fn own_command(&mut self, asked: &Asked, code: Code) -> Option<Reply> {
         match code {
-            extension::PING => {
-                let okay = Packet::new(tables::of(asked.peer.dialect).okay);
-                self.reply(cx, asked, Some(okay.into()));
-            }
+            extension::PING => Some(Packet::new(tables::of(asked.peer.dialect).okay).into()),
             extension::CANCEL => {
-                let named = asked.serial.and_then(|serial| self.running.remove(&(asked.to, serial)));
-                if let Some(job) = named {
-                    job.abort();
-                }
+                let serial = asked.serial?;
+                let (job, cancelled) = self.running.remove(&(asked.to, serial))?;
+                job.abort();
+                self.reply_in_keep(&cancelled, None);
+                None
             }
-            _ => self.reply(cx, asked, Some(Reply::Unserved)),
+            _ => Some(Reply::Unserved),
         }
     }
 
@@ -378,7 +368,7 @@ where
             Poll::Pending => {
                 let handle = self.jobs.spawn(job);
                 if let Some(serial) = asked.serial {
-                    self.running.insert((asked.to, serial), handle);
+                    self.running.insert((asked.to, serial), (handle, asked));
                 }
             }
         }
@@ -391,107 +381,74 @@ where
     }
 
     fn refuse(&mut self, cx: &mut Context<'_>, asked: &Asked, refusal: Refusal) {
-        self.reply(cx, asked, Some(self::refusal(asked, refusal).into()));
+        self.reply(cx, asked, Some(asked.refusal(refusal).into()));
     }
 
     fn reply(&mut self, cx: &mut Context<'_>, asked: &Asked, reply: Option<Reply>) {
         let answer = match reply {
-            None | Some(Reply::Silence) => return,
-            Some(Reply::Answer(answer)) => answer,
-            Some(Reply::Unserved) => network::unserved(asked.peer.dialect, Transport::Udp),
+            None | Some(Reply::Silence) => None,
+            Some(Reply::Answer(answer)) => Some(answer),
+            Some(Reply::Unserved) => Some(network::unserved(asked.peer.dialect, asked.peer.transport)),
         };
-        let copies = answer.copies.max(1);
-        if let Err(error) = self.write(asked, answer) {
-            Counters::add(&self.shared.counters.datagrams_unsent);
-            warn!(peer = %asked.peer.addr, "an answer was not sent: {error}");
+        if asked.keep.is_some() {
+            self.reply_in_keep(asked, answer.map(|answer| answer.packet));
+            return;
+        }
+        let Some(answer) = answer else { return };
+        let mut packet = answer.packet;
+        asked.finish(&mut packet);
+        if let Err(why) = asked.write(&packet, &mut self.wire) {
+            self.unsent(asked, why);
             // A peer of ours is told, rather than left to wait.
-            if !asked.own || self.write(asked, refusal(asked, Refusal::Unwritable).into()).is_err() {
+            let mut refusal = asked.refusal(Refusal::Unwritable);
+            asked.finish(&mut refusal);
+            if !asked.own || asked.write(&refusal, &mut self.wire).is_err() {
                 return;
             }
         }
-        self.send(cx, asked.to, copies);
+        let datagram = (self.wire.as_slice(), asked.to);
+        self.outgoing.send(cx, &self.socket, &self.shared, datagram, answer.copies.max(1));
     }
 
-    /// Writes an answer into `wire`.
-    fn write(&mut self, asked: &Asked, answer: Answer) -> Result<(), Unsent> {
-        let dialect = asked.peer.dialect;
-        let mut packet = answer.packet;
-        finish(&mut packet, asked);
-        self.wire.clear();
-        if is_prefixed(dialect, packet.code) {
-            self.wire.extend_from_slice(&PRIVATE_PREFIX);
-        }
-        let encoder = Encoder::new(dialect);
-        if packet.entity.len() > MAX {
-            // Not even copied.
-            let size = self.wire.len() + encoder.packet_len(&packet).map_err(Unsent::Encode)?;
-            return Err(Unsent::TooLarge(size));
-        }
-        encoder.packet(&packet, &mut self.wire).map_err(Unsent::Encode)?;
-        if self.wire.len() > MAX { Err(Unsent::TooLarge(self.wire.len())) } else { Ok(()) }
-    }
-
-    /// Sends `wire`, at once if the socket takes it.
-    fn send(&mut self, cx: &mut Context<'_>, to: SocketAddr, mut copies: u8) {
-        while copies > 0
-            && self.queue.is_empty()
-            && let Poll::Ready(sent) = self.socket.poll_send_to(cx, &self.wire, to)
-        {
-            count_sent(&self.shared.counters, to, &sent);
-            copies -= 1;
-        }
-        if copies == 0 {
-            return;
-        }
-        match Held::take(&self.shared, self.wire.len()) {
-            Some(held) => {
-                let wire = Bytes::copy_from_slice(&self.wire);
-                self.queue.push_back(Waiting { wire, to, copies, _held: held });
+    /// Gives an answer to its machine, which sends it in its time; one without an exchange is nobody's.
+    fn reply_in_keep(&mut self, asked: &Asked, mut answer: Option<Packet>) {
+        let Some(ticket) = asked.keep else { return };
+        if let Some(packet) = &mut answer {
+            asked.finish(packet);
+            if let Err(why) = self.keep.can_answer(ticket, packet) {
+                self.unsent(asked, why);
+                answer = asked.own.then(|| asked.refusal(Refusal::Unwritable)).map(|mut refusal| {
+                    asked.finish(&mut refusal);
+                    refusal
+                });
             }
-            None => Counters::add(&self.shared.counters.datagrams_unsent),
+        }
+        let answers = answer.is_some();
+        match self.keep.answer(crate::timer::now(), ticket, answer) {
+            Ok(()) if answers => Counters::add(&self.shared.counters.keep_answers),
+            Ok(()) => {}
+            Err(why) => self.unsent(asked, why),
         }
     }
-}
 
-fn refusal(asked: &Asked, refusal: Refusal) -> Packet {
-    Packet::new(tables::of(asked.peer.dialect).refuse).with(extension::key::REFUSAL, refusal.number())
-}
-
-/// Adds to an answer what stands in every datagram of its dialect, and what is ours.
-fn finish(packet: &mut Packet, asked: &Asked) {
-    let bind_ip = tables::of(asked.peer.dialect).bind_ip;
-    let length = asked.peer.dialect.content_length_key();
-    packet.messages.retain(|message| {
-        let refusal = asked.own && message.key == extension::key::REFUSAL;
-        let ours = extension::key::RANGE.contains(&message.key);
-        (refusal || !ours) && message.key != length && bind_ip != Some(message.key)
-    });
-    if asked.announces {
-        packet.messages.push(Message::new(extension::key::CAPABILITIES, Capabilities::OURS.in_answer()));
-    }
-    if let Some(serial) = asked.serial {
-        packet.messages.push(Message::new(extension::key::SERIAL, serial));
-    }
-    // The last but CONTENT_LENGTH, which is written behind it.
-    if let Some(key) = bind_ip {
-        packet.messages.push(Message::new(key, bind_ip::text(asked.peer.local.ip())));
+    fn unsent(&self, asked: &Asked, why: Unsent) {
+        Counters::add(&self.shared.counters.datagrams_unsent);
+        warn!(peer = %asked.peer.addr, "an answer was not sent: {why}");
     }
 }
 
-fn is_prefixed(dialect: &Dialect, code: Code) -> bool {
-    use laxcus6::answer::{PRIVATE_CREATE_SECURE_ACCEPTED, PRIVATE_CREATE_SECURE_REFUSE};
-    tables::of(dialect).asks_security
-        && matches!(code, PRIVATE_CREATE_SECURE_ACCEPTED | PRIVATE_CREATE_SECURE_REFUSE)
+/// What a peer of ours says beside its request.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// The time that its caller has left, in milliseconds.
+    left: Option<i32>,
+    /// Whether it stands on an ordered channel.
+    ordered: bool,
 }
 
-fn count_sent(counters: &Counters, to: SocketAddr, sent: &io::Result<usize>) {
-    match sent {
-        Ok(_) => Counters::add(&counters.datagrams_sent),
-        Err(error) => {
-            Counters::add(&counters.datagrams_unsent);
-            debug!(peer = %to, %error, "an answer was not sent");
-        }
-    }
+/// An IPv4 address that a socket for both families has mapped, as what it is.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// Why a datagram was dropped.
@@ -516,86 +473,6 @@ impl std::fmt::Display for Dropped {
     }
 }
 
-/// Why an answer was not sent.
-#[derive(Clone, Copy, Debug)]
-enum Unsent {
-    TooLarge(usize),
-    Encode(Error),
-}
-
-impl std::fmt::Display for Unsent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::TooLarge(size) => write!(f, "it has {size} bytes, and a datagram {MAX}"),
-            Self::Encode(error) => error.fmt(f),
-        }
-    }
-}
-
-/// The peers that have announced themselves: two generations, the older of which goes when the younger is full.
-#[derive(Default)]
-struct Announced {
-    young: HashMap<SocketAddr, (Capabilities, Instant)>,
-    old: HashMap<SocketAddr, (Capabilities, Instant)>,
-    /// The one that was put last, and when: who asks often announces with every request.
-    last: Option<(SocketAddr, Capabilities, Instant)>,
-}
-
-/// How long the last one is not put again. Little beside [`ANNOUNCED_TIME`].
-const FRESH: Duration = Duration::from_secs(1);
-
-impl Announced {
-    fn put(&mut self, peer: SocketAddr, capabilities: Capabilities, now: Instant) {
-        if self.last.is_some_and(|(last, announced, put)| {
-            last == peer && announced == capabilities && now.saturating_duration_since(put) < FRESH
-        }) {
-            return;
-        }
-        self.last = Some((peer, capabilities, now));
-        if self.young.len() >= ANNOUNCED / 2 && !self.young.contains_key(&peer) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.old.remove(&peer);
-        self.young.insert(peer, (capabilities, now));
-    }
-
-    /// What a peer has announced, if it is not too long ago; it is remembered anew.
-    fn touch(&mut self, peer: SocketAddr, now: Instant) -> Option<Capabilities> {
-        self.last = None;
-        let (capabilities, seen) = self.young.remove(&peer).or_else(|| self.old.remove(&peer))?;
-        if now.saturating_duration_since(seen) > ANNOUNCED_TIME {
-            return None;
-        }
-        self.put(peer, capabilities, now);
-        Some(capabilities)
-    }
-}
-
-/// The address that a socket is reached at, which differs by peer where it is bound to all of them.
-struct Local {
-    bound: SocketAddr,
-    routes: HashMap<IpAddr, IpAddr>,
-}
-
-impl Local {
-    fn towards(&mut self, peer: SocketAddr) -> SocketAddr {
-        let bound = self.bound.ip().to_canonical();
-        if !bound.is_unspecified() {
-            return SocketAddr::new(bound, self.bound.port());
-        }
-        let key = peer.ip().to_canonical();
-        let ip = self.routes.get(&key).copied().unwrap_or_else(|| {
-            let ip = bind_ip::by_route(peer).map_or(bound, |ip| ip.to_canonical());
-            if self.routes.len() >= ROUTES {
-                self.routes.clear();
-            }
-            self.routes.insert(key, ip);
-            ip
-        });
-        SocketAddr::new(ip, self.bound.port())
-    }
-}
-
 /// A packet that is its own owner, with what is ours or without.
 fn own_packet(packet: &PacketRef<'_>, strip: bool) -> Result<Packet, Error> {
     let head = if strip { extension::stripped(packet) } else { packet.head().to_packet() }?;
@@ -605,11 +482,14 @@ fn own_packet(packet: &PacketRef<'_>, strip: bool) -> Result<Packet, Error> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::net::IpAddr;
     use std::sync::Mutex;
     use std::task::Waker;
 
     use fixp_codec::LAXCUS6;
+    use tokio::io::ReadBuf;
 
+    use super::outgoing::QUEUE;
     use super::*;
     use crate::handler::Echo;
     use crate::limits::ServerLimits;
@@ -617,44 +497,6 @@ mod tests {
 
     fn peer(number: u32) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(number.into()), 1)
-    }
-
-    #[test]
-    fn announcements_are_forgotten_in_time() {
-        let (mut announced, now) = (Announced::default(), Instant::now());
-        announced.put(peer(1), Capabilities::OURS, now);
-        assert_eq!(announced.touch(peer(2), now), None);
-        // Every datagram counts as one more announcement.
-        let later = now + ANNOUNCED_TIME;
-        assert_eq!(announced.touch(peer(1), later), Some(Capabilities::OURS));
-        assert_eq!(announced.touch(peer(1), later + ANNOUNCED_TIME), Some(Capabilities::OURS));
-        let late = later + ANNOUNCED_TIME * 2 + Duration::from_millis(1);
-        assert_eq!(announced.touch(peer(1), late), None);
-        assert!(announced.young.is_empty() && announced.old.is_empty());
-    }
-
-    #[test]
-    fn announcements_are_bounded() {
-        let (mut announced, now) = (Announced::default(), Instant::now());
-        for number in 0..3 * ANNOUNCED as u32 {
-            announced.put(peer(number), Capabilities::OURS, now);
-            assert!(announced.young.len() + announced.old.len() <= ANNOUNCED);
-            // One that is heard of stays.
-            assert_eq!(announced.touch(peer(0), now), Some(Capabilities::OURS));
-        }
-        assert_eq!(announced.touch(peer(1), now), None);
-    }
-
-    #[test]
-    fn addresses_of_this_host() {
-        let mut local = Local { bound: "[::]:5000".parse().unwrap(), routes: HashMap::new() };
-        assert_eq!(local.towards("127.0.0.1:7".parse().unwrap()), "127.0.0.1:5000".parse().unwrap());
-        assert_eq!(local.towards("[::ffff:127.0.0.1]:7".parse().unwrap()), "127.0.0.1:5000".parse().unwrap());
-        let mut local = Local { bound: "10.0.0.1:5000".parse().unwrap(), routes: HashMap::new() };
-        assert_eq!(local.towards("127.0.0.1:7".parse().unwrap()), "10.0.0.1:5000".parse().unwrap());
-        assert!(local.routes.is_empty());
-        assert_eq!(bind_ip::text("2001:db8::ab".parse().unwrap()), "2001:DB8:0:0:0:0:0:AB");
-        assert_eq!(bind_ip::text("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1");
     }
 
     /// A socket with so many datagrams to be read, which takes none until it is opened.

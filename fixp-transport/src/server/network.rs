@@ -52,9 +52,9 @@ pub fn answer(packet: &Packet, peer: &Peer, key: &PublicKey) -> Option<Reply> {
     }
     match (is_lexst1(peer.dialect), peer.transport) {
         (false, Transport::Tcp) => laxcus6_tcp(packet, peer, key),
-        (false, Transport::Udp) => laxcus6_udp(packet, peer, key),
+        (false, Transport::Udp | Transport::KeepUdp) => laxcus6_udp(packet, peer, key),
         (true, Transport::Tcp) => lexst1_tcp(packet),
-        (true, Transport::Udp) => lexst1_udp(packet, peer),
+        (true, Transport::Udp | Transport::KeepUdp) => lexst1_udp(packet),
     }
 }
 
@@ -135,7 +135,7 @@ fn laxcus6_udp(packet: &Packet, peer: &Peer, key: &PublicKey) -> Option<Reply> {
             .and_then(Value::as_i32)
             .map(|_| Packet::new(answer::CANCEL_NOTFOUND).with(SPEAK, "cancel io packet bucket!").into()),
         notify::VISIT if serial().is_none() => None,
-        _ if is_sub_packet(packet) => return Some(sub_packet(packet, peer)),
+        _ if is_sub_packet(packet) => None,
         _ => return None,
     };
     Some(built.map_or(Reply::Silence, Reply::Answer))
@@ -169,7 +169,7 @@ fn lexst1_tcp(packet: &Packet) -> Option<Reply> {
     Some(answer.and_close().into())
 }
 
-fn lexst1_udp(packet: &Packet, peer: &Peer) -> Option<Reply> {
+fn lexst1_udp(packet: &Packet) -> Option<Reply> {
     use lexst1::{answer, notify};
     let says = |code, text: &str| Answer::from(Packet::new(code).with(SPEAK, text));
     Some(match packet.code {
@@ -177,7 +177,7 @@ fn lexst1_udp(packet: &Packet, peer: &Peer) -> Option<Reply> {
         notify::INIT_SECURE => identified(says(answer::NOTACCEPTED, "init secure"), packet, &LEXST1).into(),
         notify::RETRY_SUBPACKET => Reply::Silence,
         notify::CANCEL_PACKET => says(answer::NOTFOUND, "cancel keep").into(),
-        _ if is_sub_packet(packet) => sub_packet(packet, peer),
+        _ if is_sub_packet(packet) => Reply::Silence,
         _ => return None,
     })
 }
@@ -187,7 +187,7 @@ fn goodbye(dialect: &Dialect, transport: Transport) -> Answer {
     let habits = tables::of(dialect);
     let text = match transport {
         Transport::Tcp => habits.exit_text_tcp,
-        Transport::Udp => habits.exit_text_udp,
+        Transport::Udp | Transport::KeepUdp => habits.exit_text_udp,
     };
     Packet::new(habits.exit_okay).with(SPEAK, text).into()
 }
@@ -208,13 +208,8 @@ fn identified(mut answer: Answer, request: &Packet, dialect: &Dialect) -> Answer
     answer
 }
 
-/// Whether a packet is a piece of one: both keys are there, of whatever type.
+/// Whether a packet is a piece of one: both keys are there, of whatever type. KEEP UDP has taken those that it can
+/// read; nothing is made of the others.
 fn is_sub_packet(packet: &Packet) -> bool {
     packet.first(SUBPACKET_COUNT).is_some() && packet.first(SUBPACKET_SERIAL).is_some()
-}
-
-/// KEEP UDP hooks in here: a piece of a request, beside RETRY and CANCEL above. Without it nothing is made of
-/// the piece, and its sender gives up in its time.
-fn sub_packet(_packet: &Packet, _peer: &Peer) -> Reply {
-    Reply::Silence
 }

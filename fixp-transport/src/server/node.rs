@@ -221,7 +221,7 @@ impl<H: Handler, M: Membership> Handler for Node<H, M> {
     async fn handle(&self, request: Request) -> Reply {
         let peer = &request.peer;
         let habits = tables::of(peer.dialect);
-        if peer.transport == Transport::Udp {
+        if peer.transport != Transport::Tcp {
             if request.packet.code == habits.helo {
                 return if peer.dialect.name() == fixp_codec::LEXST1.name() {
                     self.lexst1_helo(&request)

@@ -200,6 +200,10 @@ counters! {
     datagrams,
     /// Datagrams dropped: not readable, not allowed, or no room.
     datagrams_dropped,
+    /// Whole requests that came over KEEP UDP and were begun.
+    keep_requests,
+    /// Answers to them that were given, to be sent until their peers have them or time is over.
+    keep_answers,
     /// Datagrams that went.
     datagrams_sent,
     /// Answers that did not go as datagrams: too large for one, no room to wait, or refused by the system.
@@ -212,5 +216,9 @@ counters! {
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn add_many(counter: &AtomicU64, count: usize) {
+        counter.fetch_add(count as u64, Relaxed);
     }
 }

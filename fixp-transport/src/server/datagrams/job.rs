@@ -1,0 +1,70 @@
+//! A request being handled.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tracing::warn;
+
+use super::answer::Asked;
+use crate::handler::{Handler, Reply, Request};
+use crate::server::shared::Held;
+
+/// What a handler makes of a request; nothing where its time is over, or its answer cannot be had whole. An answer
+/// of more than `gather` bytes is none.
+pub(super) async fn handle<H: Handler>(
+    handler: Arc<H>,
+    request: Request,
+    gather: usize,
+    held: Held<H>,
+) -> Option<Reply> {
+    let _held = held;
+    let deadline = request.deadline;
+    let work = async {
+        let mut reply = handler.handle(request).await;
+        if let Reply::Answer(answer) = &mut reply
+            && let Some(body) = answer.body.take()
+        {
+            answer.packet.entity = body.collect(gather).await.ok()?;
+        }
+        Some(reply)
+    };
+    match deadline {
+        None => work.await,
+        // The caller no longer waits, and over UDP nothing else will say so.
+        Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok().flatten(),
+    }
+}
+
+/// A request being handled. Its work stands in a box that is used again when it ends at once.
+pub(super) struct Job<F> {
+    pub(super) work: Pin<Box<Option<F>>>,
+    pub(super) asked: Asked,
+}
+
+impl<F: Future<Output = Option<Reply>>> Job<F> {
+    pub(super) fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
+        let work = self.work.as_mut().as_pin_mut();
+        // A handler that panics must not take the whole socket with it.
+        let polled = catch_unwind(AssertUnwindSafe(|| work.map_or(Poll::Ready(None), |work| work.poll(cx))));
+        let reply = match polled {
+            Ok(polled) => ready!(polled),
+            Err(_) => {
+                warn!(peer = %self.asked.peer.addr, "a handler panicked");
+                None
+            }
+        };
+        self.work.set(None);
+        Poll::Ready(reply)
+    }
+}
+
+impl<F: Future<Output = Option<Reply>>> Future for Job<F> {
+    type Output = (Asked, Option<Reply>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = ready!(self.poll_work(cx));
+        Poll::Ready((self.asked, reply))
+    }
+}

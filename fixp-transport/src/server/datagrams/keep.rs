@@ -1,0 +1,246 @@
+//! KEEP UDP beside plain datagrams: the machines of a socket, one for each dialect, made when it is first heard.
+
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use fixp_codec::{Dialect, Encoder, Packet, PacketRef};
+use tracing::debug;
+
+use super::answer::Unsent;
+use crate::keep::pieces::Mark;
+use crate::keep::responder::{self, AnswerError, Event, Responder};
+use crate::keep::{Limits, Transmit, table};
+use crate::server::shared::Counters;
+use crate::socket::Datagrams;
+
+/// Dialects at a time: the three of the programs, and some of one's own. Datagrams of a further one are not
+/// listened to.
+const DIALECTS: usize = 8;
+/// Datagrams that are made in a row, to be put together by peer.
+const ROUND: usize = 128;
+/// What every way carries whole. Longer pieces may be cut on theirs, shorter ones go together.
+const WHOLE: usize = 1200;
+
+/// An exchange of KEEP UDP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ticket {
+    dialect: usize,
+    ticket: responder::Ticket,
+}
+
+/// A whole request.
+pub(super) struct Whole {
+    pub(super) ticket: Ticket,
+    pub(super) from: SocketAddr,
+    pub(super) dialect: &'static Dialect,
+    pub(super) packet: Packet,
+}
+
+/// Whether a packet is one of KEEP UDP's, and no plain request (SPEC 9.1).
+pub(super) fn claims(dialect: &Dialect, packet: &PacketRef<'_>) -> bool {
+    let code = packet.code();
+    if !code.is_request() {
+        return false;
+    }
+    let table = table::of(dialect);
+    code == table.retry
+        || code == table.cancel
+        || Mark::is_claimed(packet) && !table.plain.contains(&code)
+}
+
+/// See the [module](self).
+pub(super) struct Keep {
+    limits: Limits,
+    machines: Vec<Machine>,
+    /// Whose turn it is.
+    turn: usize,
+    /// Requests that no room was found for yet: at most one of each dialect, the others wait in their machine.
+    waiting: Vec<Whole>,
+    sending: Sending,
+}
+
+struct Machine {
+    dialect: &'static Dialect,
+    responder: Responder,
+}
+
+/// Datagrams on their way to the socket.
+#[derive(Default)]
+struct Sending {
+    /// In the order of their peers, the next one last.
+    made: Vec<Transmit>,
+    /// Those of one length to one peer, how long each is, and how many bytes of them have gone.
+    wire: Vec<u8>,
+    to: Option<SocketAddr>,
+    segment: usize,
+    gone: usize,
+}
+
+impl Keep {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { limits, machines: Vec::new(), turn: 0, waiting: Vec::new(), sending: Sending::default() }
+    }
+
+    /// A datagram that [`claims`] to be of KEEP UDP, sent to this address. Tells whether it is.
+    pub(super) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        (from, local): (SocketAddr, IpAddr),
+        dialect: &'static Dialect,
+        bytes: &[u8],
+    ) -> bool {
+        let at = self.machines.iter().position(|machine| std::ptr::eq(machine.dialect, dialect));
+        let at = at.unwrap_or_else(|| {
+            if self.machines.len() < DIALECTS {
+                let limits = self.limits.clone();
+                let config = responder::Config {
+                    limits,
+                    bind_ip: Some(local),
+                    random: rand::random(),
+                    ..responder::Config::new(dialect)
+                };
+                self.machines.push(Machine { dialect, responder: Responder::new(config) });
+            }
+            self.machines.len() - 1
+        });
+        self.machines
+            .get_mut(at)
+            .filter(|machine| std::ptr::eq(machine.dialect, dialect))
+            .is_some_and(|machine| machine.responder.handle_datagram(now, from, bytes))
+    }
+
+    /// The next whole request, of each dialect in turn.
+    pub(super) fn poll_request(&mut self) -> Option<Whole> {
+        if let Some(whole) = self.waiting.pop() {
+            return Some(whole);
+        }
+        for _ in 0..self.machines.len() {
+            let at = self.turn % self.machines.len();
+            self.turn = at + 1;
+            let Some(Machine { dialect, responder }) = self.machines.get_mut(at) else { continue };
+            if let Some(Event { ticket, from, packet }) = responder.poll_event() {
+                return Some(Whole { ticket: Ticket { dialect: at, ticket }, from, dialect, packet });
+            }
+        }
+        None
+    }
+
+    /// There was no room for a request: it is the next one again.
+    pub(super) fn put_back(&mut self, whole: Whole) {
+        self.waiting.push(whole);
+    }
+
+    /// A request has been handled, with an answer or without one.
+    pub(super) fn answer(&mut self, now: Instant, ticket: Ticket, answer: Option<Packet>) -> Result<(), Unsent> {
+        let Some(Machine { responder, .. }) = self.machines.get_mut(ticket.dialect) else { return Ok(()) };
+        responder.answer(now, ticket.ticket, answer).map_err(|error| match error {
+            AnswerError::Encode(error) => Unsent::Encode(error),
+            AnswerError::TooLarge => Unsent::TooLarge { size: 0, most: self.limits.entity },
+            AnswerError::Full => Unsent::Full,
+        })
+    }
+
+    /// Whether an answer can be given at all: once it was given, it cannot be replaced.
+    pub(super) fn can_answer(&self, ticket: Ticket, answer: &Packet) -> Result<(), Unsent> {
+        let Some(Machine { dialect, .. }) = self.machines.get(ticket.dialect) else { return Ok(()) };
+        let (size, most) = (answer.entity.len(), self.limits.entity);
+        if size > most {
+            return Err(Unsent::TooLarge { size, most });
+        }
+        Encoder::new(dialect).packet_len(answer).map(|_| ()).map_err(Unsent::Encode)
+    }
+
+    /// Does what is due, and tells when there will be something again.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Instant> {
+        let machines = self.machines.iter_mut().map(|machine| &mut machine.responder);
+        let next = machines.filter_map(|responder| {
+            if responder.poll_timeout()? <= now {
+                responder.handle_timeout(now);
+            }
+            responder.poll_timeout()
+        });
+        next.min()
+    }
+
+    /// Sends what there is, as far as the socket takes it: ready when there is no more for now.
+    pub(super) fn poll_send<S: Datagrams>(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        socket: &S,
+        counters: &Counters,
+    ) -> Poll<()> {
+        loop {
+            ready!(self.sending.poll(cx, socket, counters));
+            if self.sending.made.is_empty() {
+                for Machine { responder, .. } in &mut self.machines {
+                    let room = ROUND - self.sending.made.len();
+                    self.sending.made.extend(std::iter::from_fn(|| responder.poll_transmit(now)).take(room));
+                }
+                // Those of one peer together, in their order.
+                self.sending.made.sort_by_key(|transmit| transmit.to);
+                self.sending.made.reverse();
+            }
+            if !self.sending.gather(socket.max_segments()) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// The bytes of everything held.
+    pub(super) fn held(&self) -> usize {
+        self.machines.iter().map(|machine| machine.responder.held()).sum()
+    }
+
+    /// Whether a datagram waits for the socket.
+    pub(super) fn is_sending(&self) -> bool {
+        !self.sending.made.is_empty() || self.sending.gone < self.sending.wire.len()
+    }
+
+    /// The requests that wait, which are not kept any longer.
+    pub(super) fn drain(&mut self) -> usize {
+        std::iter::from_fn(|| self.poll_request()).count()
+    }
+}
+
+impl Sending {
+    /// Takes the next datagrams of one length to one peer, as many as go at once. False where there are none.
+    fn gather(&mut self, most: usize) -> bool {
+        let Some(first) = self.made.pop() else { return false };
+        self.wire.clear();
+        self.wire.extend_from_slice(&first.bytes);
+        (self.to, self.segment, self.gone) = (Some(first.to), first.bytes.len(), 0);
+        let mut count = 1;
+        let mut last = first.bytes.len();
+        while count < most
+            && last == self.segment
+            && self.segment <= WHOLE
+            && let Some(next) = self.made.pop_if(|next| next.to == first.to && next.bytes.len() <= last)
+        {
+            self.wire.extend_from_slice(&next.bytes);
+            (count, last) = (count + 1, next.bytes.len());
+        }
+        true
+    }
+
+    fn poll<S: Datagrams>(&mut self, cx: &mut Context<'_>, socket: &S, counters: &Counters) -> Poll<()> {
+        while let (Some(rest), Some(to)) = (self.wire.get(self.gone..).filter(|rest| !rest.is_empty()), self.to) {
+            let sent = if self.segment > WHOLE {
+                socket.poll_send_to(cx, rest, to).map_ok(|_| rest.len())
+            } else {
+                socket.poll_send_segments(cx, rest, self.segment, to)
+            };
+            let (counter, bytes) = match ready!(sent) {
+                Ok(bytes) => (&counters.datagrams_sent, bytes),
+                Err(error) => {
+                    debug!(peer = %to, %error, "datagrams were not sent");
+                    (&counters.datagrams_unsent, rest.len())
+                }
+            };
+            Counters::add_many(counter, bytes.div_ceil(self.segment.max(1)));
+            self.gone += bytes;
+        }
+        Poll::Ready(())
+    }
+}
