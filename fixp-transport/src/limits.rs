@@ -11,6 +11,8 @@
 use std::time::Duration;
 
 use crate::keep;
+use crate::keep::budget::Rates;
+use crate::keep::pace::Pace;
 
 /// What a server takes at most.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,9 +49,13 @@ pub struct ServerLimits {
     pub ordered_channels: usize,
     /// Bytes of kept answers of one ordered channel; past it the oldest are dropped.
     pub ordered_bytes: usize,
-    /// Those of KEEP UDP, for each socket. A request that is whole waits where `datagrams` or `bytes` have no room
+    /// Those of KEEP UDP: of each socket and dialect, its bytes of all together. A request that is whole waits where `datagrams` or `bytes` have no room
     /// for it.
     pub keep: keep::Limits,
+    /// What leaves for a source prefix over KEEP UDP beyond what came from there, for each socket and dialect.
+    pub keep_budget: Rates,
+    /// Bytes a second at which the pieces of an answer leave.
+    pub keep_pace: u64,
 }
 
 impl ServerLimits {
@@ -87,6 +93,8 @@ impl ServerLimits {
     pub const ORDERED_CHANNELS: usize = 1024;
     /// Default of [`ServerLimits::ordered_bytes`], 256 KiB.
     pub const ORDERED_BYTES: usize = 256 << 10;
+    /// Default of [`ServerLimits::keep_pace`], that of [`Pace::RATE`].
+    pub const KEEP_PACE: u64 = Pace::RATE;
 }
 
 impl Default for ServerLimits {
@@ -109,6 +117,8 @@ impl Default for ServerLimits {
             ordered_channels: Self::ORDERED_CHANNELS,
             ordered_bytes: Self::ORDERED_BYTES,
             keep: keep::Limits::default(),
+            keep_budget: Rates::default(),
+            keep_pace: Self::KEEP_PACE,
         }
     }
 }

@@ -171,6 +171,7 @@ pub struct Builder<H> {
     dialect: DialectChoice,
     limits: ServerLimits,
     allow: AllowList,
+    keep_allow: AllowList,
     key: Option<PublicKey>,
     key_bits: usize,
     extensions: bool,
@@ -208,6 +209,15 @@ impl<H: Handler> Builder<H> {
     #[must_use]
     pub fn allow(mut self, list: AllowList) -> Self {
         self.allow = list;
+        self
+    }
+
+    /// Whose answers over KEEP UDP may be any number of times what they sent; those of others have a rate
+    /// ([`ServerLimits::keep_budget`]), since whoever sends may have forged its address. By default this machine's
+    /// own.
+    #[must_use]
+    pub fn keep_allow(mut self, list: AllowList) -> Self {
+        self.keep_allow = list;
         self
     }
 
@@ -276,6 +286,7 @@ impl<H: Handler> Builder<H> {
         let admission = Admission::new(self.allow, limits.connections, limits.connections_per_source);
         let mut shared = Shared::new(self.handler, self.dialect, self.limits, key, self.extensions);
         shared.rate = self.rate;
+        shared.keep_allow = self.keep_allow;
         let hub = Arc::new(Hub { shared: Arc::new(shared), admission, stop: self.stop });
         let mut addrs = Vec::new();
         for Twins { listener, socket, addr } in sockets {
@@ -297,6 +308,7 @@ impl<H: Handler> Server<H> {
             dialect: DialectChoice::Told { default: &fixp_codec::LAXCUS6 },
             limits: ServerLimits::default(),
             allow: AllowList::everyone(),
+            keep_allow: AllowList::loopback(),
             key: None,
             key_bits: PublicKey::DEFAULT_BITS,
             extensions: true,
@@ -321,7 +333,7 @@ impl<H: Handler> Server<H> {
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         let shared = &self.hub.shared;
-        shared.counters.stats(&shared.budget)
+        shared.counters.stats(&shared.budget, &shared.keep_ledger)
     }
 
     /// The handle that stops it.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use fixp_codec::{LAXCUS6, LEXST1};
+use fixp_transport::keep::budget::Rates;
 use fixp_transport::server::config::{Config, Key};
 use fixp_transport::server::{AllowList, PublicKey};
 
@@ -17,7 +18,7 @@ fn the_example_has_the_defaults() {
     // Nor is anything in it left out by being in a comment.
     let options =
         |text: &str| text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
-    assert_eq!(options(EXAMPLE), 39);
+    assert_eq!(options(EXAMPLE), 47);
 }
 
 /// An unknown option names the known ones: each of those is in the example, in its section.
@@ -34,7 +35,7 @@ fn the_example_has_every_option() {
         }
     }
     let mut known = Vec::new();
-    for section in ["", "key", "shutdown", "limits", "limits.keep"] {
+    for section in ["", "key", "shutdown", "limits", "limits.keep", "limits.keep_budget"] {
         let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
         let error = Config::from_toml(&format!("{header}nonsense = 1")).unwrap_err();
         for name in error.message.split('`').skip(3).step_by(2) {
@@ -57,6 +58,7 @@ fn every_option_is_read() {
         extensions = false
         bulk_rate = "2MiB"
         allow = ["10.0.0.0/8", "10.0.0.1-10.0.0.9"]
+        keep_allow = ["10.0.0.9"]
         [key]
         bits = 2048
         [shutdown]
@@ -70,10 +72,13 @@ fn every_option_is_read() {
         gather = "1MiB"
         idle_time = "2h"
         head_time = "1500ms"
+        keep_pace = 5000000
         [limits.keep]
         pieces = 100
         bytes = "1MiB"
         settle = "0s"
+        [limits.keep_budget]
+        burst = "1MiB"
         "#,
     )
     .unwrap();
@@ -91,6 +96,9 @@ fn every_option_is_read() {
     assert_eq!(config.limits.datagrams, 4096);
     assert_eq!((config.limits.keep.pieces, config.limits.keep.bytes), (100, 1 << 20));
     assert_eq!((config.limits.keep.settle, config.limits.keep.retries), (Duration::ZERO, 10));
+    assert_eq!(config.limits.keep_budget, Rates { burst: 1 << 20, ..Rates::default() });
+    assert_eq!(config.limits.keep_pace, 5_000_000);
+    assert_eq!(config.keep_allow, "10.0.0.9".parse::<AllowList>().unwrap());
 }
 
 #[test]

@@ -57,6 +57,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fixp_codec::laxcus6::key::SUBPACKET_TIMEOUT;
 use fixp_codec::{Decoder, Dialect, Error, Packet, PacketRef};
 use foldhash::quality::FixedState;
 
@@ -253,6 +254,13 @@ impl Responder {
         self.exchanges.len()
     }
 
+    /// How many answers have pieces that have not left even once. Counts them each time.
+    #[must_use]
+    pub fn unsent_answers(&self) -> usize {
+        let unsent = |exchange: &&Exchange| matches!(&exchange.done, Some(Done { stage: Stage::Held(held), .. }) if !held.has_left());
+        self.exchanges.values().filter(unsent).count()
+    }
+
     /// Whether there is room for so many bytes more. What of them is not held in the end is given back by
     /// [`Responder::balance`].
     fn has_room(&mut self, bytes: usize) -> bool {
@@ -294,7 +302,9 @@ impl Responder {
         } else if code == self.table.cancel {
             self.cancel(now, from, &packet, bytes.len());
         } else if Mark::is_claimed(&packet) {
-            if let Some(mark) = Mark::of(self.config.dialect, &packet) {
+            // The programs make nothing of a piece without it, which a server's answers need not have.
+            let whole = packet.first(SUBPACKET_TIMEOUT).is_some();
+            if let Some(mark) = Mark::of(self.config.dialect, &packet).filter(|_| whole) {
                 self.piece(now, from, mark, &packet, bytes);
             }
         } else {

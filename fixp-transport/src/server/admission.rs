@@ -55,6 +55,15 @@ impl AllowList {
         Self::default()
     }
 
+    /// A list of this machine's addresses that nobody else can have: those of the loopback.
+    #[must_use]
+    pub fn loopback() -> Self {
+        use std::net::{Ipv4Addr, Ipv6Addr};
+        let v4 = (u32::from(Ipv4Addr::new(127, 0, 0, 0)), u32::from(Ipv4Addr::new(127, 255, 255, 255)));
+        let v6 = u128::from(Ipv6Addr::LOCALHOST);
+        Self { v4: vec![v4], v6: vec![(v6, v6)] }
+    }
+
     /// The list of these entries, each a network, a range or an address.
     ///
     /// # Errors

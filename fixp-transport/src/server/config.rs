@@ -39,6 +39,7 @@ use super::public_key::{PublicKey, PublicKeyError};
 use super::{Builder, DialectChoice, Server};
 use crate::handler::Handler;
 use crate::keep;
+use crate::keep::budget::Rates;
 use crate::limits::ServerLimits;
 use crate::rate::RateLimiter;
 
@@ -62,6 +63,9 @@ pub struct Config {
     /// From whom connections and datagrams are taken.
     #[serde(deserialize_with = "addresses")]
     pub allow: AllowList,
+    /// Whose answers over KEEP UDP may be any number of times what they sent.
+    #[serde(deserialize_with = "addresses")]
+    pub keep_allow: AllowList,
     /// The public key that laxcus6's clients are given.
     pub key: Key,
     /// Who may shut the server down, and how.
@@ -127,6 +131,7 @@ impl Config {
             .dialect(dialect)
             .limits(self.limits.clone())
             .allow(self.allow.clone())
+            .keep_allow(self.keep_allow.clone())
             .extensions(self.extensions);
         builder = match &self.key {
             Key::Made { bits } => builder.key_bits(*bits),
@@ -156,6 +161,7 @@ impl Default for Config {
             extensions: true,
             bulk_rate: 0,
             allow: AllowList::everyone(),
+            keep_allow: AllowList::loopback(),
             key: Key::default(),
             shutdown: Shutdown::default(),
             limits: ServerLimits::default(),
@@ -228,6 +234,10 @@ struct Limits {
     ordered_bytes: usize,
     #[serde(with = "Keep")]
     keep: keep::Limits,
+    #[serde(with = "KeepBudget")]
+    keep_budget: Rates,
+    #[serde(deserialize_with = "size")]
+    keep_pace: u64,
 }
 
 /// The same for KEEP UDP.
@@ -254,6 +264,22 @@ struct Keep {
     tombstone: Duration,
     #[serde(deserialize_with = "duration")]
     settle: Duration,
+    settled: usize,
+}
+
+/// The same for its budget.
+#[derive(Derive)]
+#[serde(remote = "Rates", deny_unknown_fields, default = "Rates::default")]
+struct KeepBudget {
+    #[serde(deserialize_with = "size")]
+    rate: u64,
+    #[serde(deserialize_with = "size")]
+    burst: u64,
+    #[serde(deserialize_with = "size")]
+    sign_rate: u64,
+    #[serde(deserialize_with = "size")]
+    sign_burst: u64,
+    prefixes: usize,
 }
 
 #[derive(Derive)]

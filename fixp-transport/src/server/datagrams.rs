@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::dialect::RequestOrder;
-use fixp_codec::{Code, Decoder, Dialect, Error, Limits, Packet, PacketRef};
+use fixp_codec::{Code, Decoder, Dialect, Error, LAXCUS6, Limits, Packet, PacketRef};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
@@ -36,7 +36,8 @@ use super::shared::{Counters, DialectChoice, Held, Shared};
 use crate::extension::{self, Capabilities, Refusal, Said};
 use crate::handler::{Handler, Peer, Reply, Request};
 use crate::host::Transport;
-use crate::socket::{Datagrams, Inbox};
+use crate::keep::responder;
+use crate::socket::{Buffers, Datagrams, Inbox};
 use crate::tables;
 use crate::timer::Timer;
 use crate::udp::MAX_DATAGRAM;
@@ -56,6 +57,11 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
     mut stop: watch::Receiver<bool>,
 ) {
     let handler = Arc::clone(&shared.handler);
+    let buffers = socket.buffers();
+    if let Some(Buffers { receive, send }) = buffers {
+        Counters::add_many(&shared.counters.receive_buffers, receive);
+        Counters::add_many(&shared.counters.send_buffers, send);
+    }
     let most = shared.limits.keep.entity;
     let work = move |request: Request, held: Held<H>| {
         let gather = if request.peer.transport == Transport::Udp { MAX_DATAGRAM } else { most };
@@ -63,6 +69,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
     };
     let mut service = Service {
         socket,
+        buffers,
         local: Local::new(local),
         admission,
         work,
@@ -74,7 +81,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         wire: Vec::new(),
         outgoing: Outgoing::new(),
         pause: None,
-        keep: Keep::new(shared.limits.keep.clone()),
+        keep: Keep::new(keep_config(&shared)),
         timer: Timer::default(),
         shared,
     };
@@ -88,6 +95,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
 
 struct Service<S, H, W, F> {
     socket: S,
+    buffers: Option<Buffers>,
     local: Local,
     shared: Arc<Shared<H>>,
     admission: Arc<Admission>,
@@ -109,8 +117,13 @@ struct Service<S, H, W, F> {
 /// Those who are dropped in their work are counted.
 impl<S, H, W, F> Drop for Service<S, H, W, F> {
     fn drop(&mut self) {
-        let cut = self.jobs.len() + self.outgoing.len() + self.keep.drain();
-        Counters::add_many(&self.shared.counters.cut, cut);
+        let counters = &self.shared.counters;
+        let cut = self.jobs.len() + self.outgoing.len() + self.keep.give_up();
+        Counters::add_many(&counters.cut, cut);
+        if let Some(Buffers { receive, send }) = self.buffers {
+            Counters::take_many(&counters.receive_buffers, receive);
+            Counters::take_many(&counters.send_buffers, send);
+        }
     }
 }
 
@@ -141,8 +154,10 @@ where
         }
         let sent = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
         if !reads {
-            let done = self.jobs.is_empty() && self.outgoing.is_empty() && sent.is_ready();
-            return if done { Poll::Ready(()) } else { Poll::Pending };
+            let plain = self.jobs.is_empty() && self.outgoing.is_empty();
+            if plain && sent.is_ready() && self.keep.unsent_answers() == 0 {
+                return Poll::Ready(());
+            }
         }
         if read.is_ready() || next.is_some_and(|next| self.timer.poll(next, cx).is_ready()) {
             cx.waker().wake_by_ref();
@@ -217,6 +232,9 @@ where
             own: false,
             serial: None,
         };
+        // What came first is answered first.
+        self.execute(cx, now);
+        let _ = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
         let told = self.read_extensions(&mut asked, packet.code(), &packet.head(), now);
         let packet = own_packet(&packet, self.shared.extensions).map_err(Dropped::Malformed)?;
         if extension::is_own(packet.code) && !asked.own {
@@ -437,6 +455,19 @@ where
     }
 }
 
+/// What the machines of KEEP UDP are made with.
+fn keep_config<H>(shared: &Shared<H>) -> responder::Config {
+    let limits = &shared.limits;
+    responder::Config {
+        limits: limits.keep.clone(),
+        rate: limits.keep_pace,
+        rates: limits.keep_budget,
+        allow: shared.keep_allow.clone(),
+        ledger: Some(shared.keep_ledger.clone()),
+        ..responder::Config::new(&LAXCUS6)
+    }
+}
+
 /// What a peer of ours says beside its request.
 #[derive(Clone, Copy, Default)]
 struct Told {
@@ -486,7 +517,6 @@ mod tests {
     use std::sync::Mutex;
     use std::task::Waker;
 
-    use fixp_codec::LAXCUS6;
     use tokio::io::ReadBuf;
 
     use super::outgoing::QUEUE;

@@ -8,9 +8,11 @@ use fixp_codec::Dialect;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, watch};
 
+use super::admission::AllowList;
 use super::drive;
 use super::ordered::OrderedChannels;
 use super::public_key::PublicKey;
+use crate::keep::Ledger;
 use crate::limits::ServerLimits;
 use crate::rate::RateLimiter;
 
@@ -37,6 +39,10 @@ pub(crate) struct Shared<H> {
     pub(crate) extensions: bool,
     /// The rate of large entities, both ways.
     pub(crate) rate: Option<RateLimiter>,
+    /// What KEEP UDP holds, on all sockets.
+    pub(crate) keep_ledger: Ledger,
+    /// Whose answers over KEEP UDP are not limited.
+    pub(crate) keep_allow: AllowList,
     pub(crate) budget: Budget,
     pub(crate) counters: Counters,
     pub(crate) ordered: Mutex<OrderedChannels<drive::Waiter, drive::Queued<H>>>,
@@ -45,7 +51,7 @@ pub(crate) struct Shared<H> {
 }
 
 impl<H> Shared<H> {
-    /// Without a rate.
+    /// Without a rate, and with the default for KEEP UDP.
     pub(crate) fn new(
         handler: H,
         dialect: DialectChoice,
@@ -58,10 +64,12 @@ impl<H> Shared<H> {
             dialect,
             budget: Budget::new(limits.bytes),
             ordered: Mutex::new(OrderedChannels::new(&limits)),
-            limits,
             key,
             extensions,
             rate: None,
+            keep_ledger: Ledger::new(limits.keep.bytes),
+            keep_allow: AllowList::loopback(),
+            limits,
             counters: Counters::default(),
             end: watch::Sender::new(false),
         }
@@ -161,6 +169,8 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Bytes of requests and answers in flight now.
             pub bytes_in_flight: u64,
+            /// Bytes that KEEP UDP holds now: requests that are not whole or wait, and answers.
+            pub keep_bytes: u64,
         }
 
         #[derive(Default)]
@@ -169,10 +179,11 @@ macro_rules! counters {
         }
 
         impl Counters {
-            pub(crate) fn stats(&self, budget: &Budget) -> ServerStats {
+            pub(crate) fn stats(&self, budget: &Budget, keep: &Ledger) -> ServerStats {
                 ServerStats {
                     $($name: self.$name.load(Relaxed),)*
                     bytes_in_flight: budget.used() as u64,
+                    keep_bytes: keep.held() as u64,
                 }
             }
         }
@@ -204,6 +215,10 @@ counters! {
     keep_requests,
     /// Answers to them that were given, to be sent until their peers have them or time is over.
     keep_answers,
+    /// The system's buffers for datagrams that have come, of all sockets together, in bytes as it says them.
+    receive_buffers,
+    /// The same for datagrams on their way out.
+    send_buffers,
     /// Datagrams that went.
     datagrams_sent,
     /// Answers that did not go as datagrams: too large for one, no room to wait, or refused by the system.
@@ -220,5 +235,9 @@ impl Counters {
 
     pub(crate) fn add_many(counter: &AtomicU64, count: usize) {
         counter.fetch_add(count as u64, Relaxed);
+    }
+
+    pub(crate) fn take_many(counter: &AtomicU64, count: usize) {
+        counter.fetch_sub(count as u64, Relaxed);
     }
 }

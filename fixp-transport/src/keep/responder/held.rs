@@ -73,6 +73,11 @@ impl Held {
         }
     }
 
+    /// Whether every piece has left once, or may not any more.
+    pub(super) const fn has_left(&self) -> bool {
+        self.whole || self.left == 0
+    }
+
     pub(super) const fn count(&self) -> u32 {
         self.pieces.count()
     }

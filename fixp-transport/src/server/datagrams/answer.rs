@@ -45,9 +45,7 @@ impl Asked {
             (refusal || !ours) && message.key != length && bind_ip != Some(message.key)
         });
         if self.announces {
-            packet
-                .messages
-                .push(Message::new(extension::key::CAPABILITIES, Capabilities::OURS.in_answer()));
+            packet.messages.push(Message::new(extension::key::CAPABILITIES, Capabilities::OURS.in_answer()));
         }
         if let Some(serial) = self.serial {
             packet.messages.push(Message::new(extension::key::SERIAL, serial));

@@ -10,7 +10,7 @@ use tracing::debug;
 use super::answer::Unsent;
 use crate::keep::pieces::Mark;
 use crate::keep::responder::{self, AnswerError, Event, Responder};
-use crate::keep::{Limits, Transmit, table};
+use crate::keep::{Transmit, table};
 use crate::server::shared::Counters;
 use crate::socket::Datagrams;
 
@@ -44,14 +44,13 @@ pub(super) fn claims(dialect: &Dialect, packet: &PacketRef<'_>) -> bool {
         return false;
     }
     let table = table::of(dialect);
-    code == table.retry
-        || code == table.cancel
-        || Mark::is_claimed(packet) && !table.plain.contains(&code)
+    code == table.retry || code == table.cancel || Mark::is_claimed(packet) && !table.plain.contains(&code)
 }
 
 /// See the [module](self).
 pub(super) struct Keep {
-    limits: Limits,
+    /// What a machine is made with, but for what is its own.
+    config: responder::Config,
     machines: Vec<Machine>,
     /// Whose turn it is.
     turn: usize,
@@ -78,8 +77,16 @@ struct Sending {
 }
 
 impl Keep {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, machines: Vec::new(), turn: 0, waiting: Vec::new(), sending: Sending::default() }
+    /// No machine yet; this is what each is made with, but for its dialect.
+    pub(super) fn new(config: responder::Config) -> Self {
+        Self {
+            config,
+            machines: Vec::new(),
+            turn: 0,
+            waiting: Vec::new(),
+            sending: Sending::default(),
+            booked: 0,
+        }
     }
 
     /// A datagram that [`claims`] to be of KEEP UDP, sent to this address. Tells whether it is.
@@ -93,13 +100,8 @@ impl Keep {
         let at = self.machines.iter().position(|machine| std::ptr::eq(machine.dialect, dialect));
         let at = at.unwrap_or_else(|| {
             if self.machines.len() < DIALECTS {
-                let limits = self.limits.clone();
-                let config = responder::Config {
-                    limits,
-                    bind_ip: Some(local),
-                    random: rand::random(),
-                    ..responder::Config::new(dialect)
-                };
+                let (bind_ip, random) = (Some(local), rand::random());
+                let config = responder::Config { dialect, bind_ip, random, ..self.config.clone() };
                 self.machines.push(Machine { dialect, responder: Responder::new(config) });
             }
             self.machines.len() - 1
@@ -132,11 +134,16 @@ impl Keep {
     }
 
     /// A request has been handled, with an answer or without one.
-    pub(super) fn answer(&mut self, now: Instant, ticket: Ticket, answer: Option<Packet>) -> Result<(), Unsent> {
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        answer: Option<Packet>,
+    ) -> Result<(), Unsent> {
         let Some(Machine { responder, .. }) = self.machines.get_mut(ticket.dialect) else { return Ok(()) };
         responder.answer(now, ticket.ticket, answer).map_err(|error| match error {
             AnswerError::Encode(error) => Unsent::Encode(error),
-            AnswerError::TooLarge => Unsent::TooLarge { size: 0, most: self.limits.entity },
+            AnswerError::TooLarge => Unsent::TooLarge { size: 0, most: self.config.limits.entity },
             AnswerError::Full => Unsent::Full,
         })
     }
@@ -144,7 +151,7 @@ impl Keep {
     /// Whether an answer can be given at all: once it was given, it cannot be replaced.
     pub(super) fn can_answer(&self, ticket: Ticket, answer: &Packet) -> Result<(), Unsent> {
         let Some(Machine { dialect, .. }) = self.machines.get(ticket.dialect) else { return Ok(()) };
-        let (size, most) = (answer.entity.len(), self.limits.entity);
+        let (size, most) = (answer.entity.len(), self.config.limits.entity);
         if size > most {
             return Err(Unsent::TooLarge { size, most });
         }
@@ -188,19 +195,14 @@ impl Keep {
         }
     }
 
-    /// The bytes of everything held.
-    pub(super) fn held(&self) -> usize {
-        self.machines.iter().map(|machine| machine.responder.held()).sum()
+    /// Answers of which some pieces have not left even once.
+    pub(super) fn unsent_answers(&self) -> usize {
+        self.machines.iter().map(|machine| machine.responder.unsent_answers()).sum()
     }
 
-    /// Whether a datagram waits for the socket.
-    pub(super) fn is_sending(&self) -> bool {
-        !self.sending.made.is_empty() || self.sending.gone < self.sending.wire.len()
-    }
-
-    /// The requests that wait, which are not kept any longer.
-    pub(super) fn drain(&mut self) -> usize {
-        std::iter::from_fn(|| self.poll_request()).count()
+    /// How many requests wait, which are not kept any longer, and how many answers have not left.
+    pub(super) fn give_up(&mut self) -> usize {
+        std::iter::from_fn(|| self.poll_request()).count() + self.unsent_answers()
     }
 }
 
@@ -225,7 +227,9 @@ impl Sending {
     }
 
     fn poll<S: Datagrams>(&mut self, cx: &mut Context<'_>, socket: &S, counters: &Counters) -> Poll<()> {
-        while let (Some(rest), Some(to)) = (self.wire.get(self.gone..).filter(|rest| !rest.is_empty()), self.to) {
+        while let (Some(rest), Some(to)) =
+            (self.wire.get(self.gone..).filter(|rest| !rest.is_empty()), self.to)
+        {
             let sent = if self.segment > WHOLE {
                 socket.poll_send_to(cx, rest, to).map_ok(|_| rest.len())
             } else {
