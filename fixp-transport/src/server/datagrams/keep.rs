@@ -79,14 +79,7 @@ struct Sending {
 impl Keep {
     /// No machine yet; this is what each is made with, but for its dialect.
     pub(super) fn new(config: responder::Config) -> Self {
-        Self {
-            config,
-            machines: Vec::new(),
-            turn: 0,
-            waiting: Vec::new(),
-            sending: Sending::default(),
-            booked: 0,
-        }
+        Self { config, machines: Vec::new(), turn: 0, waiting: Vec::new(), sending: Sending::default() }
     }
 
     /// A datagram that [`claims`] to be of KEEP UDP, sent to this address. Tells whether it is.
