@@ -17,6 +17,7 @@
 
 mod backoff;
 mod drive;
+mod keep;
 pub(crate) mod ledger;
 pub(crate) mod session;
 #[cfg(feature = "tower")]
@@ -24,6 +25,7 @@ pub mod tower;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -42,9 +44,11 @@ pub use ledger::{CutReport, Repeat};
 use crate::body::Body;
 use crate::bulk::{Transferred, Transfers};
 use crate::error::{CallError, Cause};
+use crate::keep::BatchedBinder;
 use crate::limits::ChannelLimits;
-use crate::socket::{Connect, TcpConnector};
+use crate::socket::{Bind, Connect, TcpConnector};
 use crate::tables;
+use keep::{KeepChannel, KeepHandle};
 use ledger::{MAX_REQUESTS, Outcome};
 use session::Terms;
 
@@ -56,8 +60,16 @@ use session::Terms;
 /// answer would go to the wrong caller.
 #[derive(Clone)]
 pub struct Channel {
-    inner: Arc<Inner>,
-    _open: Arc<OpenHandle>,
+    way: Way,
+}
+
+/// How the peer is reached.
+#[derive(Clone)]
+enum Way {
+    /// Over connections; a task has all of them.
+    Stream { inner: Arc<Inner>, _open: Arc<OpenHandle> },
+    /// Over KEEP UDP.
+    Keep { channel: Arc<KeepChannel>, _open: Arc<KeepHandle> },
 }
 
 /// How a channel behaves.
@@ -275,6 +287,30 @@ impl ChannelBuilder {
         Ok(channel)
     }
 
+    /// A channel over [KEEP UDP](crate::keep), to a server's UDP port. Must be called where a tokio runtime is.
+    ///
+    /// There is nothing to connect, so it is always [ready](Channel::ready); a peer of another make has as many
+    /// requests under way as [`ChannelBuilder::depth`] says, each from a port of its own. Calls, limits and counters
+    /// are those of every channel: connections are the associations of the own transport, writes are datagrams. An
+    /// answer has no CONTENT_LENGTH, which no piece has of the whole.
+    /// What is about connections alone has no meaning here: time to connect, back-off, batches, heartbeats,
+    /// [`ChannelBuilder::on_cut`]. There are no [transfers](Channel::transfer), and a channel that is
+    /// [ordered](ChannelBuilder::ordered) refuses all calls by [`Cause::NotOrdered`].
+    #[must_use]
+    pub fn keep_udp(self, peer: SocketAddr) -> Channel {
+        let any: std::net::IpAddr = match peer {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        };
+        self.keep_udp_over(peer, BatchedBinder::new((any, 0).into()))
+    }
+
+    /// The same over other sockets.
+    pub fn keep_udp_over(self, peer: SocketAddr, sockets: impl Bind) -> Channel {
+        let channel = Arc::new(KeepChannel::new(self.config, peer, sockets));
+        Channel { way: Way::Keep { _open: Arc::new(KeepHandle(Arc::clone(&channel))), channel } }
+    }
+
     /// A channel that connects when it is needed. Must be called where a tokio runtime is.
     pub fn open(self, connector: impl Connect) -> Channel {
         let mut config = self.config;
@@ -311,7 +347,7 @@ impl ChannelBuilder {
         });
         let span = tracing::debug_span!("channel", peer = %connector.peer());
         tokio::spawn(drive::run(Arc::clone(&inner), connector, terms, seed).instrument(span));
-        Channel { _open: Arc::new(OpenHandle(Arc::clone(&inner))), inner }
+        Channel { way: Way::Stream { _open: Arc::new(OpenHandle(Arc::clone(&inner))), inner } }
     }
 }
 
@@ -380,10 +416,15 @@ impl Channel {
     ///
     /// Why there is no answer; what breaks off behind the answer's head, its body tells.
     pub async fn transfer(&self, head: Packet, body: Body) -> Result<Transferred, CallError> {
-        if self.inner.is_closing() {
+        let inner = match &self.way {
+            Way::Stream { inner, .. } => inner,
+            // There is no connection for it.
+            Way::Keep { .. } => return Err(CallError::not_sent(Cause::Connect(io::ErrorKind::Unsupported))),
+        };
+        if inner.is_closing() {
             return Err(CallError::not_sent(Cause::Closed));
         }
-        Arc::clone(&self.inner.transfers).transfer(head, body).await
+        Arc::clone(&inner.transfers).transfer(head, body).await
     }
 
     /// Waits until the channel is connected.
@@ -392,16 +433,23 @@ impl Channel {
     ///
     /// Why it is not, as soon as an attempt has failed.
     pub async fn ready(&self) -> Result<(), CallError> {
-        let mut status = self.inner.status.subscribe();
+        let inner = match &self.way {
+            Way::Stream { inner, .. } => inner,
+            Way::Keep { channel, .. } if channel.is_closing() => {
+                return Err(CallError::not_sent(Cause::Closed));
+            }
+            Way::Keep { .. } => return Ok(()),
+        };
+        let mut status = inner.status.subscribe();
         // What failed before says nothing of the next attempt.
-        self.inner.status.send_if_modified(|status| {
+        inner.status.send_if_modified(|status| {
             let failed = matches!(status, Status::Failed(_));
             if failed {
                 *status = Status::Down;
             }
             failed
         });
-        self.inner.driver.wake();
+        inner.driver.wake();
         let found = status.wait_for(|status| !matches!(status, Status::Down)).await.map(|status| *status);
         match found {
             Ok(Status::Open) => Ok(()),
@@ -413,60 +461,44 @@ impl Channel {
     /// What it has done, and is doing.
     #[must_use]
     pub fn stats(&self) -> ChannelStats {
-        self.inner.lock().stats
+        match &self.way {
+            Way::Stream { inner, .. } => inner.lock().stats,
+            Way::Keep { channel, .. } => channel.stats(),
+        }
     }
 
     /// Ends the channel in order: what is under way is waited for, within the channel's time, EXIT is said,
     /// and the connection closed. Further calls, of clones too, are refused.
     pub async fn close(self) {
-        self.inner.begin_to_close();
-        let mut status = self.inner.status.subscribe();
+        let inner = match &self.way {
+            Way::Stream { inner, .. } => inner,
+            Way::Keep { channel, .. } => return channel.close().await,
+        };
+        inner.begin_to_close();
+        let mut status = inner.status.subscribe();
         // The sender lives as long as the channel does.
         let _ = status.wait_for(|status| *status == Status::Closed).await;
     }
 
-    fn size(&self, packet: &Packet) -> Result<usize, CallError> {
-        let encoder = Encoder::new(crate::extension::own(self.inner.config.dialect));
-        let size = encoder.packet_len(packet).map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
-        let limit = self.inner.config.limits.bytes;
-        if size > limit {
-            return Err(CallError::not_sent(Cause::TooLarge { size, limit }));
-        }
-        Ok(size)
-    }
-
     fn place(&self, packet: Packet, options: CallOptions, wait: bool) -> Result<Placed, CallError> {
-        let size = self.size(&packet)?;
-        let config = &self.inner.config;
-        let deadline = after(options.timeout.unwrap_or(config.timeout));
-        let id = self.inner.ids.fetch_add(1, Relaxed);
-        let (waiter, outcome) = oneshot::channel();
-        let submission = Submission {
-            id,
-            packet,
-            size,
-            deadline: deadline.into_std(),
-            repeat: options.repeat,
-            waiter: Some(waiter),
-        };
-        let mut inbox = self.inner.lock();
-        if inbox.closed || inbox.closing.is_some() {
-            return Err(CallError::not_sent(Cause::Closed));
+        match &self.way {
+            Way::Stream { inner, .. } => inner.place(packet, options, wait).map(Placed::Stream),
+            Way::Keep { channel, .. } => {
+                let size = size(&packet, channel.dialect(), channel.limits().bytes)?;
+                channel.place(packet, size, options, wait).map(Placed::Keep)
+            }
         }
-        // Those who wait come first.
-        if inbox.waiting.is_empty() && inbox.has_room(&config.limits, size) {
-            inbox.enter(submission);
-        } else if wait {
-            inbox.waiting_until = Some(inbox.waiting_until.map_or(deadline, |until| until.min(deadline)));
-            inbox.waiting.push_back(submission);
-        } else {
-            return Err(CallError::not_sent(Cause::Full));
-        }
-        inbox.stats.requests += 1;
-        drop(inbox);
-        self.inner.driver.wake();
-        Ok(Placed { inner: Arc::clone(&self.inner), id, outcome, ended: false })
     }
+}
+
+/// The bytes of a request, unless they are too many.
+fn size(packet: &Packet, dialect: &'static Dialect, limit: usize) -> Result<usize, CallError> {
+    let encoder = Encoder::new(crate::extension::own(dialect));
+    let size = encoder.packet_len(packet).map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
+    if size > limit {
+        return Err(CallError::not_sent(Cause::TooLarge { size, limit }));
+    }
+    Ok(size)
 }
 
 impl fmt::Debug for Channel {
@@ -482,14 +514,31 @@ fn after(time: Duration) -> Instant {
 }
 
 /// A request that was handed over. Dropping it cancels the request.
-struct Placed {
+enum Placed {
+    Stream(Submitted),
+    Keep(keep::Placed),
+}
+
+impl Future for Placed {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut *self {
+            Self::Stream(submitted) => Pin::new(submitted).poll(cx),
+            Self::Keep(placed) => Pin::new(placed).poll(cx),
+        }
+    }
+}
+
+/// A request that is the driver's.
+struct Submitted {
     inner: Arc<Inner>,
     id: u64,
     outcome: oneshot::Receiver<Outcome>,
     ended: bool,
 }
 
-impl Future for Placed {
+impl Future for Submitted {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -500,7 +549,7 @@ impl Future for Placed {
     }
 }
 
-impl Drop for Placed {
+impl Drop for Submitted {
     fn drop(&mut self) {
         if !self.ended {
             self.inner.lock().gone.push(self.id);
@@ -526,6 +575,44 @@ impl Inner {
     fn is_closing(&self) -> bool {
         let inbox = self.lock();
         inbox.closed || inbox.closing.is_some()
+    }
+
+    fn place(
+        self: &Arc<Self>,
+        packet: Packet,
+        options: CallOptions,
+        wait: bool,
+    ) -> Result<Submitted, CallError> {
+        let config = &self.config;
+        let size = size(&packet, config.dialect, config.limits.bytes)?;
+        let deadline = after(options.timeout.unwrap_or(config.timeout));
+        let id = self.ids.fetch_add(1, Relaxed);
+        let (waiter, outcome) = oneshot::channel();
+        let submission = Submission {
+            id,
+            packet,
+            size,
+            deadline: deadline.into_std(),
+            repeat: options.repeat,
+            waiter: Some(waiter),
+        };
+        let mut inbox = self.lock();
+        if inbox.closed || inbox.closing.is_some() {
+            return Err(CallError::not_sent(Cause::Closed));
+        }
+        // Those who wait come first.
+        if inbox.waiting.is_empty() && inbox.has_room(&config.limits, size) {
+            inbox.enter(submission);
+        } else if wait {
+            inbox.waiting_until = Some(inbox.waiting_until.map_or(deadline, |until| until.min(deadline)));
+            inbox.waiting.push_back(submission);
+        } else {
+            return Err(CallError::not_sent(Cause::Full));
+        }
+        inbox.stats.requests += 1;
+        drop(inbox);
+        self.driver.wake();
+        Ok(Submitted { inner: Arc::clone(self), id, outcome, ended: false })
     }
 
     fn begin_to_close(&self) {

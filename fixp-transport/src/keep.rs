@@ -53,7 +53,8 @@ pub mod requester;
 pub mod responder;
 pub mod table;
 
-pub use client::{Builder, Client};
+pub(crate) use client::Pending;
+pub use client::{BatchedBinder, Builder, Client};
 pub use ledger::Ledger;
 pub use limits::Limits;
 pub use requester::Requester;

@@ -27,7 +27,7 @@ use crate::tables;
 use crate::timer::{self, Timer};
 
 /// How long the answer to EXIT is waited for.
-const EXIT_TIME: Duration = Duration::from_secs(2);
+pub(super) const EXIT_TIME: Duration = Duration::from_secs(2);
 /// After so much idleness an ordered channel is begun anew: half of the time that servers remember one by
 /// default.
 const ORDERED_IDLE: Duration = Duration::from_secs(60);

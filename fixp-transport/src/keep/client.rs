@@ -24,9 +24,17 @@ use crate::{CallError, Cause, tables};
 
 /// Opens sockets of the system that take many datagrams at once.
 #[derive(Clone, Copy, Debug)]
-pub struct Binder(SocketAddr);
+pub struct BatchedBinder(SocketAddr);
 
-impl Bind for Binder {
+impl BatchedBinder {
+    /// Sockets on this address; with port 0, as it should be, each has a port of its own.
+    #[must_use]
+    pub const fn new(local: SocketAddr) -> Self {
+        Self(local)
+    }
+}
+
+impl Bind for BatchedBinder {
     type Socket = BatchedSocket;
 
     async fn bind(&self) -> io::Result<BatchedSocket> {
@@ -36,7 +44,7 @@ impl Bind for Binder {
 
 /// Makes a [`Client`].
 #[derive(Clone, Debug)]
-pub struct Builder<B = Binder> {
+pub struct Builder<B = BatchedBinder> {
     config: Config,
     v4: Option<B>,
     v6: Option<B>,
@@ -134,12 +142,12 @@ impl<B: Bind> Builder<B> {
     }
 }
 
-impl Builder<Binder> {
+impl Builder<BatchedBinder> {
     fn new() -> Self {
         Self {
             config: Config { source: bind_ip::by_route, ..Config::new(&LAXCUS6) },
-            v4: Some(Binder((Ipv4Addr::UNSPECIFIED, 0).into())),
-            v6: Some(Binder((Ipv6Addr::UNSPECIFIED, 0).into())),
+            v4: Some(BatchedBinder::new((Ipv4Addr::UNSPECIFIED, 0).into())),
+            v6: Some(BatchedBinder::new((Ipv6Addr::UNSPECIFIED, 0).into())),
             random: None,
         }
     }
