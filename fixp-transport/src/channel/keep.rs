@@ -39,6 +39,7 @@ pub(super) struct KeepChannel {
     requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     taken: AtomicU64,
+    answered: AtomicU64,
     waiting: Arc<AtomicU64>,
     closing: AtomicBool,
 }
@@ -49,7 +50,7 @@ type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 /// A request that was handed over. Dropping it cancels the request.
 pub(super) enum Placed {
     /// It has room.
-    Begun { pending: Pending, _room: Permits },
+    Begun { channel: Arc<KeepChannel>, pending: Pending, _room: Permits },
     /// It waits for it.
     Waiting(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
@@ -59,7 +60,11 @@ impl Future for Placed {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         Poll::Ready(match &mut *self {
-            Self::Begun { pending, .. } => ready!(Pin::new(pending).poll(cx)),
+            Self::Begun { channel, pending, .. } => {
+                let outcome = ready!(Pin::new(pending).poll(cx));
+                channel.answered.fetch_add(outcome.is_ok().into(), Relaxed);
+                outcome
+            }
             Self::Waiting(waiting) => ready!(waiting.as_mut().poll(cx)),
         })
     }
@@ -108,6 +113,7 @@ impl KeepChannel {
             requests: Arc::new(Semaphore::new(requests)),
             bytes: Arc::new(Semaphore::new(units)),
             taken: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             waiting: Arc::default(),
             closing: AtomicBool::new(false),
             limits,
@@ -142,9 +148,9 @@ impl KeepChannel {
             request.and_then(|request| Ok((request, Arc::clone(&self.bytes).try_acquire_many_owned(units)?)));
         match bytes {
             Ok(permits) => {
-                let pending = self.begin(packet, time, options.repeat)?;
+                let begun = self.begin(packet, time, options.repeat, permits)?;
                 self.taken.fetch_add(1, Relaxed);
-                Ok(Placed::Begun { pending, _room: permits })
+                Ok(begun)
             }
             Err(_) if !wait => Err(CallError::not_sent(Cause::Full)),
             Err(_) => {
@@ -159,20 +165,28 @@ impl KeepChannel {
                     let permits = timeout_at(deadline, room).await;
                     let permits = permits.map_err(|_| CallError::not_sent(Cause::Timeout))?;
                     drop(waits);
-                    let _permits = permits.ok_or(CallError::not_sent(Cause::Closed))?;
+                    let permits = permits.ok_or(CallError::not_sent(Cause::Closed))?;
                     let left = deadline.saturating_duration_since(Instant::now());
-                    it.begin(packet, left, options.repeat)?.await
+                    it.begin(packet, left, options.repeat, permits)?.await
                 })))
             }
         }
     }
 
-    fn begin(&self, packet: Packet, time: Duration, repeat: Repeat) -> Result<Pending, CallError> {
+    fn begin(
+        self: &Arc<Self>,
+        packet: Packet,
+        time: Duration,
+        repeat: Repeat,
+        room: Permits,
+    ) -> Result<Placed, CallError> {
         let repeat = match repeat {
             Repeat::Never => udp::Repeat::Never,
             Repeat::Harmless => udp::Repeat::Harmless { times: u32::MAX, every: EVERY },
         };
-        self.client.place(self.peer, packet, udp::Options { timeout: Some(time), repeat, wait: true })
+        let options = udp::Options { timeout: Some(time), repeat, wait: true };
+        let pending = self.client.place(self.peer, packet, options)?;
+        Ok(Placed::Begun { channel: Arc::clone(self), pending, _room: room })
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -184,7 +198,7 @@ impl KeepChannel {
         let room = self.waiting.load(Relaxed);
         ChannelStats {
             requests: self.taken.load(Relaxed),
-            answered: stats.answers,
+            answered: self.answered.load(Relaxed),
             late: stats.late,
             heartbeats: 0,
             connections: stats.opened,
