@@ -180,6 +180,8 @@ impl Simulation {
             }
             if number >= expected {
                 flow.largest_came = self.now;
+                // So much earlier nothing is under way any more.
+                flow.come.forget_below(number.saturating_sub(4000));
             }
             if flow.unacknowledged >= 2 || number != expected {
                 self.acknowledge(index);
@@ -311,6 +313,39 @@ fn a_tenth_of_the_rate_is_noticed_in_seconds() {
 }
 
 #[test]
+fn thirty_percent_of_loss_moves_and_does_not_flood() {
+    for seed in SEEDS {
+        let mut simulation = Simulation::lossy(seed, 0.3);
+        let bytes = simulation.run_until(20 * SECOND)[0];
+        let share = Simulation::share(bytes, 20 * SECOND);
+        let sent = Simulation::share(simulation.flows[0].sent, 20 * SECOND);
+        println!("{share:.3} of the link arrived, {sent:.3} was sent");
+        assert!(share > 0.1);
+        assert!(sent <= 2.0);
+    }
+}
+
+#[test]
+fn two_flows_share() {
+    for (seed, begins) in [(1, 0), (2, 0), (3, 1), (4, 3)] {
+        let begins = SECOND * begins;
+        let mut simulation = Simulation::lossy(seed, 0.0).with_flow(begins, 1472);
+        simulation.run_until(begins);
+        let bytes = simulation.run_until(begins + 30 * SECOND);
+        let sum = bytes.iter().sum::<u64>() as f64;
+        let squares = bytes.iter().map(|bytes| (*bytes as f64).powi(2)).sum::<f64>();
+        let jain = sum * sum / (2.0 * squares);
+        let lost: u64 = simulation.flows.iter().map(|flow| flow.sender.lost_packets()).sum();
+        println!(
+            "second begins after {begins:?}: {bytes:?}, Jain's index {jain:.3}, {:.3} of the link, {lost} lost",
+            Simulation::share(sum as u64, 30 * SECOND)
+        );
+        assert!(jain > 0.8);
+        assert!(Simulation::share(sum as u64, 30 * SECOND) > 0.9);
+    }
+}
+
+#[test]
 fn a_short_queue_is_not_overrun_for_long() {
     for (seed, packets) in [(1, 10), (2, 30), (3, 100)] {
         let mut simulation =
@@ -377,6 +412,25 @@ fn reordering_is_learned() {
     println!("{late} late at first, then {}", flow.sender.late_packets() - late);
     assert!(flow.sender.late_packets() - late < 50);
     assert!(Simulation::share(bytes, 8 * SECOND) > 0.9);
+}
+
+#[test]
+fn jitter_does_not_make_it_slow() {
+    // With the last, packets arrive in more ranges than an acknowledgement tells.
+    for (seed, delay, jitter, least) in [(1, 25, 10, 0.9), (2, 5, 5, 0.9), (3, 25, 50, 0.5)] {
+        let there = LinkConfig::default().with_bandwidth(RATE).with_queue(PRODUCT).with_delay(delay * MILLI);
+        let config = there.with_jitter(jitter * MILLI);
+        let mut simulation = Simulation::new(seed, config.clone(), config).with_flow(Duration::ZERO, 1472);
+        simulation.run_until(3 * SECOND);
+        let bytes = simulation.run_until(10 * SECOND)[0];
+        let flow = &simulation.flows[0];
+        let share = Simulation::share(bytes, 7 * SECOND);
+        println!(
+            "delay {delay} ms, jitter {jitter} ms: {share:.3} of the link, {} late",
+            flow.sender.late_packets()
+        );
+        assert!(share > least);
+    }
 }
 
 #[test]

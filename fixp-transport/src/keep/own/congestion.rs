@@ -69,8 +69,11 @@ const GROWTH: f64 = 1.25;
 const CYCLE: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
 /// So much is left free while cruising, that a queue is not kept by errors of measurement.
 const MARGIN: f64 = 0.99;
+/// So much more than before makes a probe worth repeating at once.
+const FOUND: f64 = 1.125;
 /// The window in products of rate and round trip, so that what is under way may vary.
-const WINDOW_GAIN: f64 = 2.0;
+const WINDOW_GAIN: f64 = 1.5;
+const WINDOW_VARIATIONS: f64 = 4.0;
 /// How long the shortest round trip is believed, how long a new one is looked for, and with how much less.
 const BELIEVED: Duration = Duration::from_secs(10);
 const PROBE_RTT: Duration = Duration::from_millis(200);
@@ -83,6 +86,9 @@ const NEAR: Duration = Duration::from_millis(1);
 /// The part of a round, and the least number of packets, whose loss lowers the ceiling.
 const HEAVY_LOSS: f64 = 0.15;
 const HEAVY_PACKETS: u64 = 4;
+/// Loss that is there whatever is sent is sent in addition, up to this part; it is told from so many datagrams.
+const MOST_USUAL_LOSS: f64 = 0.35;
+const SAMPLE_DATAGRAMS: u64 = 64;
 /// By how much the ceiling rises in a round without heavy loss.
 const CEILING_RISE: f64 = 1.0 / 16.0;
 /// The window is never less than this many datagrams, and with a near peer's buffer this many.
@@ -120,7 +126,7 @@ enum Mode {
     /// The queue of startup goes.
     Drain,
     /// A phase of the cycle, and since when.
-    Cruise { phase: usize, since: Instant },
+    Cruise { phase: usize, since: Instant, best: f64 },
     /// Little is sent, to see the round trip without a queue.
     ProbeRtt { until: Option<Instant>, shortest: Duration },
 }
@@ -147,7 +153,13 @@ pub struct Congestion {
     acked: u64,
 
     round: Round,
-    rates: MaxRate,
+    /// Rates in bytes per second.
+    rates: Highest,
+    /// Parts of rounds that arrived: what is lost in the best round is lost whatever we send.
+    arriving: Highest,
+    sample: Sample,
+    /// A round has passed since it drained.
+    settled: bool,
     /// Bytes per second, none for no ceiling.
     ceiling: Option<f64>,
     shortest: Option<Duration>,
@@ -155,35 +167,43 @@ pub struct Congestion {
 }
 
 /// A round trip's worth of packets.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Round {
     /// It ends with a packet that was sent after this much had arrived.
     ends: u64,
-    began: Instant,
     delivered: u64,
     lost: u64,
     lost_packets: u64,
+    /// The largest rate measured in it.
+    rate: f64,
 }
 
-/// The largest rate of the last rounds, in bytes per second.
+/// Packets of one or more rounds, enough to tell which part of them arrived.
+#[derive(Clone, Copy, Default, Debug)]
+struct Sample {
+    delivered: u64,
+    lost: u64,
+}
+
+/// The highest of what was measured in the last rounds.
 #[derive(Clone, Copy, Debug)]
-struct MaxRate {
+struct Highest {
     rounds: [f64; ROUNDS],
     at: usize,
     since: Instant,
     max: f64,
 }
 
-impl MaxRate {
+impl Highest {
     fn new(now: Instant) -> Self {
         Self { rounds: [0.0; ROUNDS], at: 0, since: now, max: 0.0 }
     }
 
-    fn add(&mut self, rate: f64) {
+    fn add(&mut self, measured: f64) {
         if let Some(here) = self.rounds.get_mut(self.at) {
-            *here = here.max(rate);
+            *here = here.max(measured);
         }
-        self.max = self.max.max(rate);
+        self.max = self.max.max(measured);
     }
 
     fn next_round(&mut self, now: Instant) {
@@ -217,8 +237,11 @@ impl Congestion {
             limited_until: 0,
             newest: None,
             acked: 0,
-            round: Round { ends: 0, began: now, delivered: 0, lost: 0, lost_packets: 0 },
-            rates: MaxRate::new(now),
+            round: Round::default(),
+            rates: Highest::new(now),
+            arriving: Highest::new(now),
+            sample: Sample::default(),
+            settled: false,
             ceiling: None,
             shortest: None,
             shortest_at: now,
@@ -325,10 +348,12 @@ impl Congestion {
     pub fn restart(&mut self, now: Instant) {
         self.mode = Mode::Startup { best: 0.0, stalled: 0 };
         self.window = self.initial_window();
-        self.rates = MaxRate::new(now);
+        self.rates = Highest::new(now);
+        self.arriving = Highest::new(now);
+        self.sample = Sample::default();
         self.ceiling = None;
         self.newest = None;
-        self.round = Round { ends: self.delivered, began: now, delivered: 0, lost: 0, lost_packets: 0 };
+        self.round = Round { ends: self.delivered, ..Round::default() };
         self.rate = FASTEST;
         self.burst = self.window;
     }
@@ -346,7 +371,7 @@ impl Congestion {
         }
         self.watch_shortest(now, rtt);
         self.change_mode(now, in_flight, round_ended);
-        self.set_window(acked);
+        self.set_window(acked, rtt);
         self.set_rate();
     }
 
@@ -359,6 +384,7 @@ impl Congestion {
             return;
         }
         let rate = (self.delivered - newest.delivered) as f64 / took.as_secs_f64();
+        self.round.rate = self.round.rate.max(rate);
         if !newest.limited || rate > self.rates.max {
             self.rates.add(rate);
         }
@@ -366,15 +392,22 @@ impl Congestion {
 
     fn end_round(&mut self, now: Instant, limited: bool) {
         let round = self.round;
-        self.round = Round { ends: self.delivered, began: now, delivered: 0, lost: 0, lost_packets: 0 };
+        self.round = Round { ends: self.delivered, ..Round::default() };
         // While little is sent on purpose, what was measured before is not to be forgotten.
         if !limited && !matches!(self.mode, Mode::ProbeRtt { .. }) {
             self.rates.next_round(now);
         }
-        let all = (round.delivered + round.lost).max(1) as f64;
-        let heavy = round.lost_packets >= HEAVY_PACKETS && round.lost as f64 > HEAVY_LOSS * all;
-        let took = now.saturating_duration_since(round.began);
-        let got_through = round.delivered as f64 / took.max(Duration::from_micros(1)).as_secs_f64();
+        self.sample.delivered += round.delivered;
+        self.sample.lost += round.lost;
+        let all = self.sample.delivered + self.sample.lost;
+        if all >= SAMPLE_DATAGRAMS * self.datagram {
+            self.arriving.next_round(now);
+            self.arriving.add(self.sample.delivered as f64 / all as f64);
+            self.sample = Sample::default();
+        }
+        let all = (round.delivered + round.lost) as f64;
+        let usual = 1.0 - self.arriving_part();
+        let heavy = round.lost_packets >= HEAVY_PACKETS && round.lost as f64 > (usual + HEAVY_LOSS) * all;
         if let Mode::Startup { best, stalled } = &mut self.mode {
             if self.rates.max >= *best * GROWTH {
                 (*best, *stalled) = (self.rates.max, 0);
@@ -385,11 +418,16 @@ impl Congestion {
                 self.mode = Mode::Drain;
             }
         }
-        if matches!(self.mode, Mode::Startup { .. }) {
+        // Of what is lost in startup and while it drains, the cause has gone already.
+        if matches!(self.mode, Mode::Startup { .. } | Mode::Drain) {
             return;
         }
-        if heavy {
-            self.ceiling = Some(got_through.min(self.path_rate()));
+        if !std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        // Without a rate measured in it, a round says nothing of what gets through.
+        if heavy && round.rate > 0.0 {
+            self.ceiling = Some(round.rate.min(self.path_rate()));
         } else if let Some(ceiling) = &mut self.ceiling {
             *ceiling *= 1.0 + CEILING_RISE;
             if *ceiling > self.rates.max * GROWTH {
@@ -430,7 +468,7 @@ impl Congestion {
                     self.cruise(now);
                 }
             }
-            Mode::Cruise { phase, since } => {
+            Mode::Cruise { phase, since, best } => {
                 let over = now.saturating_duration_since(since) > self.shortest.unwrap_or(NEAR).max(NEAR);
                 let over = match phase {
                     0 => over && (self.round.lost > 0 || in_flight >= self.product(CYCLE[0])),
@@ -438,7 +476,14 @@ impl Congestion {
                     _ => over,
                 };
                 if over {
-                    self.mode = Mode::Cruise { phase: (phase + 1) % CYCLE.len(), since: now };
+                    // Where there was much more there may be more still.
+                    let next = if phase == 1 && self.rates.max > best * FOUND {
+                        0
+                    } else {
+                        (phase + 1) % CYCLE.len()
+                    };
+                    let best = if next == 0 { self.rates.max } else { best };
+                    self.mode = Mode::Cruise { phase: next, since: now, best };
                 }
             }
             Mode::ProbeRtt { until: None, shortest } => {
@@ -458,16 +503,20 @@ impl Congestion {
 
     /// Begins anywhere in the cycle but where the queue is let go, so that flows do not probe together.
     fn cruise(&mut self, now: Instant) {
+        self.settled = false;
         let phase = match self.next_random() % (CYCLE.len() as u64 - 1) {
             0 => 0,
             other => other as usize + 1,
         };
-        self.mode = Mode::Cruise { phase, since: now };
+        self.mode = Mode::Cruise { phase, since: now, best: self.rates.max };
     }
 
-    fn set_window(&mut self, acked: u64) {
+    fn set_window(&mut self, acked: u64, rtt: &Rtt) {
         let grown = self.window + acked;
-        let target = |gain| self.product(gain) as u64 + self.burst.min(64 << 10) + 2 * self.datagram;
+        // What is under way longer for the path's own reasons is no queue: that varies, a queue stands.
+        let varies = rtt.variation().as_secs_f64() * WINDOW_VARIATIONS * self.path_rate();
+        let target =
+            |gain| (self.product(gain) + varies) as u64 + self.burst.min(64 << 10) + 2 * self.datagram;
         self.window = if let Mode::Startup { .. } = self.mode {
             // As long as nothing is known of the path, what arrives makes room for twice of it.
             if self.window < target(STARTUP_GAIN) || self.delivered < self.initial_window() {
@@ -482,11 +531,10 @@ impl Congestion {
     }
 
     fn set_rate(&mut self) {
-        let path = self.path_rate();
+        let path = self.path_rate() / self.arriving_part();
         let rate = match self.mode {
             Mode::Startup { .. } => {
-                let first =
-                    self.initial_window() as f64 / self.shortest.unwrap_or(NEAR).max(NEAR).as_secs_f64();
+                let first = self.initial_window() as f64 / self.trip();
                 STARTUP_GAIN * path.max(first)
             }
             Mode::Drain => path / STARTUP_GAIN,
@@ -497,6 +545,9 @@ impl Congestion {
             },
             Mode::ProbeRtt { .. } => path,
         };
+        // The least window goes in a round trip, however little arrived.
+        let least = (LEAST_DATAGRAMS * self.datagram) as f64 / self.trip();
+        let rate = rate.max(least);
         self.rate = (rate as u64).clamp(1, FASTEST);
         let burst = BURST.max((rate * BURST_TIME.as_secs_f64()) as u64);
         // Far away a burst arrives as fast as the last link is; a near peer has the window as its bound.
@@ -509,9 +560,19 @@ impl Congestion {
         self.ceiling.map_or(self.rates.max, |ceiling| ceiling.min(self.rates.max))
     }
 
+    /// Which part of what is sent arrives when we cause no loss.
+    fn arriving_part(&self) -> f64 {
+        if self.arriving.max > 0.0 { self.arriving.max.max(1.0 - MOST_USUAL_LOSS) } else { 1.0 }
+    }
+
     /// What is under way at that rate without a queue, times a gain.
     fn product(&self, gain: f64) -> f64 {
-        gain * self.path_rate() * self.shortest.unwrap_or(NEAR).max(NEAR).as_secs_f64()
+        gain * self.path_rate() / self.arriving_part() * self.trip()
+    }
+
+    /// The round trip without a queue, in seconds; as long as a timer can tell.
+    fn trip(&self) -> f64 {
+        self.shortest.unwrap_or(NEAR).max(NEAR).as_secs_f64()
     }
 
     fn is_near(&self) -> bool {
@@ -529,5 +590,168 @@ impl Congestion {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+    const SIZE: usize = 1000;
+
+    /// A path with a queue of one round trip, and a sender that always has something.
+    struct Path {
+        now: Instant,
+        trip: Duration,
+        rate: f64,
+        /// Of so many packets one is lost.
+        loses: Option<u64>,
+        sent: u64,
+        send_at: Instant,
+        free_at: Instant,
+        in_flight: u64,
+        /// When they are acknowledged, or noticed to be lost.
+        under_way: VecDeque<(Instant, Mark, bool)>,
+        rtt: Rtt,
+        control: Congestion,
+    }
+
+    impl Path {
+        fn new(trip: Duration, rate: f64) -> Self {
+            let now = Instant::now();
+            Self {
+                now,
+                trip,
+                rate,
+                loses: None,
+                sent: 0,
+                send_at: now,
+                free_at: now,
+                in_flight: 0,
+                under_way: VecDeque::new(),
+                rtt: Rtt::new(trip),
+                control: Congestion::new(now, &Config::default(), 1, SIZE),
+            }
+        }
+
+        fn rounds(&mut self, count: u32) {
+            let end = self.now + self.trip * count;
+            loop {
+                let sends = self.in_flight < self.control.window();
+                let send_at = sends.then_some(self.send_at.max(self.now));
+                let come_at = self.under_way.front().map(|(at, ..)| *at);
+                let next = send_at.into_iter().chain(come_at).min().unwrap();
+                if next > end {
+                    break;
+                }
+                self.now = next;
+                if come_at == Some(next) { self.comes() } else { self.sends() }
+            }
+            self.now = end;
+        }
+
+        fn sends(&mut self) {
+            let mark = self.control.on_sent(self.now, self.in_flight, SIZE);
+            self.in_flight += SIZE as u64;
+            self.sent += 1;
+            let begins = self.free_at.max(self.now);
+            let full = begins > self.now + self.trip;
+            let lost = full || self.loses.is_some_and(|one| self.sent.is_multiple_of(one));
+            if !full {
+                self.free_at = begins + Duration::from_secs_f64(SIZE as f64 / self.rate);
+            }
+            self.under_way.push_back((self.free_at + self.trip, mark, lost));
+            self.send_at = self.now + Duration::from_secs_f64(SIZE as f64 / self.control.rate() as f64);
+        }
+
+        fn comes(&mut self) {
+            let Some((_, mark, lost)) = self.under_way.pop_front() else { return };
+            self.in_flight -= SIZE as u64;
+            if lost {
+                return self.control.on_lost(SIZE);
+            }
+            self.rtt.measured(self.now, self.now - mark.sent_at(), Duration::ZERO);
+            self.control.on_acked(&mark, SIZE);
+            self.control.on_acknowledgement(self.now, &self.rtt, self.in_flight);
+        }
+    }
+
+    #[test]
+    fn startup_finds_the_rate_in_few_rounds() {
+        let mut path = Path::new(50 * MILLI, 10e6);
+        path.rounds(12);
+        let found = path.control.delivery_rate() as f64;
+        assert!((8e6..11e6).contains(&found), "{found}");
+        assert!(!matches!(path.control.mode, Mode::Startup { .. }));
+    }
+
+    #[test]
+    fn a_little_loss_changes_nothing_and_much_brings_a_ceiling_that_rises() {
+        let mut path = Path::new(50 * MILLI, 10e6);
+        path.rounds(20);
+        path.loses = Some(10);
+        path.rounds(20);
+        assert_eq!(path.control.ceiling, None);
+        // The path becomes ten times as slow: what is lost tells so, before the last ten rounds are over.
+        path.loses = None;
+        path.rounds(20);
+        path.rate = 1e6;
+        path.rounds(8);
+        let rate = path.control.rate() as f64;
+        assert!(rate < 2e6, "{rate}");
+        // It was an incident.
+        path.rate = 10e6;
+        path.rounds(60);
+        let rate = path.control.delivery_rate() as f64;
+        assert!(rate > 8e6, "{rate}");
+    }
+
+    #[test]
+    fn near_the_peers_buffer_is_the_bound() {
+        let mut path = Path::new(Duration::from_micros(100), 4e9);
+        path.rounds(200);
+        assert_eq!(path.control.window(), Config::PEER_BUFFER / 2);
+        path.control.set_peer_buffer(1 << 20);
+        path.rounds(200);
+        assert_eq!(path.control.window(), 1 << 19);
+        path.control.set_peer_buffer(1000);
+        assert_eq!(path.control.window(), 2 * SIZE as u64, "two go always");
+    }
+
+    #[test]
+    fn a_burst_fits_in_the_peers_buffer() {
+        let mut path = Path::new(20 * MILLI, 1e9);
+        path.rounds(30);
+        assert!(path.control.rate() > 500_000_000);
+        assert_eq!(path.control.burst(), Config::PEER_BUFFER / 2);
+    }
+
+    #[test]
+    fn for_want_of_more_no_rate_is_forgotten() {
+        let mut path = Path::new(50 * MILLI, 10e6);
+        path.rounds(20);
+        let known = path.control.delivery_rate();
+        for _ in 0..100 {
+            path.control.on_limited(1);
+            let mark = path.control.on_sent(path.now, 0, SIZE);
+            path.now += path.trip;
+            path.rtt.measured(path.now, path.trip, Duration::ZERO);
+            path.control.on_acked(&mark, SIZE);
+            path.control.on_acknowledgement(path.now, &path.rtt, 0);
+        }
+        assert!(path.control.delivery_rate() >= known, "{} of {known}", path.control.delivery_rate());
+    }
+
+    #[test]
+    fn a_restart_knows_nothing() {
+        let mut path = Path::new(50 * MILLI, 10e6);
+        path.rounds(20);
+        path.control.restart(path.now);
+        assert_eq!((path.control.window(), path.control.delivery_rate()), (10 * SIZE as u64, 0));
+        path.rounds(12);
+        assert!(path.control.delivery_rate() > 8_000_000);
     }
 }

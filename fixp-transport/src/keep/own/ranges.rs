@@ -99,6 +99,9 @@ impl Ranges {
     }
 
     /// Forgets the ranges below a number. All that is below it counts as contained from now on.
+    ///
+    /// Of numbers whose acknowledgement has itself been acknowledged, nothing needs to be told again: without
+    /// this, every acknowledgement repeats the gaps of packets lost long ago.
     pub fn forget_below(&mut self, number: u64) {
         self.floor = self.floor.max(number);
         while self.ranges.pop_front_if(|(_, last)| *last < number).is_some() {}

@@ -162,6 +162,8 @@ struct Lost {
     number: u64,
     bytes: u32,
     counted: bool,
+    /// When it was declared lost.
+    since: Instant,
     /// It was lost for being late.
     late: bool,
 }
@@ -472,6 +474,8 @@ impl<T> Recovery<T> {
         self.loss_at = None;
         let trip = self.rtt.smoothed().max(self.rtt.latest());
         let patience = (trip * self.late / 8).max(GRAIN);
+        // What comes later than this is no reordering, and acknowledgements need not be searched for it.
+        while self.lost.pop_front_if(|lost| lost.since + patience * 2 <= now).is_some() {}
         let mut count = 0;
         while let Some(front) = self.sent.front() {
             if front.carried.is_some() {
@@ -486,7 +490,7 @@ impl<T> Recovery<T> {
                     break;
                 }
                 count += 1;
-                self.lose_front(distance < self.reordering);
+                self.lose_front(now, distance < self.reordering);
             } else {
                 self.sent.pop_front();
             }
@@ -494,7 +498,7 @@ impl<T> Recovery<T> {
         count
     }
 
-    fn lose_front(&mut self, late: bool) {
+    fn lose_front(&mut self, now: Instant, late: bool) {
         let Some(sent) = self.sent.pop_front() else { return };
         let Some(carried) = sent.carried else { return };
         let (number, bytes, kind) = (sent.number, sent.bytes as usize, sent.kind);
@@ -507,7 +511,7 @@ impl<T> Recovery<T> {
         if self.lost.len() >= REMEMBERED {
             self.lost.pop_front();
         }
-        self.lost.push_back(Lost { number, bytes: sent.bytes, counted, late });
+        self.lost.push_back(Lost { number, bytes: sent.bytes, counted, since: now, late });
         self.lost_queue.push_back(Gone { number, bytes, kind, carried });
     }
 
@@ -515,5 +519,248 @@ impl<T> Recovery<T> {
     fn probe_timeout(&self) -> Duration {
         let once = self.rtt.smoothed() + (self.rtt.variation() * 4).max(GRAIN) + self.config.peer_delay;
         (once * (1 << self.probes.min(10))).min(LONGEST_WAIT.max(once))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keep::own::ranges::Ranges;
+
+    const MILLI: Duration = Duration::from_millis(1);
+    /// The first probe: 100 ms assumed, four times half of it, 5 ms of the peer's.
+    const FIRST_PROBE: Duration = Duration::from_millis(305);
+
+    fn recovery(now: Instant) -> Recovery<u64> {
+        Recovery::new(now, &Config::default(), 1, 1200)
+    }
+
+    fn send(recovery: &mut Recovery<u64>, now: Instant, count: u64) {
+        for _ in 0..count {
+            let number = recovery.next_number();
+            assert_eq!(recovery.on_sent(now, 1200, Kind::Data, number), number);
+        }
+    }
+
+    fn ack(recovery: &mut Recovery<u64>, now: Instant, ranges: &[RangeInclusive<u64>]) -> Outcome {
+        recovery.on_acknowledged(now, ranges.iter().cloned(), Duration::ZERO).unwrap()
+    }
+
+    fn lost(recovery: &mut Recovery<u64>) -> Vec<u64> {
+        std::iter::from_fn(|| recovery.poll_lost()).map(|gone| gone.carried).collect()
+    }
+
+    fn acked(recovery: &mut Recovery<u64>) -> Vec<u64> {
+        std::iter::from_fn(|| recovery.poll_acked()).map(|gone| gone.carried).collect()
+    }
+
+    #[test]
+    fn three_later_ones_make_it_lost() {
+        let now = Instant::now();
+        let mut recovery = recovery(now);
+        send(&mut recovery, now, 6);
+        assert_eq!(ack(&mut recovery, now + 10 * MILLI, &[2..=2, 0..=0]).lost, 0);
+        assert_eq!(acked(&mut recovery), [2, 0]);
+        // 3 is two later than 1; 4 is three later.
+        assert_eq!(ack(&mut recovery, now + 10 * MILLI, &[2..=3, 0..=0]).lost, 0);
+        assert_eq!(ack(&mut recovery, now + 10 * MILLI, &[2..=4, 0..=0]).lost, 1);
+        assert_eq!(lost(&mut recovery), [1]);
+        assert_eq!((recovery.in_flight(), recovery.lost_packets()), (1200, 1));
+    }
+
+    #[test]
+    fn one_later_one_and_an_eighth_of_a_round_trip_make_it_lost() {
+        let now = Instant::now();
+        let mut recovery = recovery(now);
+        send(&mut recovery, now, 2);
+        ack(&mut recovery, now + 80 * MILLI, &[1..=1]);
+        assert_eq!(recovery.poll_timeout(), Some(now + 90 * MILLI));
+        assert_eq!(recovery.handle_timeout(now + 89 * MILLI), 0);
+        assert_eq!(lost(&mut recovery), []);
+        assert_eq!(recovery.handle_timeout(now + 90 * MILLI), 0);
+        assert_eq!(lost(&mut recovery), [0]);
+        assert_eq!((recovery.poll_timeout(), recovery.in_flight()), (None, 0));
+    }
+
+    #[test]
+    fn probes_go_when_nothing_comes_and_twice_as_late_each_time() {
+        let mut now = Instant::now();
+        let mut recovery = recovery(now);
+        send(&mut recovery, now, 1);
+        for doubled in [1, 2, 4, 8] {
+            assert_eq!(recovery.poll_timeout(), Some(now + FIRST_PROBE * doubled));
+            now += FIRST_PROBE * doubled;
+            assert_eq!(recovery.handle_timeout(now), 2);
+            assert_eq!(recovery.handle_timeout(now), 0);
+        }
+        now += recovery.poll_timeout().unwrap() - now;
+        assert_eq!(recovery.handle_timeout(now), 2);
+        assert_eq!(recovery.poll_timeout(), Some(now + LONGEST_WAIT));
+        assert_eq!(lost(&mut recovery), [], "nothing says that it is lost");
+        assert_eq!(recovery.under_way().collect::<Vec<_>>(), [(0, &0)]);
+        assert_eq!(recovery.probes(), 5);
+
+        // A probe arrives: the path counts as new, and what was before it is lost.
+        let probe = recovery.on_sent(now, 1200, Kind::LossProbe, 7);
+        ack(&mut recovery, now + 50 * MILLI, &[probe..=probe]);
+        assert_eq!((lost(&mut recovery), recovery.probes()), (vec![0], 0));
+        assert_eq!(recovery.poll_timeout(), None);
+    }
+
+    #[test]
+    fn what_was_only_late_makes_patient() {
+        let now = Instant::now();
+        let mut recovery = recovery(now);
+        send(&mut recovery, now, 30);
+        assert_eq!(ack(&mut recovery, now + 20 * MILLI, &[9..=9]).lost, 7);
+        assert_eq!(lost(&mut recovery), [0, 1, 2, 3, 4, 5, 6]);
+        let outcome = ack(&mut recovery, now + 20 * MILLI, &[4..=9]);
+        assert_eq!(outcome, Outcome { acked: 2, lost: 0, late: 3 });
+        assert_eq!(acked(&mut recovery), [9, 7, 8], "the late ones have been told as lost");
+        // The same is no news.
+        assert_eq!(ack(&mut recovery, now + 20 * MILLI, &[4..=9]), Outcome::default());
+        assert_eq!(recovery.late_packets(), 3);
+        // 4 came after 9: five later ones are nothing strange any more, six are.
+        assert_eq!(ack(&mut recovery, now + 20 * MILLI, &[15..=15]).lost, 0);
+        assert_eq!(ack(&mut recovery, now + 20 * MILLI, &[15..=16]).lost, 1);
+        assert_eq!(lost(&mut recovery), [10]);
+    }
+
+    #[test]
+    fn a_number_that_was_never_sent_is_invalid() {
+        let now = Instant::now();
+        let mut recovery = recovery(now);
+        send(&mut recovery, now, 3);
+        let invalid = recovery.on_acknowledged(now, [2..=3].into_iter(), Duration::ZERO);
+        assert_eq!(invalid, Err(Invalid { number: 3, next: 3 }));
+        assert_eq!(recovery.in_flight(), 3600);
+        assert_eq!(recovery.on_acknowledged(now, std::iter::empty(), Duration::ZERO), Ok(Outcome::default()));
+    }
+
+    #[test]
+    fn acknowledgements_are_not_remembered_and_long_probes_are_no_loss() {
+        let now = Instant::now();
+        let mut recovery = recovery(now);
+        assert_eq!(recovery.on_sent(now, 60, Kind::AckOnly, 0), 0);
+        assert_eq!((recovery.in_flight(), recovery.poll_timeout()), (0, None));
+        assert_eq!(recovery.on_sent(now, 9000, Kind::MtuProbe, 1), 1);
+        recovery.on_sent(now, 60, Kind::AckOnly, 2);
+        send(&mut recovery, now, 2);
+        assert_eq!(recovery.in_flight(), 9000 + 2400);
+        assert_eq!(
+            ack(&mut recovery, now + 10 * MILLI, &[2..=4, 0..=0]),
+            Outcome { acked: 2, lost: 1, late: 0 }
+        );
+        let gone = recovery.poll_lost().unwrap();
+        assert_eq!((gone.number, gone.bytes, gone.kind), (1, 9000, Kind::MtuProbe));
+        assert_eq!(recovery.lost_packets(), 0);
+    }
+
+    #[test]
+    fn the_packets_remembered_are_bounded() {
+        let now = Instant::now();
+        let config = Config { packets: 5, ..Config::default() };
+        let mut recovery = Recovery::new(now, &config, 1, 1200);
+        for _ in 0..5 {
+            assert_eq!(recovery.permit(now, 10), Permit::Now);
+            recovery.on_sent(now, 10, Kind::Data, ());
+        }
+        assert_eq!(recovery.permit(now, 10), Permit::Full);
+        recovery.on_acknowledged(now + MILLI, [0..=0].into_iter(), Duration::ZERO).unwrap();
+        assert_eq!(recovery.permit(now + MILLI, 10), Permit::Now);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Send(usize, Kind, u8),
+        /// Which of the latest numbers arrive.
+        Arrive(Vec<u64>),
+        Acknowledge,
+        Wait(u64),
+        /// Until the timer.
+        Timer,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let kinds = prop_oneof![
+            6 => Just(Kind::Data),
+            1 => Just(Kind::AckOnly),
+            1 => Just(Kind::MtuProbe),
+            1 => Just(Kind::LossProbe)
+        ];
+        let step = prop_oneof![
+            4 => (1..2000usize, kinds, 1..20u8).prop_map(|(bytes, kind, count)| Step::Send(bytes, kind, count)),
+            3 => prop::collection::vec(0..60u64, 0..20).prop_map(Step::Arrive),
+            3 => Just(Step::Acknowledge),
+            2 => (0..100_000u64).prop_map(Step::Wait),
+            2 => Just(Step::Timer),
+        ];
+        prop::collection::vec(step, 0..120)
+    }
+
+    proptest! {
+        #[test]
+        fn each_packet_is_acked_or_lost_once_and_the_sums_hold(steps in steps(), seed: u64) {
+            let mut now = Instant::now();
+            let mut recovery = Recovery::new(now, &Config::default(), seed, 1200);
+            let mut come = Ranges::new(64);
+            let mut arrived = std::collections::BTreeSet::new();
+            let mut under_way: BTreeMap<u64, usize> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Send(bytes, kind, count) => for _ in 0..count {
+                        match recovery.permit(now, bytes) {
+                            Permit::Now => {}
+                            Permit::At(at) => prop_assert!(at > now),
+                            Permit::Full => prop_assert!(recovery.in_flight() > 0),
+                        }
+                        let number = recovery.on_sent(now, bytes, kind, recovery.next_number());
+                        if kind != Kind::AckOnly {
+                            under_way.insert(number, bytes);
+                        }
+                    },
+                    Step::Arrive(back) => for back in back {
+                        if let Some(number) = recovery.next_number().checked_sub(back + 1) {
+                            come.insert(number);
+                            arrived.insert(number);
+                        }
+                    },
+                    Step::Acknowledge => {
+                        let delay = Duration::from_micros(seed % 10_000);
+                        recovery.on_acknowledged(now, come.iter(), delay).unwrap();
+                        for range in come.iter() {
+                            let left = recovery.under_way().find(|(number, _)| range.contains(number));
+                            prop_assert_eq!(left, None);
+                        }
+                    }
+                    Step::Wait(micros) => now += Duration::from_micros(micros),
+                    Step::Timer => if let Some(at) = recovery.poll_timeout() {
+                        now = now.max(at);
+                        recovery.handle_timeout(now);
+                        prop_assert!(recovery.poll_timeout().is_none_or(|at| at > now));
+                    },
+                }
+                while let Some(gone) = recovery.poll_acked() {
+                    prop_assert_eq!(gone.carried, gone.number);
+                    prop_assert!(arrived.contains(&gone.number));
+                    prop_assert_eq!(under_way.remove(&gone.number), Some(gone.bytes));
+                }
+                while let Some(gone) = recovery.poll_lost() {
+                    prop_assert_eq!(gone.carried, gone.number);
+                    prop_assert!(come.largest() > Some(gone.number), "a later one has come");
+                    prop_assert_eq!(under_way.remove(&gone.number), Some(gone.bytes));
+                }
+                prop_assert_eq!(recovery.in_flight(), under_way.values().sum::<usize>() as u64);
+                let left: Vec<u64> = recovery.under_way().map(|(number, _)| number).collect();
+                prop_assert_eq!(left, under_way.keys().copied().collect::<Vec<_>>());
+                prop_assert_eq!(recovery.poll_timeout().is_some(), !under_way.is_empty());
+                prop_assert!(recovery.window() >= 4 * 1200);
+                prop_assert!(recovery.rate() > 0);
+            }
+        }
     }
 }
