@@ -265,7 +265,7 @@ fn one_percent_of_loss_costs_little() {
 
 #[test]
 fn five_percent_of_loss_is_no_congestion() {
-    assert!(goodput(0.05) >= 0.75);
+    assert!(goodput(0.05) >= 0.85);
 }
 
 #[test]
@@ -302,6 +302,7 @@ fn a_tenth_of_the_rate_is_noticed_in_seconds() {
             simulation.waited / simulation.arrivals
         );
         assert!(share > 0.8, "of the new rate");
+        assert!(simulation.waited / simulation.arrivals < 100 * MILLI, "the old queue is gone");
         assert!(sent as f64 <= 1.2 * f64::from(RATE as u32 / 10 * 5), "no flood");
         simulation.there.set(link().with_queue(queue));
         simulation.run_until(18 * SECOND);
@@ -327,7 +328,7 @@ fn thirty_percent_of_loss_moves_and_does_not_flood() {
 
 #[test]
 fn two_flows_share() {
-    for (seed, begins) in [(1, 0), (2, 0), (3, 1), (4, 3)] {
+    for (seed, begins) in [(1, 0), (2, 1), (3, 3)] {
         let begins = SECOND * begins;
         let mut simulation = Simulation::lossy(seed, 0.0).with_flow(begins, 1472);
         simulation.run_until(begins);
@@ -370,7 +371,7 @@ fn loopback_is_fast() {
             .with_delay(Duration::from_micros(15))
             .with_queue(200_000);
         let mut simulation = Simulation::new(seed, there.clone(), there).with_flow(Duration::ZERO, size);
-        let time = 200 * MILLI;
+        let time = 50 * MILLI;
         let bytes = simulation.run_until(time)[0];
         let flow = &simulation.flows[0];
         let rate = bytes as f64 / time.as_secs_f64();

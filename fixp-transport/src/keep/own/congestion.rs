@@ -29,7 +29,7 @@ use super::rtt::Rtt;
 /// What the controller is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Datagrams that may be under way at first.
+    /// Datagrams that may be under way at first; long ones fewer, two at least and 14,720 bytes (RFC 9002, 7.2).
     pub initial_datagrams: u64,
     /// Bytes under way at most, however much the path holds. What is sent is remembered until then.
     pub most_in_flight: u64,
@@ -60,6 +60,8 @@ impl Default for Config {
 const ROUNDS: usize = 10;
 /// A round counts as at least this long there: on loopback ten of them would be over in one scheduling.
 const SHORTEST_ROUND: Duration = Duration::from_millis(10);
+/// And as at most so many shortest round trips: behind a long queue ten of them would be seconds.
+const LONGEST_ROUND: f64 = 1.25;
 /// In startup: 4 ln 2, the least with which what arrives doubles each round.
 const STARTUP_GAIN: f64 = 2.77;
 /// Startup ends when so many rounds brought less than a quarter more.
@@ -91,9 +93,10 @@ const MOST_USUAL_LOSS: f64 = 0.35;
 const SAMPLE_DATAGRAMS: u64 = 64;
 /// By how much the ceiling rises in a round without heavy loss.
 const CEILING_RISE: f64 = 1.0 / 16.0;
-/// The window is never less than this many datagrams, and with a near peer's buffer this many.
+/// The window is never less than this many datagrams. Of long ones fewer count: so many bytes, two at least.
 const LEAST_DATAGRAMS: u64 = 4;
-const LEAST_DATAGRAMS_NEAR: u64 = 2;
+const FEW_BYTES: u64 = 14_720;
+const FEW_DATAGRAMS: u64 = 2;
 /// The least burst of the pacer in bytes, and how long one is at a high rate.
 const BURST: u64 = 16 << 10;
 const BURST_TIME: Duration = Duration::from_millis(1);
@@ -228,7 +231,7 @@ impl Congestion {
             datagram,
             random: seed,
             mode: Mode::Startup { best: 0.0, stalled: 0 },
-            window: config.initial_datagrams.max(LEAST_DATAGRAMS) * datagram,
+            window: 0,
             rate: FASTEST,
             burst: 0,
             delivered: 0,
@@ -246,14 +249,15 @@ impl Congestion {
             shortest: None,
             shortest_at: now,
         };
-        new.burst = new.initial_window();
+        new.window = new.initial_window();
+        new.burst = new.window;
         new
     }
 
     /// The size of datagrams has changed.
     pub fn set_datagram(&mut self, datagram: usize) {
         self.datagram = (datagram as u64).max(1);
-        self.window = self.window.max(LEAST_DATAGRAMS * self.datagram);
+        self.window = self.window.max(self.least_window());
     }
 
     /// The peer has told the bytes of its socket buffer.
@@ -264,14 +268,13 @@ impl Congestion {
     /// Bytes that may be under way.
     #[must_use]
     pub fn window(&self) -> u64 {
-        let least = LEAST_DATAGRAMS * self.datagram;
         let window = match self.mode {
             Mode::ProbeRtt { .. } => self.window.min(self.product(PROBE_RTT_GAIN) as u64),
             _ => self.window,
         };
-        let window = window.max(least).min(self.config.most_in_flight);
+        let window = window.min(self.config.most_in_flight).max(self.least_window());
         if self.is_near() {
-            window.min((self.config.peer_buffer / 2).max(LEAST_DATAGRAMS_NEAR * self.datagram))
+            window.min((self.config.peer_buffer / 2).max(FEW_DATAGRAMS * self.datagram))
         } else {
             window
         }
@@ -366,6 +369,12 @@ impl Congestion {
         self.flight_began = newest.sent_at;
         self.measure(now, &newest, rtt);
         let round_ended = newest.delivered >= self.round.ends;
+        // While little is sent, on purpose or for want of more, what was measured before is not to be forgotten.
+        let long =
+            now.saturating_duration_since(self.rates.since).as_secs_f64() > self.trip() * LONGEST_ROUND;
+        if (round_ended || long) && !newest.limited && !matches!(self.mode, Mode::ProbeRtt { .. }) {
+            self.rates.next_round(now);
+        }
         if round_ended {
             self.end_round(now, newest.limited);
         }
@@ -393,10 +402,6 @@ impl Congestion {
     fn end_round(&mut self, now: Instant, limited: bool) {
         let round = self.round;
         self.round = Round { ends: self.delivered, ..Round::default() };
-        // While little is sent on purpose, what was measured before is not to be forgotten.
-        if !limited && !matches!(self.mode, Mode::ProbeRtt { .. }) {
-            self.rates.next_round(now);
-        }
         self.sample.delivered += round.delivered;
         self.sample.lost += round.lost;
         let all = self.sample.delivered + self.sample.lost;
@@ -487,7 +492,7 @@ impl Congestion {
                 }
             }
             Mode::ProbeRtt { until: None, shortest } => {
-                if in_flight <= self.product(PROBE_RTT_GAIN).max((LEAST_DATAGRAMS * self.datagram) as f64) {
+                if in_flight <= self.product(PROBE_RTT_GAIN).max(self.least_window() as f64) {
                     self.mode = Mode::ProbeRtt { until: Some(now + PROBE_RTT), shortest };
                 }
             }
@@ -527,7 +532,7 @@ impl Congestion {
         } else {
             grown.min(target(WINDOW_GAIN))
         };
-        self.window = self.window.clamp(LEAST_DATAGRAMS * self.datagram, self.config.most_in_flight.max(1));
+        self.window = self.window.min(self.config.most_in_flight).max(self.least_window());
     }
 
     fn set_rate(&mut self) {
@@ -546,7 +551,7 @@ impl Congestion {
             Mode::ProbeRtt { .. } => path,
         };
         // The least window goes in a round trip, however little arrived.
-        let least = (LEAST_DATAGRAMS * self.datagram) as f64 / self.trip();
+        let least = self.least_window() as f64 / self.trip();
         let rate = rate.max(least);
         self.rate = (rate as u64).clamp(1, FASTEST);
         let burst = BURST.max((rate * BURST_TIME.as_secs_f64()) as u64);
@@ -580,7 +585,15 @@ impl Congestion {
     }
 
     fn initial_window(&self) -> u64 {
-        self.config.initial_datagrams.max(LEAST_DATAGRAMS) * self.datagram
+        self.few(self.config.initial_datagrams.clamp(LEAST_DATAGRAMS, 1000))
+    }
+
+    fn least_window(&self) -> u64 {
+        self.few(LEAST_DATAGRAMS)
+    }
+
+    fn few(&self, datagrams: u64) -> u64 {
+        (datagrams * self.datagram).min(FEW_BYTES.max(FEW_DATAGRAMS * self.datagram))
     }
 
     /// SplitMix64: enough to choose a phase by.
