@@ -3,6 +3,9 @@
 //! panics where its property fails. Not covered by semver.
 
 mod connection;
+mod keep_requester;
+mod keep_responder;
+mod keep_wire;
 mod ledger;
 mod ordered;
 mod script;
@@ -11,6 +14,8 @@ mod sink;
 mod wire;
 
 pub use connection::connection;
+pub use keep_requester::keep_requester;
+pub use keep_responder::keep_responder;
 pub use ledger::ledger;
 pub use ordered::ordered;
 pub use session::session;
@@ -19,9 +24,11 @@ pub use session::session;
 pub type Property = fn(&[u8]);
 
 /// The fuzz targets, by their names in `fuzz/`, and what each checks.
-pub const TARGETS: [(&str, Property); 4] = [
+pub const TARGETS: [(&str, Property); 6] = [
     ("transport_connection", connection),
     ("transport_ordered", ordered),
     ("transport_ledger", ledger),
     ("transport_session", session),
+    ("transport_keep_requester", keep_requester),
+    ("transport_keep_responder", keep_responder),
 ];

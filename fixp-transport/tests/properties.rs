@@ -61,3 +61,13 @@ fn ledgers_and_their_peers() {
 fn sessions_however_cut() {
     for_all(properties::session, 1000, 1500);
 }
+
+#[test]
+fn requesters_of_keep_udp() {
+    for_all(properties::keep_requester, 2000, 1500);
+}
+
+#[test]
+fn responders_of_keep_udp() {
+    for_all(properties::keep_responder, 2000, 1500);
+}

@@ -477,7 +477,7 @@ impl Requester {
     fn silence(&mut self, now: Instant) {
         let State::Asking(asking) = &mut self.state else { return };
         asking.quiet = now + self.config.every;
-        if !asking.burst.is_empty() {
+        if !asking.burst.is_empty() || !self.controls.is_empty() {
             // It is still being sent.
             return;
         }
