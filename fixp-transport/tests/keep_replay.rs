@@ -338,7 +338,11 @@ fn recorded_servers_at_our_requester() {
             let fails = name.contains("FAILS");
             if let Some(answer) = answers.get(&identity).filter(|_| !fails) {
                 assert_eq!(asks.poll_event().unwrap().unwrap(), *answer, "{name}");
-                assert!(asks.is_idle() && !asks.is_spoilt(), "{name}");
+                // In lexst1 a copy of a piece may be on its way, and spoils what comes next from that port.
+                let left = sent.iter().filter(|bytes| mark(recording.dialect, bytes).is_some());
+                let twice = left.clone().count() > left.collect::<BTreeSet<_>>().len();
+                let spoilt = twice && recording.dialect.name() == "lexst1";
+                assert!(asks.is_idle() && asks.is_spoilt() == spoilt, "{name}");
                 let local = Some("127.0.0.1".parse().unwrap());
                 let cancel = control::cancel(recording.dialect, local, identity).unwrap().to_vec();
                 assert!(sent.contains(&cancel), "{name}");

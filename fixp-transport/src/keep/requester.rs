@@ -31,7 +31,9 @@
 //! - Datagrams that do not belong to the exchange are left alone (Q2, Q9, Q18).
 //! - The last piece is sent once more where nothing is heard, since a laxcus6 server misses it late (Q13).
 //! - A laxcus6 server that asks for pieces of another identity has a stale group: it is told to cancel that, and
-//!   gets the request again (Q21). A lexst1 server has no cure: the port is spoilt (Q1).
+//!   gets the request again (Q21). A lexst1 server has no cure: the port is spoilt (Q1). It is so as soon as a
+//!   piece has left twice, since the server puts a late copy among the pieces of the next request; where the
+//!   network itself doubles datagrams and brings them late, a request to lexst1 is safe on a port of its own only.
 //!
 //! A request whose every echo was lost is sent again, and a program executes it a second time. That is so with
 //! their own requesters, too; only our responders know a request that they have executed. Where it must not be,
@@ -40,7 +42,7 @@
 //! The pieces of a request leave at a [pace](super::pace): a burst at once, then a rate that falls where pieces are
 //! asked for again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -86,12 +88,13 @@ pub struct Config {
     pub bind_ip: Option<IpAddr>,
     /// Whether a request is sent again where nothing says that it has come: by default, as the programs do.
     ///
-    /// Without that each piece leaves once, and again only where the peer asks for it by name, which a program does
-    /// only for a request that it has not executed (but for a piece that the network doubles and brings after
-    /// the end, for which it may ask and execute again; ACCEPTED ends that in laxcus6). It costs: one lost
-    /// datagram of a request of one piece, or the last piece of one towards laxcus6 for 6 s, or all of them, and
-    /// it waits for its whole [`Config::timeout`]; a stale group of a laxcus6 server is cancelled, and
-    /// the request ends as the time does, not executed.
+    /// Without that each piece leaves once, and again only where the peer asks for it by name; and one of them
+    /// never again, so that no program has all of them twice: it asks for none that it has, but for a piece that
+    /// comes late it would begin anew. Only a network that itself doubles datagrams can have it executed twice
+    /// then. It costs: where one datagram of a request of one piece is lost, or the last pieces of one towards
+    /// laxcus6 for 6 s, or all of them, or what lexst1's server had of it when it began to ask, the request waits,
+    /// for its whole [`Config::timeout`] if need be; a stale group of a laxcus6 server (Q21) is cancelled, but
+    /// this request has failed by it.
     pub repeat: bool,
     /// Bytes a second at which pieces leave, see [`Pace::RATE`].
     pub rate: u64,
@@ -133,6 +136,8 @@ impl Config {
     }
 }
 
+/// What each piece costs that has been asked for, where that is remembered.
+const AGAIN_COST: usize = 16;
 /// Pieces that were asked for and wait to be sent. Further ones are asked for again.
 const ASKED: usize = 1024;
 
@@ -182,6 +187,10 @@ struct Asking {
     cures: u32,
     /// Until when no stale group is cancelled.
     cured: Option<Instant>,
+    /// How many pieces have left, copies too.
+    left: u64,
+    /// The pieces that have been asked for, where none is to leave twice unasked.
+    again: BTreeSet<u32>,
 }
 
 impl Requester {
@@ -237,6 +246,8 @@ impl Requester {
             tail: None,
             cures: self.config.cures,
             cured: None,
+            left: 0,
+            again: BTreeSet::new(),
             pieces,
         }));
         Ok(())
@@ -265,7 +276,10 @@ impl Requester {
     pub fn held(&self) -> usize {
         let asking = match &self.state {
             State::Asking(asking) => {
-                asking.pieces.cost() + asking.answer.as_ref().map_or(0, Gather::cost) + asking.asked.len() * 4
+                asking.pieces.cost()
+                    + asking.answer.as_ref().map_or(0, Gather::cost)
+                    + asking.asked.len() * 4
+                    + asking.again.len() * AGAIN_COST
             }
             _ => 0,
         };
@@ -327,7 +341,7 @@ impl Requester {
                     if asking.burst.is_empty() {
                         self.pace.lost(now);
                     }
-                    asking.serve(self.config.dialect, self.table, packet);
+                    asking.serve(self.config.dialect, self.table, packet, self.config.repeat);
                 }
                 _ => {}
             }
@@ -423,6 +437,11 @@ impl Requester {
 
     /// Ends an exchange, by CANCEL where the peer knows of it.
     fn finish(&mut self, now: Instant, identity: i32, known: bool) {
+        if let State::Asking(asking) = &self.state {
+            // A copy may still be on its way: in lexst1 it would be put among the pieces of the next request,
+            // whatever its identity, and be executed with them.
+            self.spoilt |= self.table.cancel_is_idle && asking.left > u64::from(asking.pieces.count());
+        }
         self.controls.clear();
         self.state = State::Idle;
         if known {
@@ -554,6 +573,7 @@ impl Requester {
             let tail = self.table.accepted.is_some() && self.config.repeat && asking.pieces.count() > 1;
             asking.tail = (tail && !asking.heard).then(|| now + self.config.tail);
         }
+        asking.left += 1;
         let bytes = asking.pieces.datagram(index)?;
         self.pace.sent(bytes.len());
         Some(Transmit { to, bytes })
@@ -577,9 +597,16 @@ impl Asking {
         }
     }
 
-    fn serve(&mut self, dialect: &Dialect, table: &Table, packet: &PacketRef<'_>) {
+    fn serve(&mut self, dialect: &Dialect, table: &Table, packet: &PacketRef<'_>, repeat: bool) {
         let head = packet.head();
         for index in control::asked(dialect, table, &head, self.pieces.count()) {
+            if !repeat && !self.again.contains(&index) {
+                if self.again.len() + 1 >= self.pieces.count() as usize {
+                    // It would have all of them twice.
+                    continue;
+                }
+                self.again.insert(index);
+            }
             self.ask(index);
         }
     }
