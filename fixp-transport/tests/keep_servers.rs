@@ -224,6 +224,9 @@ enum Way {
     Later(Duration),
 }
 
+/// The way of a datagram: whether it goes to the server, what it is, and which copy of it.
+type Ways<'w> = Box<dyn FnMut(bool, &Packet, usize) -> Way + 'w>;
+
 /// Our requester and the program's server, a clock, and a network that does as it is told.
 struct Lab<'w> {
     server: Server,
@@ -234,8 +237,7 @@ struct Lab<'w> {
     now: Duration,
     /// Due, to the server, from or to whom, what.
     flying: Vec<(Duration, bool, SocketAddr, Bytes)>,
-    /// The way of a datagram: to the server, the code and its identity and serial, and which one of those it is.
-    way: Box<dyn FnMut(bool, &Packet, usize) -> Way + 'w>,
+    way: Ways<'w>,
     seen: BTreeMap<(bool, Bytes), usize>,
     sent: Vec<(Duration, Bytes)>,
     /// How often a request had to be asked again elsewhere.
@@ -268,10 +270,10 @@ impl<'w> Lab<'w> {
         Self::new(dialect, |_, _, _| Way::There)
     }
 
-    fn flies(&mut self, to_server: bool, at: SocketAddr, bytes: Bytes) {
+    fn flies(&mut self, to_server: bool, at: SocketAddr, bytes: &Bytes) {
         let nth = self.seen.entry((to_server, bytes.clone())).or_default();
         *nth += 1;
-        let packet = Decoder::new(self.config.dialect).packet(&bytes).unwrap().to_packet().unwrap();
+        let packet = Decoder::new(self.config.dialect).packet(bytes).unwrap().to_packet().unwrap();
         let way = (self.way)(to_server, &packet, *nth);
         let delay = 5 * MILLI;
         let mut fly = |later| self.flying.push((self.now + delay + later, to_server, at, bytes.clone()));
@@ -306,10 +308,10 @@ impl<'w> Lab<'w> {
             }
             while let Some(sent) = self.client.poll_transmit(self.start + self.now) {
                 self.sent.push((self.now, sent.bytes.clone()));
-                self.flies(true, self.at, sent.bytes);
+                self.flies(true, self.at, &sent.bytes);
             }
             for (to, bytes) in std::mem::take(&mut self.server.out) {
-                self.flies(false, to, bytes);
+                self.flies(false, to, &bytes);
             }
             if outcome.is_some() && self.client.is_idle() {
                 return outcome;

@@ -87,17 +87,17 @@ impl Run {
                 let length = usize::from(script.word());
                 let bytes = Bytes::copy_from_slice(script.take(length));
                 self.anything = true;
-                self.gets(bytes);
+                self.gets(&bytes);
             }
             1..=3 => {
                 let bytes = keep_wire::piece(self.dialect, script, true);
-                self.gets(bytes);
+                self.gets(&bytes);
             }
             4 => {
                 let serials: Vec<u32> = (0..script.below(60)).map(|_| u32::from(script.below(40))).collect();
                 let retry = control::retry(self.dialect, None, i32::from(script.below(4)), &serials);
                 if let Ok(bytes) = retry {
-                    self.gets(bytes);
+                    self.gets(&bytes);
                 }
             }
             5 => {
@@ -107,12 +107,12 @@ impl Run {
                     found => control::cancelled(self.dialect, None, found == 1).map(Some),
                 };
                 if let Ok(Some(bytes)) = control {
-                    self.gets(bytes);
+                    self.gets(&bytes);
                 }
             }
             6 => {
                 if let Some(bytes) = self.last.clone() {
-                    self.gets(bytes);
+                    self.gets(&bytes);
                 }
             }
             7 => self.pass(Duration::from_millis(u64::from(script.word()))),
@@ -153,13 +153,13 @@ impl Run {
         }
     }
 
-    fn gets(&mut self, bytes: Bytes) {
+    fn gets(&mut self, bytes: &Bytes) {
         self.last = Some(bytes.clone());
         // From elsewhere it is nothing.
         let before = (self.real.held(), self.real.is_idle(), self.real.poll_timeout());
-        self.real.handle_datagram(self.now, SocketAddr::from(([10, 0, 0, 3], 6600)), &bytes);
+        self.real.handle_datagram(self.now, SocketAddr::from(([10, 0, 0, 3], 6600)), bytes);
         assert_eq!(before, (self.real.held(), self.real.is_idle(), self.real.poll_timeout()));
-        if let Ok(packet) = Decoder::new(self.dialect).packet(&bytes) {
+        if let Ok(packet) = Decoder::new(self.dialect).packet(bytes) {
             let named = control::identity(&packet.head());
             if let Some((_, identity, _)) = self.asked {
                 if packet.code() == crate::keep::table::of(self.dialect).retry && named == Some(identity) {
@@ -180,7 +180,7 @@ impl Run {
                 }
             }
         }
-        self.real.handle_datagram(self.now, peer(), &bytes);
+        self.real.handle_datagram(self.now, peer(), bytes);
         self.events();
     }
 

@@ -141,22 +141,22 @@ impl Run {
         self.last = Some((from, bytes));
         while let Some(event) = self.real.poll_event() {
             self.tickets.push(event.ticket);
-            self.execute(event.from, event.packet);
+            self.execute(event.from, &event.packet);
         }
     }
 
     /// A request is not executed again unless it was cancelled and that has settled, or was forgotten, or another
     /// one of that identity was executed in between.
-    fn execute(&mut self, from: SocketAddr, packet: Packet) {
+    fn execute(&mut self, from: SocketAddr, packet: &Packet) {
         assert!(self.counts.contains_key(&from), "somebody has sent it");
         if from == peer(PEERS) {
             return;
         }
-        let Some(identity) = keep_wire::tagged(&packet) else { return };
+        let Some(identity) = keep_wire::tagged(packet) else { return };
         let now = self.now;
         let executed = Executed { at: now, cancelled: None };
         let before = self.executed.insert((from, identity), (packet.clone(), executed));
-        let Some((known, before)) = before.filter(|(known, _)| *known == packet) else { return };
+        let Some((known, before)) = before.filter(|(known, _)| known == packet) else { return };
         let forgotten = now >= before.at + self.limits.tombstone;
         // A full ring forgets early.
         let settled =
