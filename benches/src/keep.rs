@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod kcp;
+pub mod legacy;
 pub mod link;
 pub mod link_kcp;
 pub mod link_quic;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fixp_benches::keep::bulk::{Call, Way};
 use fixp_benches::keep::quic::{Identity, Tuning};
-use fixp_benches::keep::{kcp, link, link_kcp, link_quic, quinn, tcp};
+use fixp_benches::keep::{kcp, legacy, link, link_kcp, link_quic, quinn, tcp};
 use fixp_benches::pin;
 use fixp_benches::transport::sample::sample;
 use fixp_benches::transport::table::{Table, verdict};
@@ -140,6 +140,13 @@ async fn sockets(args: &Args, servers: &Handle) -> usize {
                 bulk(args, servers, name, way, depth, &mut missed).await;
             }
         }
+    }
+    let name = "legacy, 1 MiB and 1 MiB back in pieces of 480 bytes".to_owned();
+    if args.wants(&name) {
+        let addr = on(servers, legacy::serve_raw()).await;
+        let rows = vec![("raw, the same datagrams", legacy::raw(addr).await)];
+        contest(args, name, rows, 1).await;
+        println!();
     }
     missed
 }
