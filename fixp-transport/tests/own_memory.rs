@@ -1,0 +1,340 @@
+//! What an exchange of the own transport costs in memory: at most its window and 64 KiB on either side.
+//!
+//! The counter is of the thread and of the side that works, so neither the network between them nor tests beside
+//! each other count.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fixp_codec::{LAXCUS6, Packet, laxcus6::answer, laxcus6::notify};
+use fixp_laboratory::{LinkConfig, Wire};
+use fixp_transport::keep::Ledger;
+use fixp_transport::keep::own::{Config, Endpoint, Entity, Event, Ticket};
+
+struct Counting;
+
+thread_local! {
+    /// Who works: nobody, or one of the sides.
+    static WORKS: Cell<usize> = const { Cell::new(0) };
+    /// The bytes that each has, and the most that it had.
+    static LIVE: Cell<[isize; 3]> = const { Cell::new([0; 3]) };
+    static PEAK: Cell<[isize; 3]> = const { Cell::new([0; 3]) };
+}
+
+fn count(bytes: isize) {
+    let side = WORKS.get();
+    let mut live = LIVE.get();
+    live[side] += bytes;
+    LIVE.set(live);
+    let mut peak = PEAK.get();
+    peak[side] = peak[side].max(live[side]);
+    PEAK.set(peak);
+}
+
+fn size(layout: Layout) -> isize {
+    layout.size().cast_signed()
+}
+
+#[allow(unsafe_code)]
+// SAFETY: everything is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(size(layout));
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count(-size(layout));
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, new: usize) -> *mut u8 {
+        // Both may be there for a moment.
+        count(new.cast_signed());
+        count(-size(layout));
+        unsafe { System.realloc(at, layout, new) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const CLIENT: usize = 1;
+const SERVER: usize = 2;
+const NAMES: [&str; 3] = ["", "client", "server"];
+const ENTITY: u64 = 16 << 20;
+const PIECE: usize = 16 << 10;
+const WINDOW: u64 = Config::EXCHANGE_WINDOW;
+/// What an exchange may take beside its window.
+const BESIDE: u64 = 64 << 10;
+
+/// What a side does is counted as its own.
+fn within<T>(side: usize, work: impl FnOnce() -> T) -> T {
+    WORKS.set(side);
+    let done = work();
+    WORKS.set(0);
+    done
+}
+
+fn address(side: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, side as u8], 6600))
+}
+
+fn other(side: usize) -> usize {
+    CLIENT + SERVER - side
+}
+
+/// The byte of an entity at an offset.
+fn byte(at: u64) -> u8 {
+    (at % 251) as u8
+}
+
+/// A link with an end on either side, and an entity that goes from one to the other.
+struct Pair {
+    ends: [Option<Endpoint>; 3],
+    wire: Wire,
+    start: Instant,
+    at: Duration,
+    buffer: Vec<u8>,
+    /// The exchange, on each side.
+    tickets: [Option<Ticket>; 3],
+    writes: usize,
+    written: u64,
+    read: u64,
+    /// What may be read so far; it grows with the time.
+    pace: Option<u64>,
+    finished: bool,
+}
+
+impl Pair {
+    fn new(link: LinkConfig, seed: u64, pace: Option<u64>) -> Self {
+        let mut wire = Wire::new(seed);
+        wire.set_capture_limit(0);
+        wire.set_links(link);
+        let end = |side: usize| {
+            let config = Config { gather_requests: 0, gather_answers: 0, ..Config::default() };
+            Some(within(side, || Endpoint::new(config, Ledger::new(64 << 20), seed ^ side as u64)))
+        };
+        Self {
+            ends: [None, end(CLIENT), end(SERVER)],
+            wire,
+            start: Instant::now(),
+            at: Duration::ZERO,
+            buffer: Vec::with_capacity(1 << 17),
+            tickets: [None; 3],
+            writes: CLIENT,
+            written: 0,
+            read: 0,
+            pace,
+            finished: false,
+        }
+    }
+
+    fn end(&mut self, side: usize) -> &mut Endpoint {
+        self.ends[side].as_mut().unwrap()
+    }
+
+    /// Events, then what there is to write or to read.
+    fn work(&mut self, side: usize) {
+        let now = self.start + self.at;
+        while let Some(event) = within(side, || self.ends[side].as_mut().unwrap().poll_event()) {
+            self.event(side, now, event);
+        }
+        let Some(ticket) = self.tickets[side] else { return };
+        if side == self.writes {
+            while self.written < ENTITY {
+                let at = self.written;
+                let (all, left) = within(side, || {
+                    let len = (ENTITY - at).min(PIECE as u64);
+                    let mut piece: Bytes = (at..at + len).map(byte).collect::<Vec<_>>().into();
+                    let all = self.ends[side].as_mut().unwrap().write(now, ticket, &mut piece);
+                    (all, piece.len() as u64)
+                });
+                self.written = (at + PIECE as u64).min(ENTITY) - left;
+                if !all {
+                    break;
+                }
+            }
+        } else {
+            let most = self.pace.map_or(ENTITY, |pace| pace * self.at.as_millis() as u64 / 1000);
+            while self.read < most {
+                let at = self.read;
+                let come = within(side, || {
+                    let bytes = self.ends[side].as_mut().unwrap().read(now, ticket)?;
+                    assert!(bytes.iter().zip(at..).all(|(&got, at)| got == byte(at)), "other bytes");
+                    Some(bytes.len() as u64)
+                });
+                let Some(come) = come else { break };
+                self.read += come;
+            }
+        }
+    }
+
+    fn event(&mut self, side: usize, now: Instant, event: Event) {
+        match event {
+            Event::Request { ticket, head, entity, .. } => {
+                self.tickets[SERVER] = Some(ticket);
+                if head.code == notify::FLUSH_BILL {
+                    let head = Packet::new(answer::OKAY);
+                    within(side, || self.end(side).answer_stream(now, ticket, head, ENTITY)).unwrap();
+                } else if head.code == notify::TEST {
+                    self.tickets[SERVER] = None;
+                    within(side, || self.end(side).answer(now, ticket, Some(Packet::new(answer::OKAY)))).unwrap();
+                } else {
+                    assert_eq!(entity, Entity::Streamed(ENTITY));
+                }
+            }
+            Event::Answer { outcome, .. } => {
+                let (_, entity) = outcome.unwrap();
+                self.finished = entity == Entity::Whole || entity == Entity::Streamed(0);
+            }
+            Event::Broken { error, .. } => panic!("broken off: {error}"),
+            _ => {}
+        }
+    }
+
+    /// Runs until the answer is there and everything is read, and a little longer for the last acknowledgements.
+    fn run(&mut self, done: impl Fn(&Self) -> bool) {
+        let mut until = None;
+        loop {
+            for side in [CLIENT, SERVER] {
+                self.work(side);
+                let now = self.start + self.at;
+                loop {
+                    self.buffer.clear();
+                    let mut buffer = std::mem::take(&mut self.buffer);
+                    let sent = within(side, || self.end(side).poll_transmit(now, &mut buffer, 1));
+                    self.buffer = buffer;
+                    let Some(sent) = sent else { break };
+                    assert_eq!(sent.to, address(other(side)));
+                    let bytes = Bytes::copy_from_slice(&self.buffer);
+                    self.wire.send(self.at, address(side), sent.to, bytes);
+                }
+            }
+            if until.is_none() && done(self) {
+                until = Some(self.at + Duration::from_secs(1));
+            }
+            let timers = [CLIENT, SERVER].map(|side| self.end(side).poll_timeout());
+            let timer = timers.into_iter().flatten().min().map(|at| at.saturating_duration_since(self.start));
+            let tick = self.pace.map(|_| self.at + Duration::from_millis(1));
+            let next = timer.into_iter().chain(self.wire.next_time()).chain(tick).min();
+            if next.is_none_or(|next| until.is_some_and(|until| next > until)) {
+                assert!(until.is_some(), "it stands still after {} bytes", self.read);
+                return;
+            }
+            self.at = next.unwrap().max(self.at + Duration::from_nanos(1));
+            assert!(self.at < Duration::from_secs(600), "it takes for ever: {} bytes", self.read);
+            let now = self.start + self.at;
+            while let Some(come) = self.wire.poll(self.at) {
+                let side = if come.to == address(CLIENT) { CLIENT } else { SERVER };
+                assert!(within(side, || self.end(side).handle_datagram(now, come.from, &LAXCUS6, &come.bytes)));
+                self.work(side);
+            }
+            for side in [CLIENT, SERVER] {
+                if self.end(side).poll_timeout().is_some_and(|at| at <= now) {
+                    within(side, || self.end(side).handle_timeout(now));
+                }
+            }
+        }
+    }
+}
+
+/// Runs an exchange with a large entity in one direction, and looks at what it took.
+fn exchange(link: LinkConfig, up: bool, pace: Option<u64>) {
+    let mut pair = Pair::new(link, 7, pace);
+    let (start, peer) = (pair.start, address(SERVER));
+    let association = within(CLIENT, || pair.end(CLIENT).connect(start, peer, &LAXCUS6));
+    // The association is not the exchange's, nor is what all exchanges of an endpoint share.
+    let first = Packet::new(notify::TEST);
+    within(CLIENT, || pair.end(CLIENT).request(start, association, first)).unwrap();
+    pair.run(|pair| pair.finished);
+    pair.finished = false;
+
+    let before = LIVE.get();
+    PEAK.set(before);
+    let now = pair.start + pair.at;
+    let ticket = within(CLIENT, || {
+        let end = pair.end(CLIENT);
+        if up {
+            end.request_stream(now, association, Packet::new(notify::FLUSH_LOG), ENTITY)
+        } else {
+            end.request(now, association, Packet::new(notify::FLUSH_BILL))
+        }
+    });
+    pair.tickets[CLIENT] = Some(ticket.unwrap());
+    if up {
+        pair.run(|pair| pair.read == ENTITY);
+        let (ticket, now) = (pair.tickets[SERVER].unwrap(), pair.start + pair.at);
+        within(SERVER, || pair.end(SERVER).answer(now, ticket, Some(Packet::new(answer::OKAY)))).unwrap();
+        pair.run(|pair| pair.finished);
+    } else {
+        pair.writes = SERVER;
+        pair.run(|pair| pair.read == ENTITY);
+    }
+    assert_eq!(pair.read, ENTITY);
+    for side in [CLIENT, SERVER] {
+        let took = PEAK.get()[side] - before[side];
+        println!("{}: {took} bytes, of them {} beside the window", NAMES[side], took - WINDOW.cast_signed() as isize);
+    }
+    for side in [CLIENT, SERVER] {
+        let took = PEAK.get()[side] - before[side];
+        assert!(took > 0, "the {} needs some memory", NAMES[side]);
+        assert!(took <= (WINDOW + BESIDE).cast_signed() as isize, "the {} took {took} bytes", NAMES[side]);
+        let left = LIVE.get()[side] - before[side];
+        assert!(left <= 16 << 10, "the {} keeps {left} bytes", NAMES[side]);
+    }
+}
+
+fn ethernet(loss: f64) -> LinkConfig {
+    LinkConfig { mtu: Some(1472), queue: 625_000, ..LinkConfig::default() }
+        .with_delay(Duration::from_millis(25))
+        .with_bandwidth(12_500_000)
+        .with_loss(loss)
+}
+
+/// 64 KiB a second would be slow; this fills every window on the way.
+const SLOW: Option<u64> = Some(2 << 20);
+
+#[test]
+fn the_counter_counts() {
+    let before = LIVE.get();
+    let kept = within(CLIENT, || vec![0_u8; 100]);
+    assert_eq!(LIVE.get()[CLIENT] - before[CLIENT], 100);
+    within(CLIENT, || drop(kept));
+    assert_eq!(LIVE.get()[CLIENT], before[CLIENT]);
+}
+
+#[test]
+fn a_streamed_request() {
+    exchange(ethernet(0.0), true, None);
+}
+
+#[test]
+fn a_streamed_request_with_loss() {
+    exchange(ethernet(0.02), true, None);
+}
+
+#[test]
+fn a_streamed_request_to_a_slow_reader() {
+    exchange(ethernet(0.02), true, SLOW);
+}
+
+#[test]
+fn a_streamed_answer_with_loss() {
+    exchange(ethernet(0.02), false, None);
+}
+
+#[test]
+fn a_streamed_answer_to_a_slow_reader() {
+    exchange(ethernet(0.0), false, SLOW);
+}
+
+#[test]
+fn large_datagrams_to_a_slow_reader() {
+    exchange(LinkConfig::default().with_delay(Duration::from_millis(5)).with_bandwidth(125_000_000), true, SLOW);
+}
