@@ -4,6 +4,7 @@ pub mod bulk;
 pub mod kcp;
 pub mod legacy;
 pub mod link;
+pub mod link_fixp;
 pub mod link_kcp;
 pub mod link_quic;
 pub mod quic;

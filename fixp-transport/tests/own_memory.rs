@@ -104,6 +104,9 @@ struct Pair {
     /// The exchange, on each side.
     tickets: [Option<Ticket>; 3],
     writes: usize,
+    /// What the writer has for the next time, and whether it waits for room.
+    piece: Bytes,
+    stalled: bool,
     written: u64,
     read: u64,
     /// What may be read so far; it grows with the time.
@@ -128,6 +131,8 @@ impl Pair {
             buffer: Vec::with_capacity(1 << 17),
             tickets: [None; 3],
             writes: CLIENT,
+            piece: Bytes::new(),
+            stalled: false,
             written: 0,
             read: 0,
             pace,
@@ -147,18 +152,17 @@ impl Pair {
         }
         let Some(ticket) = self.tickets[side] else { return };
         if side == self.writes {
-            while self.written < ENTITY {
-                let at = self.written;
-                let (all, left) = within(side, || {
-                    let len = (ENTITY - at).min(PIECE as u64);
-                    let mut piece: Bytes = (at..at + len).map(byte).collect::<Vec<_>>().into();
-                    let all = self.ends[side].as_mut().unwrap().write(now, ticket, &mut piece);
-                    (all, piece.len() as u64)
+            while !self.stalled && self.written < ENTITY {
+                within(side, || {
+                    if self.piece.is_empty() {
+                        let end = ENTITY.min(self.written + PIECE as u64);
+                        self.piece = (self.written..end).map(byte).collect::<Vec<_>>().into();
+                    }
+                    let before = self.piece.len();
+                    let end = self.ends[side].as_mut().unwrap();
+                    self.stalled = !end.write(now, ticket, &mut self.piece);
+                    self.written += (before - self.piece.len()) as u64;
                 });
-                self.written = (at + PIECE as u64).min(ENTITY) - left;
-                if !all {
-                    break;
-                }
             }
         } else {
             let most = self.pace.map_or(ENTITY, |pace| pace * self.at.as_millis() as u64 / 1000);
@@ -193,6 +197,7 @@ impl Pair {
                 let (_, entity) = outcome.unwrap();
                 self.finished = entity == Entity::Whole || entity == Entity::Streamed(0);
             }
+            Event::Writable { .. } => self.stalled = false,
             Event::Broken { error, .. } => panic!("broken off: {error}"),
             _ => {}
         }

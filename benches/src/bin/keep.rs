@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use fixp_benches::keep::bulk::{Call, Way};
 use fixp_benches::keep::quic::{Identity, Tuning};
-use fixp_benches::keep::{kcp, legacy, link, link_kcp, link_quic, quinn, tcp};
+use fixp_benches::keep::{kcp, legacy, link, link_fixp, link_kcp, link_quic, quinn, tcp};
 use fixp_benches::pin;
 use fixp_benches::transport::sample::sample;
 use fixp_benches::transport::table::{Table, verdict};
+use fixp_transport::keep::own::Config;
 use tokio::runtime::{Builder, Handle};
 
 const USAGE: &str = "\
@@ -184,6 +185,17 @@ fn laboratory(args: &Args) -> usize {
         println!("{name}, seeds 1 to {}", args.seeds);
         let identity = Identity::new();
         let start = Instant::now();
+        let windows = Config { exchange_window: 16 << 20, send_window: 16 << 20, ..Config::default() };
+        for (name, config) in [("fixp", Config::default()), ("fixp, windows of 16 MiB", windows)] {
+            shares(args, name, |seed| {
+                let mut sender = link_fixp::End::sender(start, config.clone(), seed);
+                let mut receiver = link_fixp::End::receiver(config.clone(), seed);
+                link::transfer(&mut sender, &mut receiver, start, seed, loss)
+            });
+        }
+        if args.ours {
+            continue;
+        }
         for (name, tuning) in [("quinn-proto, CUBIC", Tuning::Windows), ("quinn-proto, BBR", Tuning::Bbr)] {
             shares(args, name, |seed| {
                 let mut sender = link_quic::End::sender(start, &identity, tuning, seed);
