@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::ValueHint;
 use fixp_codec::{Dialect, Packet};
 use fixp_transport::channel::{CallOptions, Channel};
+use fixp_transport::keep;
 use fixp_transport::limits::ChannelLimits;
-use fixp_transport::udp::{self, Security};
+use fixp_transport::udp::{self, Repeat, Security};
 use fixp_transport::{CallError, Cause};
 use tokio::time::timeout;
 
@@ -17,6 +18,9 @@ use crate::failure::Failure;
 
 /// How long the end of a conversation may take: nobody waits for it.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// After how much silence a request over KEEP UDP that is one datagram goes again.
+const AGAIN: Duration = Duration::from_secs(3);
 
 /// What is asked of a socket beside a request's own limits.
 const HEAD: usize = 64 << 10;
@@ -31,6 +35,10 @@ pub(crate) struct Peer {
     /// Send datagrams; otherwise everything goes over TCP
     #[arg(long)]
     pub(crate) udp: bool,
+
+    /// Send over KEEP UDP: datagrams, and packets of any size cut into them
+    #[arg(long, conflicts_with = "udp")]
+    pub(crate) keep_udp: bool,
 
     /// The dialect to speak
     #[arg(long, value_name = "DIALECT", default_value = DEFAULT, value_parser = named())]
@@ -54,12 +62,15 @@ pub(crate) struct Manner {
     pub(crate) security: Security,
     /// How long an answer that came too late keeps its UDP port from being used.
     pub(crate) quarantine: Duration,
+    /// Whether KEEP UDP may repeat what nobody has said to have come.
+    pub(crate) harmless: bool,
 }
 
 impl Manner {
     /// One request after another.
     pub(crate) fn one_by_one(timeout: Duration) -> Self {
-        Self { timeout, depth: 1, size: 0, security: Security::Always, quarantine: udp::Config::QUARANTINE }
+        let (security, quarantine) = (Security::Always, udp::Config::QUARANTINE);
+        Self { timeout, depth: 1, size: 0, security, quarantine, harmless: false }
     }
 }
 
@@ -68,11 +79,18 @@ impl Manner {
 pub(crate) enum Caller {
     Tcp(Channel),
     Udp(udp::Client, SocketAddr),
+    Keep(keep::Client, SocketAddr, Repeat),
 }
 
 impl Peer {
     pub(crate) const fn transport(&self) -> &'static str {
-        if self.udp { "udp" } else { "tcp" }
+        if self.udp {
+            "udp"
+        } else if self.keep_udp {
+            "keep udp"
+        } else {
+            "tcp"
+        }
     }
 
     /// Its address.
@@ -106,6 +124,23 @@ impl Peer {
                 });
             return Ok(Caller::Udp(client.build(), addr));
         }
+        if self.keep_udp {
+            let client = keep::Client::builder()
+                .dialect(self.dialect)
+                .extensions(!self.no_extensions)
+                .timeout(manner.timeout)
+                .security(manner.security)
+                .configure(|config| {
+                    config.bytes = config.bytes.max(bytes.saturating_mul(2));
+                    config.requests = config.requests.max(manner.depth);
+                    let entity = config.exchange.bounds.entity.max(manner.size);
+                    config.exchange.bounds.entity = entity;
+                    (config.own.gather_answers, config.own.answer) = (entity as u64, entity as u64);
+                });
+            let repeat = Repeat::Harmless { times: u32::MAX, every: AGAIN };
+            let repeat = if manner.harmless { repeat } else { Repeat::Never };
+            return Ok(Caller::Keep(client.build(), addr, repeat));
+        }
         let limits = ChannelLimits {
             requests: manner.depth.max(ChannelLimits::REQUESTS),
             bytes: bytes.max(ChannelLimits::BYTES),
@@ -134,13 +169,17 @@ impl Caller {
                 let options = udp::Options { timeout: Some(time), ..udp::Options::default() };
                 client.request_with(*addr, packet, options).await
             }
+            Self::Keep(client, addr, repeat) => {
+                let options = udp::Options { timeout: Some(time), repeat: *repeat, wait: true };
+                client.request_with(*addr, packet, options).await
+            }
         }
     }
 
     /// Sends what has no answer.
     pub(crate) async fn notice(&self, packet: Packet) -> Result<(), CallError> {
         match self {
-            Self::Tcp(_) => Err(CallError::not_sent(Cause::Unexpected)),
+            Self::Tcp(_) | Self::Keep(..) => Err(CallError::not_sent(Cause::Unexpected)),
             Self::Udp(client, addr) => client.notice(*addr, packet).await,
         }
     }
@@ -150,6 +189,7 @@ impl Caller {
         match self {
             Self::Tcp(channel) => timeout(GOODBYE, channel.close()).await.unwrap_or_default(),
             Self::Udp(client, _) => client.close(),
+            Self::Keep(client, ..) => client.close(),
         }
     }
 }

@@ -34,13 +34,15 @@ answer has come, so a slow server is asked less. Only what is answered after the
 warm-up and before the end counts. It sends to the address that is given, and
 nowhere else. Ctrl-C ends it earlier.
 
-A MiB is one of entities, in each direction. With --udp, a connection is a client
-with ports of its own.
+A MiB is one of entities, in each direction. With --udp and --keep-udp, a connection
+is a client with ports of its own; over KEEP UDP a peer that announces no extensions
+has 16 requests of it under way at most, however deep.
 
 Examples:
   fixp load 127.0.0.1:5000
   fixp load 127.0.0.1:5000 --connections 64 --depth 16 --size 4K --time 30
   fixp load 127.0.0.1:5000 --udp --size 64 --json
+  fixp load 127.0.0.1:5000 --keep-udp --size 1M --depth 2
 
 Exit codes:
   0  it was measured, and everything was answered
@@ -162,6 +164,8 @@ impl Args {
             size: bench.packet.entity.len(),
             // Once is as good as before each request, and is not what is measured.
             security: Security::Remembered(Config::PEER_EXPIRY),
+            // The server is an echo.
+            harmless: true,
             ..Manner::one_by_one(self.timeout)
         };
         let mut callers = Vec::new();
@@ -395,7 +399,14 @@ mod tests {
         let server =
             Server::builder(Echo).key_bits(512).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
         let addr = server.local_addr().unwrap();
-        for more in [&["--size", "1000"][..], &["--udp"], &["--dialect", "lexst1", "--no-extensions"]] {
+        for more in [
+            &["--size", "1000"][..],
+            &["--udp"],
+            &["--dialect", "lexst1", "--no-extensions"],
+            &["--keep-udp", "--size", "5000"],
+            &["--keep-udp", "--size", "5000", "--no-extensions"],
+            &["--keep-udp", "--dialect", "lexst1"],
+        ] {
             let measured = args(addr, more).measure(std::future::pending::<()>()).await.unwrap();
             assert!(measured.answered > 0 && measured.errors.is_empty(), "{measured:?}");
             assert!(measured.text().contains("\nlatency: min "), "{}", measured.text());

@@ -23,7 +23,8 @@ TEST is what laxcus6 has for this: its server answers ACCEPTED and the address
 that it sees us at. With --helo the heartbeat goes instead, as that of a site
 that has not logged in: a hub may answer NOTLOGIN, or, in lexst1, nothing. lexst1
 has no TEST, so it is always asked by HELO. Any answer counts, and its name is
-printed. Without -c it goes on until Ctrl-C.
+printed. Without -c it goes on until Ctrl-C. Over KEEP UDP it is asked by HELO, too,
+since TEST is a plain datagram there.
 
 Times do not include connecting; over TCP a connection that is lost is made anew
 with the next request.
@@ -32,6 +33,7 @@ Examples:
   fixp ping 127.0.0.1:5000 -c 4
   fixp ping 127.0.0.1:5000 --udp -i 0.2 -W 500ms
   fixp ping 127.0.0.1:5000 --udp --helo -c 1
+  fixp ping 127.0.0.1:5000 --keep-udp -c 4
   fixp ping 127.0.0.1:5000 --udp --dialect lexst1 -c 10 --json | tail -1 | jq .ms
 
 Exit codes:
@@ -108,6 +110,7 @@ impl Args {
     fn packet(&self, addr: SocketAddr) -> Result<Packet, Failure> {
         if let Some(test) = tables::of(self.peer.dialect).test
             && !self.helo
+            && !self.peer.keep_udp
         {
             return Ok(Packet::new(test).with(laxcus6::key::SPEAK, "TEST!"));
         }
@@ -169,14 +172,15 @@ impl Args {
             None => {
                 let security = Security::Unasked;
                 let quarantine = QUARANTINE.min(Config::QUARANTINE);
-                let manner = Manner { security, quarantine, ..Manner::one_by_one(self.timeout) };
+                let manner =
+                    Manner { security, quarantine, harmless: true, ..Manner::one_by_one(self.timeout) };
                 caller.insert(self.peer.connect(addr, manner).await?).clone()
             }
         };
         let begin = Instant::now();
         let outcome = peer.call(packet.clone(), self.timeout).await;
         let time = begin.elapsed();
-        if outcome.is_err() && !self.peer.udp {
+        if outcome.is_err() && !self.peer.udp && !self.peer.keep_udp {
             // One that cannot be had again says why at once.
             *caller = None;
         }

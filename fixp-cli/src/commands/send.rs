@@ -24,7 +24,8 @@ const AFTER: &str = "\
 A request comes from JSON, that of `fixp encode`, or from --request, --message
 and --entity. Several JSON values are sent one after another, over one connection
 or from one socket; each answer is printed as `fixp decode` prints it. A laxcus6
-server is asked SECURE_QUERY first, as its own clients do it.
+server is asked SECURE_QUERY first, as its own clients do it. Over KEEP UDP an
+answer has no CONTENT_LENGTH, as none of its pieces has that of the whole.
 
 --raw sends bytes as they are, legal or not, and nothing else: each --raw in one
 write or one datagram. A line of hex is printed for each piece or datagram that
@@ -37,6 +38,7 @@ Examples:
   fixp send 127.0.0.1:5000 --request NOTIFY/TEST --message SPEAK=string:TEST!
   fixp send 127.0.0.1:5000 --udp '{\"type\":\"request\",\"major\":1,\"minor\":5}'
   fixp send 127.0.0.1:5000 --dialect lexst1 --request 4/9 --entity @chunk.bin --json
+  fixp send 127.0.0.1:5000 --keep-udp --request NOTIFY/FLUSH_LOG --entity @log.gz
   fixp send 127.0.0.1:5000 --raw 87000105010100fc03015000 | fixp explain -
 
 Exit codes:
@@ -73,7 +75,7 @@ pub(crate) struct Args {
     entity: Option<String>,
 
     /// Send these bytes as they are: hex, a file, @FILE, or - for standard input
-    #[arg(long, value_name = "BYTES", conflicts_with_all = ["count", "no_answer", "dialect", "no_extensions"])]
+    #[arg(long, value_name = "BYTES", conflicts_with_all = ["count", "no_answer", "dialect", "no_extensions", "keep_udp"])]
     raw: Vec<String>,
 
     /// Send everything so many times

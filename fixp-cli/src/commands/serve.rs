@@ -25,7 +25,8 @@ use crate::{output, runtime, span};
 const AFTER: &str = "\
 Without --echo it serves what is built into every server and node: TEST, REFLECT,
 SHINE, HELO, COMEBACK, EXIT, SHUTDOWN and the SECURE requests (without ciphers);
-everything else is refused as the dialect has it. Where neither --listen nor the
+everything else is refused as the dialect has it. TCP, UDP and KEEP UDP have the
+same port. Where neither --listen nor the
 configuration names an address, it is 127.0.0.1:5000, which only this machine can
 reach.
 
@@ -56,7 +57,7 @@ const LOG: &str = "FIXP_LOG";
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Args {
-    /// Listen here, over TCP and UDP; may be given several times [default: 127.0.0.1:5000]
+    /// Listen here, over TCP, UDP and KEEP UDP; may be given several times [default: 127.0.0.1:5000]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<SocketAddr>,
 
@@ -102,6 +103,8 @@ struct Total {
     datagrams: u64,
     datagrams_dropped: u64,
     datagrams_sent: u64,
+    keep_requests: u64,
+    keep_answers: u64,
     malformed: u64,
     timed_out: u64,
     /// Answers that went after it was told to stop; they are in no other number.
@@ -221,6 +224,8 @@ impl Total {
             datagrams: stats.datagrams,
             datagrams_dropped: stats.datagrams_dropped,
             datagrams_sent: stats.datagrams_sent,
+            keep_requests: stats.keep_requests,
+            keep_answers: stats.keep_answers,
             malformed: stats.malformed,
             timed_out: stats.timed_out,
             finished: report.map_or(0, |report| report.finished),
@@ -238,6 +243,10 @@ impl std::fmt::Display for Total {
         writeln!(f, "tcp: {connections} connections, {requests} requests, {answers} answers")?;
         let Self { datagrams, datagrams_sent, datagrams_dropped, .. } = self;
         writeln!(f, "udp: {datagrams} datagrams, {datagrams_sent} sent, {datagrams_dropped} dropped")?;
+        let Self { keep_requests, keep_answers, .. } = self;
+        if *keep_requests > 0 {
+            writeln!(f, "keep udp: {keep_requests} requests, {keep_answers} answers")?;
+        }
         if turned_away + malformed + timed_out > 0 {
             writeln!(
                 f,

@@ -35,6 +35,13 @@ fn helo_is_answered_in_both_dialects() {
         let out = ping(&served, args);
         assert!(out.starts_with("HELO to ") && out.contains("\n3: ISEE from "), "{out}");
     }
+    for args in
+        [&["--keep-udp"][..], &["--keep-udp", "--dialect", "lexst1"], &["--keep-udp", "--no-extensions"]]
+    {
+        let out = ping(&served, args);
+        assert!(out.starts_with("HELO to ") && out.contains(", keep udp, "), "{out}");
+        assert!(out.contains("\n3 sent, 3 received, 0% lost\n"), "{out}");
+    }
     // Over TCP nobody serves it: that is an answer too, after which laxcus6 ends the connection.
     let out = ping(&served, &["--helo"]);
     assert!(out.contains("\n3: UNSUPPORT from "), "{out}");
@@ -62,9 +69,11 @@ fn the_lines_are_there_as_json() {
 fn a_peer_that_does_not_answer_is_lost() {
     let nobody = Nobody::new();
     let line = ["ping", &nobody.addr, "-c", "2", "-i", "0", "-W", "50ms"];
-    for (transport, why) in
-        [(&[][..], "no connection: connection refused"), (&["--udp"], "no answer in time")]
-    {
+    for (transport, why) in [
+        (&[][..], "no connection: connection refused"),
+        (&["--udp"], "no answer in time"),
+        (&["--keep-udp"], "no answer in time"),
+    ] {
         let ended = run(&[&line[..], transport].concat());
         assert_eq!((ended.code, ended.err.as_str()), (Some(1), ""), "{ended:?}");
         assert!(ended.out.contains(&format!("\n1: {why}\n2: {why}\n")), "{}", ended.out);

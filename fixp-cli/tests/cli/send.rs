@@ -13,7 +13,7 @@ fn sent(served: &Served, args: &[&str]) -> Value {
 #[test]
 fn a_request_of_options_is_echoed() {
     let served = Served::echo();
-    for transport in [&[][..], &["--udp"]] {
+    for transport in [&[][..], &["--udp"], &["--keep-udp"], &["--keep-udp", "--no-extensions"]] {
         for (dialect, request, okay) in [("laxcus6", "NOTIFY/FLUSH_LOG", 1010), ("lexst1", "4/9", 2000)] {
             let options = ["--dialect", dialect, "--request", request, "--entity", "hex:cafe"];
             let messages = ["--message", "SPEAK=string:hello", "--message", "5001=int64:-1"];
@@ -29,7 +29,7 @@ fn a_request_of_options_is_echoed() {
 #[test]
 fn a_request_of_json_is_echoed() {
     let served = Served::echo();
-    for transport in [&[][..], &["--udp"]] {
+    for transport in [&[][..], &["--udp"], &["--keep-udp"]] {
         for (dialect, major, minor, okay) in [("laxcus6", 1, 51, 1010), ("lexst1", 4, 9, 2000)] {
             let packet = json!({"type": "request", "major": major, "minor": minor, "data": "14"}).to_string();
             let answer = sent(&served, &[transport, &["--dialect", dialect, &packet]].concat());
@@ -61,7 +61,7 @@ fn several_requests_go_one_after_another() {
     let served = Served::echo();
     let packet = |data: &str| json!({"type": "request", "major": 1, "minor": 51, "data": data}).to_string();
     let path = file("send-two.jsonl", format!("{}\n{}\n", packet("01"), packet("02")));
-    for transport in [&[][..], &["--udp"], &["--no-extensions"]] {
+    for transport in [&[][..], &["--udp"], &["--no-extensions"], &["--keep-udp"]] {
         let out = run(&[&["send", &served.addr, &path, "--json", "--count", "2"], transport].concat()).fine();
         let data: Vec<Value> = out
             .lines()
@@ -75,8 +75,11 @@ fn several_requests_go_one_after_another() {
 fn an_entity_comes_from_a_file() {
     let served = Served::echo();
     let path = file("send-entity.bin", vec![7; 300_000]);
-    let answer = sent(&served, &["--request", "1/51", "--entity", &format!("@{path}")]);
-    assert_eq!(answer["data"], json!("07".repeat(300_000)));
+    for transport in [&[][..], &["--keep-udp"], &["--keep-udp", "--no-extensions"]] {
+        let entity = ["--request", "1/51", "--entity", &format!("@{path}")];
+        let answer = sent(&served, &[transport, &entity].concat());
+        assert_eq!(answer["data"], json!("07".repeat(300_000)));
+    }
 }
 
 #[test]
@@ -86,6 +89,12 @@ fn without_an_answer_it_says_what_became_of_the_request() {
     refused.refused(1, "no connection: connection refused; the request was certainly not executed");
     let silent = run(&["send", &nobody.addr, "--udp", "--request", "1/5", "--timeout", "100ms"]);
     silent.refused(1, "no answer in time; the request may have been executed");
+    let keep = ["send", &nobody.addr, "--keep-udp", "--request", "1/51", "--timeout", "100ms"];
+    // It is asked SECURE_QUERY first, so nothing was sent.
+    run(&keep).refused(1, "no answer in time; the request was certainly not executed");
+    let lexst1 = ["send", &nobody.addr, "--keep-udp", "--dialect", "lexst1", "--request", "4/9"];
+    let lexst1 = run(&[&lexst1[..], &["--timeout", "100ms"]].concat());
+    lexst1.refused(1, "no answer in time; the request may have been executed");
     let unknown = run(&["send", "no-such-host.invalid:5000", "--request", "1/5"]);
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.err.starts_with("fixp: no-such-host.invalid:5000: "), "{}", unknown.err);
@@ -119,6 +128,9 @@ fn wrong_arguments_are_refused_before_anything_is_sent() {
     assert_eq!(send(&["--request", "1/5", "{}"]).code, Some(2));
     assert_eq!(send(&["--entity", "x"]).code, Some(2));
     assert_eq!(send(&["--timeout", "0", "--request", "1/5"]).code, Some(2));
+    assert_eq!(send(&["--udp", "--keep-udp", "--request", "1/5"]).code, Some(2));
+    assert_eq!(send(&["--keep-udp", "--raw", "00"]).code, Some(2));
+    assert_eq!(send(&["--keep-udp", "--no-answer", "--request", "1/9"]).code, Some(2));
 }
 
 #[test]

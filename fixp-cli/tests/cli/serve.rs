@@ -46,6 +46,20 @@ fn signals_let_it_finish_and_sum_up() {
 
 #[cfg(unix)]
 #[test]
+fn keep_udp_is_on_the_same_port_and_in_the_sum() {
+    let served = Served::echo();
+    for dialect in ["laxcus6", "lexst1"] {
+        let request = if dialect == "lexst1" { "4/9" } else { "1/51" };
+        let keep = ["send", &served.addr, "--keep-udp", "--dialect", dialect, "--request", request];
+        run(&[&keep[..], &["--no-extensions", "--entity", "it works"]].concat()).fine();
+    }
+    served.process.signal("TERM");
+    let out = served.process.ended().fine();
+    assert!(out.contains("\nkeep udp: 2 requests, 2 answers\n"), "{out}");
+}
+
+#[cfg(unix)]
+#[test]
 fn the_sum_is_there_as_json() {
     let process = Running::start(command().args(["serve", "--listen", "127.0.0.1:0", "--json"]));
     process.line();
