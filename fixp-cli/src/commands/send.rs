@@ -87,7 +87,7 @@ pub(crate) struct Args {
     timeout: Option<Duration>,
 
     /// Wait for no answer, as there is none to COMEBACK or EMPTY_OPERATE
-    #[arg(long, requires = "udp")]
+    #[arg(long, requires = "udp", conflicts_with = "keep_udp")]
     no_answer: bool,
 
     /// Print one line per answer, for machines
