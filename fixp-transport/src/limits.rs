@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::keep;
 use crate::keep::budget::Rates;
+use crate::keep::own;
 use crate::keep::pace::Pace;
 
 /// What a server takes at most.
@@ -56,6 +57,16 @@ pub struct ServerLimits {
     pub keep_budget: Rates,
     /// Bytes a second at which the pieces of an answer leave.
     pub keep_pace: u64,
+    /// Associations of the own transport at a time, on each socket.
+    pub keep_associations: usize,
+    /// Beside them, those whose client has not proven its address. The oldest gives way.
+    pub keep_half_open: usize,
+    /// Exchanges of an association at a time.
+    pub keep_exchanges: u64,
+    /// Bytes of a request that its client may be ahead of the handler.
+    pub keep_window: u64,
+    /// The same of all requests of an association.
+    pub keep_association_window: u64,
 }
 
 impl ServerLimits {
@@ -95,6 +106,18 @@ impl ServerLimits {
     pub const ORDERED_BYTES: usize = 256 << 10;
     /// Default of [`ServerLimits::keep_pace`], that of [`Pace::RATE`].
     pub const KEEP_PACE: u64 = Pace::RATE;
+    /// Default of [`ServerLimits::keep_associations`]. Each costs some 2 KiB.
+    pub const KEEP_ASSOCIATIONS: usize = own::Config::ASSOCIATIONS;
+    /// Default of [`ServerLimits::keep_half_open`]. Each costs some 250 bytes.
+    pub const KEEP_HALF_OPEN: usize = own::Config::HALF_OPEN;
+    /// Default of [`ServerLimits::keep_exchanges`]. Each costs some 600 bytes.
+    pub const KEEP_EXCHANGES: u64 = own::Config::EXCHANGES;
+    /// Default of [`ServerLimits::keep_window`], 1 MiB. Costs that much for each request, within the bytes of
+    /// [`ServerLimits::keep`].
+    pub const KEEP_WINDOW: u64 = own::Config::EXCHANGE_WINDOW;
+    /// Default of [`ServerLimits::keep_association_window`], 16 MiB. Costs that much for each association, within
+    /// the same bytes.
+    pub const KEEP_ASSOCIATION_WINDOW: u64 = own::Config::ASSOCIATION_WINDOW;
 }
 
 impl Default for ServerLimits {
@@ -119,6 +142,11 @@ impl Default for ServerLimits {
             keep: keep::Limits::default(),
             keep_budget: Rates::default(),
             keep_pace: Self::KEEP_PACE,
+            keep_associations: Self::KEEP_ASSOCIATIONS,
+            keep_half_open: Self::KEEP_HALF_OPEN,
+            keep_exchanges: Self::KEEP_EXCHANGES,
+            keep_window: Self::KEEP_WINDOW,
+            keep_association_window: Self::KEEP_ASSOCIATION_WINDOW,
         }
     }
 }

@@ -238,6 +238,13 @@ struct Limits {
     keep_budget: Rates,
     #[serde(deserialize_with = "size")]
     keep_pace: u64,
+    keep_associations: usize,
+    keep_half_open: usize,
+    keep_exchanges: u64,
+    #[serde(deserialize_with = "size")]
+    keep_window: u64,
+    #[serde(deserialize_with = "size")]
+    keep_association_window: u64,
 }
 
 /// The same for KEEP UDP.

@@ -6,6 +6,7 @@ mod job;
 mod keep;
 mod local;
 mod outgoing;
+mod own;
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -25,17 +26,20 @@ use tokio::time::{Instant, Sleep};
 use tracing::{debug, warn};
 
 use self::announced::Announced;
-use self::answer::{Asked, Unsent};
+use self::answer::{Asked, Unsent, Via};
 use self::job::{Job, handle};
 use self::keep::{Keep, Whole};
 use self::local::Local;
 use self::outgoing::Outgoing;
+use self::own::{Asks, Happened, Own};
 use super::admission::Admission;
 use super::network;
 use super::shared::{Counters, DialectChoice, Held, Shared};
+use crate::body::Body;
 use crate::extension::{self, Capabilities, Refusal, Said};
-use crate::handler::{Handler, Peer, Reply, Request};
+use crate::handler::{Answer, Handler, Peer, Reply, Request};
 use crate::host::Transport;
+use crate::keep::own::{self as own_transport, Endpoint, Ticket as OwnTicket};
 use crate::keep::responder;
 use crate::socket::{Buffers, Datagrams, Inbox};
 use crate::tables;
@@ -63,8 +67,12 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         Counters::add_many(&shared.counters.send_buffers, send);
     }
     let most = shared.limits.keep.entity;
-    let work = move |request: Request, held: Held<H>| {
-        let gather = if request.peer.transport == Transport::Udp { MAX_DATAGRAM } else { most };
+    let work = move |request: Request, via: Via, held: Held<H>| {
+        let gather = match via {
+            Via::Plain => Some(MAX_DATAGRAM),
+            Via::Pieces(_) => Some(most),
+            Via::Own(_) => None,
+        };
         handle(Arc::clone(&handler), request, gather, held)
     };
     let mut service = Service {
@@ -81,7 +89,9 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         wire: Vec::new(),
         outgoing: Outgoing::new(),
         pause: None,
-        keep: Keep::new(keep_config(&shared)),
+        own_jobs: HashMap::new(),
+        keep: Keep::new(keep_config(&shared), own(&shared, buffers)),
+        stopping: false,
         timer: Timer::default(),
         shared,
     };
@@ -103,6 +113,8 @@ struct Service<S, H, W, F> {
     jobs: JoinSet<(Asked, Option<Reply>)>,
     /// Those of the jobs that their callers can name.
     running: HashMap<(SocketAddr, i64), (AbortHandle, Asked)>,
+    /// Those of the own transport.
+    own_jobs: HashMap<OwnTicket, AbortHandle>,
     announced: Announced,
     spare: Option<Pin<Box<Option<F>>>>,
     inbox: Inbox,
@@ -111,6 +123,8 @@ struct Service<S, H, W, F> {
     outgoing: Outgoing<H>,
     pause: Option<Pin<Box<Sleep>>>,
     keep: Keep,
+    /// No request is begun any more; what comes is for those that have been.
+    stopping: bool,
     timer: Timer,
 }
 
@@ -118,7 +132,8 @@ struct Service<S, H, W, F> {
 impl<S, H, W, F> Drop for Service<S, H, W, F> {
     fn drop(&mut self) {
         let counters = &self.shared.counters;
-        let cut = self.jobs.len() + self.outgoing.len() + self.keep.give_up();
+        // Those of the own transport that are being handled are exchanges of its, too.
+        let cut = self.jobs.len() - self.own_jobs.len() + self.outgoing.len() + self.keep.give_up();
         Counters::add_many(&counters.cut, cut);
         if let Some(Buffers { receive, send }) = self.buffers {
             Counters::take_many(&counters.receive_buffers, receive);
@@ -131,7 +146,7 @@ impl<S, H, W, F> Service<S, H, W, F>
 where
     S: Datagrams,
     H: Handler,
-    W: Fn(Request, Held<H>) -> F,
+    W: Fn(Request, Via, Held<H>) -> F,
     F: Future<Output = Option<Reply>> + Send + 'static,
 {
     /// Goes on until there is nothing to do, which ends it where it no longer reads.
@@ -146,19 +161,23 @@ where
                 self.reply(cx, &asked, reply);
             }
         }
-        let read = if reads { self.poll_receive(cx) } else { Poll::Pending };
-        let now = Instant::now();
-        let mut next = self.keep.handle_timeout(now.into_std());
-        if reads && !self.execute(cx, now) {
-            next = next.into_iter().chain([(now + PAUSE).into_std()]).min();
+        if !reads && !std::mem::replace(&mut self.stopping, true) {
+            self.keep.close(crate::timer::now());
         }
+        let read = if reads || !self.keep.is_idle() { self.poll_receive(cx) } else { Poll::Pending };
+        let now = Instant::now();
+        self.keep.handle_timeout(now.into_std());
+        let waits = reads && !self.execute(cx, now);
+        self.execute_own(cx, now);
         let sent = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
         if !reads {
             let plain = self.jobs.is_empty() && self.outgoing.is_empty();
-            if plain && sent.is_ready() && self.keep.unsent_answers() == 0 {
+            if plain && sent.is_ready() && self.keep.is_idle() {
                 return Poll::Ready(());
             }
         }
+        let later = waits.then(|| (now + PAUSE).into_std());
+        let next = self.keep.poll_timeout().into_iter().chain(later).min();
         if read.is_ready() || next.is_some_and(|next| self.timer.poll(next, cx).is_ready()) {
             cx.waker().wake_by_ref();
         }
@@ -217,7 +236,16 @@ where
             DialectChoice::Told { default } => Dialect::detect(bytes).unwrap_or(default),
         };
         let now = Instant::now();
+        if is_of_major(dialect, bytes)
+            && let Some(own) = &mut self.keep.own
+            && own.endpoint.handle_datagram(now.into_std(), from, dialect, bytes)
+        {
+            return Ok(());
+        }
         let packet = self.decode(dialect, bytes)?;
+        if self.stopping && !keep::is_about_answers(dialect, packet.code()) {
+            return Err(Dropped::Stopping);
+        }
         let local = self.local.towards(from);
         if keep::claims(dialect, &packet)
             && self.keep.handle_datagram(now.into_std(), (from, local.ip()), dialect, bytes)
@@ -227,8 +255,8 @@ where
         let mut asked = Asked {
             to: from,
             peer: Peer { addr: canonical(from), local, transport: Transport::Udp, dialect },
-            keep: None,
-            announces: false,
+            via: Via::Plain,
+            announces: None,
             own: false,
             serial: None,
         };
@@ -278,8 +306,8 @@ where
         let mut asked = Asked {
             to: from,
             peer: Peer { addr: canonical(from), local, transport: Transport::KeepUdp, dialect },
-            keep: Some(ticket),
-            announces: false,
+            via: Via::Pieces(ticket),
+            announces: None,
             own: false,
             serial: None,
         };
@@ -292,15 +320,64 @@ where
         }
     }
 
+    /// What the own transport has: requests to be handled, and entities under way.
+    fn execute_own(&mut self, cx: &mut Context<'_>, now: Instant) {
+        loop {
+            let Some(own) = &mut self.keep.own else { return };
+            match own.poll_event() {
+                Some(Happened::Asks(asks)) => self.asked_by_own(cx, asks, now),
+                Some(Happened::Cancelled(ticket)) => {
+                    if let Some(job) = self.own_jobs.remove(&ticket) {
+                        job.abort();
+                    }
+                }
+                None => {
+                    own.poll_bodies(cx, now.into_std());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn asked_by_own(&mut self, cx: &mut Context<'_>, asks: Asks, now: Instant) {
+        let Asks { ticket, from, dialect, packet, body, left } = asks;
+        Counters::add(&self.shared.counters.keep_requests);
+        let asked = Asked {
+            to: from,
+            peer: Peer {
+                addr: canonical(from),
+                local: self.local.towards(from),
+                transport: Transport::KeepUdp,
+                dialect,
+            },
+            via: Via::Own(ticket),
+            announces: None,
+            own: true,
+            serial: None,
+        };
+        let left = left.map(|left| i32::try_from(left.as_millis()).unwrap_or(i32::MAX));
+        let Some(deadline) = self.screen(cx, &asked, &packet, Told { left, ordered: false }, now) else {
+            return;
+        };
+        let room = self.jobs.len() < self.shared.limits.datagrams && !self.stopping;
+        let Some(held) = room.then(|| Held::take(&self.shared, packet.entity.len())).flatten() else {
+            self.refuse(cx, &asked, Refusal::Overloaded);
+            return;
+        };
+        let body = body.map(|body| self.paced(body));
+        self.start(cx, asked, Request { packet, body, peer: asked.peer, deadline }, held);
+    }
+
+    fn paced(&self, body: Body) -> Body {
+        match &self.shared.rate {
+            Some(rate) if body.len() > self.shared.limits.gather as u64 => body.paced(rate),
+            _ => body,
+        }
+    }
+
     fn decode<'a>(&self, dialect: &'static Dialect, bytes: &'a [u8]) -> Result<PacketRef<'a>, Dropped> {
         // Only our own commands need the larger table, and only the table itself is folded by the compiler.
-        let major = match dialect.request_order() {
-            RequestOrder::MajorFirst => 3,
-            RequestOrder::MinorFirst => 4,
-        };
-        let own = self.shared.extensions
-            && bytes.first() == Some(&Code::REQUEST_TAG)
-            && bytes.get(major) == Some(&extension::MAJOR);
+        let own = self.shared.extensions && is_of_major(dialect, bytes);
         let table = if own { extension::own(dialect) } else { dialect };
         let limits = Limits { head: self.shared.limits.head, ..Limits::default() };
         Decoder::new(table).with_limits(limits).packet(bytes).map_err(Dropped::Malformed)
@@ -314,7 +391,9 @@ where
         if code.is_request() {
             let capabilities = match said.capabilities() {
                 Some(announced) => {
-                    asked.announces = true;
+                    // Who does not know the own transport hears nothing of it.
+                    let keep = announced.common(Capabilities::OWN_KEEP);
+                    asked.announces = Some(Capabilities::OURS.with(keep));
                     self.announced.put(asked.to, announced, now);
                     Some(announced)
                 }
@@ -366,7 +445,7 @@ where
                 let serial = asked.serial?;
                 let (job, cancelled) = self.running.remove(&(asked.to, serial))?;
                 job.abort();
-                self.reply_in_keep(&cancelled, None);
+                self.answer_in_keep(&cancelled, None);
                 None
             }
             _ => Some(Reply::Unserved),
@@ -374,7 +453,7 @@ where
     }
 
     fn start(&mut self, cx: &mut Context<'_>, asked: Asked, request: Request, held: Held<H>) {
-        let future = (self.work)(request, held);
+        let future = (self.work)(request, asked.via, held);
         let mut job = Job { work: self.spare.take().unwrap_or_else(|| Box::pin(None)), asked };
         job.work.set(Some(future));
         // Most handlers answer at once: those cost no task.
@@ -385,7 +464,9 @@ where
             }
             Poll::Pending => {
                 let handle = self.jobs.spawn(job);
-                if let Some(serial) = asked.serial {
+                if let Via::Own(ticket) = asked.via {
+                    self.own_jobs.insert(ticket, handle);
+                } else if let Some(serial) = asked.serial {
                     self.running.insert((asked.to, serial), (handle, asked));
                 }
             }
@@ -393,7 +474,9 @@ where
     }
 
     fn forget(&mut self, asked: &Asked) {
-        if let Some(serial) = asked.serial {
+        if let Via::Own(ticket) = asked.via {
+            self.own_jobs.remove(&ticket);
+        } else if let Some(serial) = asked.serial {
             self.running.remove(&(asked.to, serial));
         }
     }
@@ -408,8 +491,8 @@ where
             Some(Reply::Answer(answer)) => Some(answer),
             Some(Reply::Unserved) => Some(network::unserved(asked.peer.dialect, asked.peer.transport)),
         };
-        if asked.keep.is_some() {
-            self.reply_in_keep(asked, answer.map(|answer| answer.packet));
+        if asked.via != Via::Plain {
+            self.answer_in_keep(asked, answer);
             return;
         }
         let Some(answer) = answer else { return };
@@ -428,21 +511,34 @@ where
         self.outgoing.send(cx, &self.socket, &self.shared, datagram, answer.copies.max(1));
     }
 
-    /// Gives an answer to its machine, which sends it in its time; one without an exchange is nobody's.
-    fn reply_in_keep(&mut self, asked: &Asked, mut answer: Option<Packet>) {
-        let Some(ticket) = asked.keep else { return };
-        if let Some(packet) = &mut answer {
-            asked.finish(packet);
-            if let Err(why) = self.keep.can_answer(ticket, packet) {
-                self.unsent(asked, why);
-                answer = asked.own.then(|| asked.refusal(Refusal::Unwritable)).map(|mut refusal| {
-                    asked.finish(&mut refusal);
-                    refusal
-                });
-            }
-        }
+    /// Gives an answer to its machine, which sends it in its time.
+    fn answer_in_keep(&mut self, asked: &Asked, answer: Option<Answer>) {
+        let now = crate::timer::now();
+        let answer = answer.map(|Answer { mut packet, body, .. }| {
+            asked.finish(&mut packet);
+            (packet, body)
+        });
         let answers = answer.is_some();
-        match self.keep.answer(crate::timer::now(), ticket, answer) {
+        let given = match asked.via {
+            Via::Plain => return,
+            Via::Own(ticket) => {
+                let answer = answer.map(|(packet, body)| (packet, body.map(|body| self.paced(body))));
+                self.keep.own.as_mut().map_or(Ok(()), |own| own.answer(now, ticket, answer))
+            }
+            Via::Pieces(ticket) => {
+                let mut packet = answer.map(|(packet, _)| packet);
+                if let Some(why) = packet.as_ref().and_then(|packet| self.keep.hinders(ticket, packet)) {
+                    self.unsent(asked, why);
+                    // A peer of ours is told, rather than left to wait.
+                    packet = asked.own.then(|| asked.refusal(Refusal::Unwritable));
+                    if let Some(refusal) = &mut packet {
+                        asked.finish(refusal);
+                    }
+                }
+                self.keep.answer(now, ticket, packet)
+            }
+        };
+        match given {
             Ok(()) if answers => Counters::add(&self.shared.counters.keep_answers),
             Ok(()) => {}
             Err(why) => self.unsent(asked, why),
@@ -468,6 +564,35 @@ fn keep_config<H>(shared: &Shared<H>) -> responder::Config {
     }
 }
 
+/// The own transport of a socket, where it is offered.
+fn own<H>(shared: &Shared<H>, buffers: Option<Buffers>) -> Option<Own> {
+    let limits = &shared.limits;
+    let default = own_transport::Config::default();
+    let config = own_transport::Config {
+        gather_requests: limits.gather as u64,
+        request: limits.entity.min(default.request),
+        head: limits.head,
+        exchange_window: limits.keep_window,
+        association_window: limits.keep_association_window,
+        exchanges: limits.keep_exchanges,
+        associations: limits.keep_associations,
+        half_open: limits.keep_half_open,
+        buffer: buffers.map_or(default.buffer, |it| u32::try_from(it.receive).unwrap_or(u32::MAX)),
+        ..default
+    };
+    let endpoint = Endpoint::new(config, shared.keep_ledger.clone(), rand::random());
+    shared.extensions.then(|| Own::new(endpoint))
+}
+
+/// Whether a datagram begins like one of our own commands.
+fn is_of_major(dialect: &Dialect, bytes: &[u8]) -> bool {
+    let major = match dialect.request_order() {
+        RequestOrder::MajorFirst => 3,
+        RequestOrder::MinorFirst => 4,
+    };
+    bytes.first() == Some(&Code::REQUEST_TAG) && bytes.get(major) == Some(&extension::MAJOR)
+}
+
 /// What a peer of ours says beside its request.
 #[derive(Clone, Copy, Default)]
 struct Told {
@@ -490,6 +615,7 @@ enum Dropped {
     Malformed(Error),
     NotOwn,
     NoRoom,
+    Stopping,
 }
 
 impl std::fmt::Display for Dropped {
@@ -500,6 +626,7 @@ impl std::fmt::Display for Dropped {
             Self::Malformed(error) => error.fmt(f),
             Self::NotOwn => f.write_str("one of our own commands, from a peer that has not announced itself"),
             Self::NoRoom => f.write_str("no room"),
+            Self::Stopping => f.write_str("the server stops"),
         }
     }
 }

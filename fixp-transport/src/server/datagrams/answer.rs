@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use fixp_codec::{Code, Dialect, Encoder, Error, Message, Packet, laxcus6};
 
-use super::keep::Ticket;
+use super::keep;
 use crate::extension::{self, Capabilities, Refusal};
 use crate::handler::Peer;
+use crate::keep::own;
 use crate::tables;
 use crate::udp::{MAX_DATAGRAM, bind_ip};
 
@@ -14,16 +15,26 @@ use crate::udp::{MAX_DATAGRAM, bind_ip};
 const PRIVATE_PREFIX: [u8; 16] =
     [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
 
+/// How an answer goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Via {
+    /// As a plain datagram.
+    Plain,
+    /// In the pieces of the programs.
+    Pieces(keep::Ticket),
+    /// Over the own transport.
+    Own(own::Ticket),
+}
+
 /// To whom an answer goes, and what of ours is in it.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
     /// The address as the socket gave it, which may be IPv4 mapped into IPv6.
     pub(super) to: SocketAddr,
     pub(super) peer: Peer,
-    /// The exchange of KEEP UDP that it answers; nothing for a plain datagram.
-    pub(super) keep: Option<Ticket>,
-    /// The answer announces us: the request announced its sender.
-    pub(super) announces: bool,
+    pub(super) via: Via,
+    /// What the answer announces, where the request announced its sender.
+    pub(super) announces: Option<Capabilities>,
     /// Its sender has announced itself, now or before.
     pub(super) own: bool,
     pub(super) serial: Option<i64>,
@@ -44,8 +55,8 @@ impl Asked {
             let ours = extension::key::RANGE.contains(&message.key);
             (refusal || !ours) && message.key != length && bind_ip != Some(message.key)
         });
-        if self.announces {
-            packet.messages.push(Message::new(extension::key::CAPABILITIES, Capabilities::OURS.in_answer()));
+        if let Some(ours) = self.announces {
+            packet.messages.push(Message::new(extension::key::CAPABILITIES, ours.in_answer()));
         }
         if let Some(serial) = self.serial {
             packet.messages.push(Message::new(extension::key::SERIAL, serial));

@@ -11,12 +11,12 @@ use super::answer::Asked;
 use crate::handler::{Handler, Reply, Request};
 use crate::server::shared::Held;
 
-/// What a handler makes of a request; nothing where its time is over, or its answer cannot be had whole. An answer
-/// of more than `gather` bytes is none.
+/// What a handler makes of a request; nothing where its time is over, or its answer cannot be had whole. The entity
+/// of the answer is gathered where there is a bound for it, and one of more bytes is none.
 pub(super) async fn handle<H: Handler>(
     handler: Arc<H>,
     request: Request,
-    gather: usize,
+    gather: Option<usize>,
     held: Held<H>,
 ) -> Option<Reply> {
     let _held = held;
@@ -24,9 +24,10 @@ pub(super) async fn handle<H: Handler>(
     let work = async {
         let mut reply = handler.handle(request).await;
         if let Reply::Answer(answer) = &mut reply
+            && let Some(most) = gather
             && let Some(body) = answer.body.take()
         {
-            answer.packet.entity = body.collect(gather).await.ok()?;
+            answer.packet.entity = body.collect(most).await.ok()?;
         }
         Some(reply)
     };

@@ -4,10 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use fixp_codec::{Dialect, Encoder, Packet, PacketRef};
+use fixp_codec::{Code, Dialect, Encoder, Packet, PacketRef};
 use tracing::debug;
 
 use super::answer::Unsent;
+use super::own::Own;
+use crate::keep::own::Transmission;
 use crate::keep::pieces::Mark;
 use crate::keep::responder::{self, AnswerError, Event, Responder};
 use crate::keep::{Transmit, table};
@@ -47,6 +49,12 @@ pub(super) fn claims(dialect: &Dialect, packet: &PacketRef<'_>) -> bool {
     code == table.retry || code == table.cancel || Mark::is_claimed(packet) && !table.plain.contains(&code)
 }
 
+/// Whether a request only says what became of the pieces of an answer.
+pub(super) fn is_about_answers(dialect: &Dialect, code: Code) -> bool {
+    let table = table::of(dialect);
+    code == table.retry || code == table.cancel
+}
+
 /// See the [module](self).
 pub(super) struct Keep {
     /// What a machine is made with, but for what is its own.
@@ -56,6 +64,8 @@ pub(super) struct Keep {
     turn: usize,
     /// Requests that no room was found for yet: at most one of each dialect, the others wait in their machine.
     waiting: Vec<Whole>,
+    /// The own transport, where extensions are on.
+    pub(super) own: Option<Own>,
     sending: Sending,
 }
 
@@ -74,12 +84,14 @@ struct Sending {
     to: Option<SocketAddr>,
     segment: usize,
     gone: usize,
+    /// They may be cut on their way.
+    fragments: bool,
 }
 
 impl Keep {
     /// No machine yet; this is what each is made with, but for its dialect.
-    pub(super) fn new(config: responder::Config) -> Self {
-        Self { config, machines: Vec::new(), turn: 0, waiting: Vec::new(), sending: Sending::default() }
+    pub(super) fn new(config: responder::Config, own: Option<Own>) -> Self {
+        Self { config, machines: Vec::new(), turn: 0, waiting: Vec::new(), own, sending: Sending::default() }
     }
 
     /// A datagram that [`claims`] to be of KEEP UDP, sent to this address. Tells whether it is.
@@ -141,14 +153,14 @@ impl Keep {
         })
     }
 
-    /// Whether an answer can be given at all: once it was given, it cannot be replaced.
-    pub(super) fn can_answer(&self, ticket: Ticket, answer: &Packet) -> Result<(), Unsent> {
-        let Some(Machine { dialect, .. }) = self.machines.get(ticket.dialect) else { return Ok(()) };
+    /// Why an answer cannot be given, if so: once it was given, it cannot be replaced.
+    pub(super) fn hinders(&self, ticket: Ticket, answer: &Packet) -> Option<Unsent> {
+        let Machine { dialect, .. } = self.machines.get(ticket.dialect)?;
         let (size, most) = (answer.entity.len(), self.config.limits.entity);
         if size > most {
-            return Err(Unsent::TooLarge { size, most });
+            return Some(Unsent::TooLarge { size, most });
         }
-        Encoder::new(dialect).packet_len(answer).map(|_| ()).map_err(Unsent::Encode)
+        Encoder::new(dialect).packet_len(answer).err().map(Unsent::Encode)
     }
 
     /// Does what is due, and tells when there will be something again.
@@ -160,7 +172,19 @@ impl Keep {
             }
             responder.poll_timeout()
         });
-        next.min()
+        let own = self.own.as_mut().and_then(|own| {
+            if own.endpoint.poll_timeout()? <= now {
+                own.endpoint.handle_timeout(now);
+            }
+            own.endpoint.poll_timeout()
+        });
+        next.chain(own).min()
+    }
+
+    /// When there will be something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let machines = self.machines.iter().filter_map(|machine| machine.responder.poll_timeout());
+        machines.chain(self.own.as_ref().and_then(|own| own.endpoint.poll_timeout())).min()
     }
 
     /// Sends what there is, as far as the socket takes it: ready when there is no more for now.
@@ -171,7 +195,9 @@ impl Keep {
         socket: &S,
         counters: &Counters,
     ) -> Poll<()> {
-        loop {
+        let most = socket.max_segments();
+        // Others have their turn, too.
+        for _ in 0..ROUND {
             ready!(self.sending.poll(cx, socket, counters));
             if self.sending.made.is_empty() {
                 for Machine { responder, .. } in &mut self.machines {
@@ -182,35 +208,63 @@ impl Keep {
                 self.sending.made.sort_by_key(|transmit| transmit.to);
                 self.sending.made.reverse();
             }
-            if !self.sending.gather(socket.max_segments()) {
+            let own = self.own.as_mut().is_some_and(|own| self.sending.take_own(now, own, most));
+            if !own && !self.sending.gather(most) {
                 return Poll::Ready(());
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Begins nothing more.
+    pub(super) fn close(&mut self, now: Instant) {
+        if let Some(own) = &mut self.own {
+            own.endpoint.close_all(now);
+        }
+    }
+
+    /// Whether every answer has left: its pieces once, over the own transport so that its peer has it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unsent_answers() == 0 && self.own.as_ref().is_none_or(Own::is_idle)
     }
 
     /// Answers of which some pieces have not left even once.
-    pub(super) fn unsent_answers(&self) -> usize {
+    fn unsent_answers(&self) -> usize {
         self.machines.iter().map(|machine| machine.responder.unsent_answers()).sum()
     }
 
     /// How many requests wait, which are not kept any longer, and how many answers have not left.
     pub(super) fn give_up(&mut self) -> usize {
-        std::iter::from_fn(|| self.poll_request()).count() + self.unsent_answers()
+        let own = self.own.as_ref().map_or(0, |own| own.endpoint.stats().exchanges);
+        std::iter::from_fn(|| self.poll_request()).count() + self.unsent_answers() + own
     }
 }
 
 impl Sending {
+    /// The same of the own transport, which are never cut on their way.
+    fn take_own(&mut self, now: Instant, own: &mut Own, most: usize) -> bool {
+        self.wire.clear();
+        self.gone = 0;
+        let Some(Transmission { to, segment }) = own.endpoint.poll_transmit(now, &mut self.wire, most) else {
+            return false;
+        };
+        (self.to, self.segment, self.fragments) = (Some(to), segment, false);
+        true
+    }
+
     /// Takes the next datagrams of one length to one peer, as many as go at once. False where there are none.
     fn gather(&mut self, most: usize) -> bool {
         let Some(first) = self.made.pop() else { return false };
         self.wire.clear();
         self.wire.extend_from_slice(&first.bytes);
         (self.to, self.segment, self.gone) = (Some(first.to), first.bytes.len(), 0);
+        self.fragments = self.segment > WHOLE;
         let mut count = 1;
         let mut last = first.bytes.len();
         while count < most
             && last == self.segment
-            && self.segment <= WHOLE
+            && !self.fragments
             && let Some(next) = self.made.pop_if(|next| next.to == first.to && next.bytes.len() <= last)
         {
             self.wire.extend_from_slice(&next.bytes);
@@ -223,7 +277,7 @@ impl Sending {
         while let (Some(rest), Some(to)) =
             (self.wire.get(self.gone..).filter(|rest| !rest.is_empty()), self.to)
         {
-            let sent = if self.segment > WHOLE {
+            let sent = if self.fragments {
                 socket.poll_send_to(cx, rest, to).map_ok(|_| rest.len())
             } else {
                 socket.poll_send_segments(cx, rest, self.segment, to)
