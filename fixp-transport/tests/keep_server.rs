@@ -318,7 +318,7 @@ fn all_at_one_port() {
         lab.set_links(bad());
         for number in 0..80_u32 {
             let which = number as usize % 4;
-            let dialect: &'static Dialect = if which % 2 == 0 { &LEXST1 } else { &LAXCUS6 };
+            let dialect: &'static Dialect = if which.is_multiple_of(2) { &LEXST1 } else { &LAXCUS6 };
             ask(number, dialect, &clients[which], number as usize * 211);
         }
         for task in tasks {
@@ -551,7 +551,7 @@ fn bytes_are_bounded() {
         });
         let mut tasks = Vec::new();
         for number in 0..40_u32 {
-            let dialect: &'static Dialect = if number % 2 == 0 { &LEXST1 } else { &LAXCUS6 };
+            let dialect: &'static Dialect = if number.is_multiple_of(2) { &LEXST1 } else { &LAXCUS6 };
             let client = client(&lab, dialect).extensions(number % 4 < 2).timeout(Duration::from_secs(300));
             let client = client.build();
             tasks.push(tokio::spawn(async move {
