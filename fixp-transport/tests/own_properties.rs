@@ -439,10 +439,8 @@ fn run(case: &Case) -> Tally {
                     asked.ended = true;
                     failed += fails(&error, asked, &executed);
                 }
-                Event::Closed { association } => {
-                    if associations.get(&at) == Some(&association) {
-                        associations.remove(&at);
-                    }
+                Event::Closed { association } if associations.get(&at) == Some(&association) => {
+                    associations.remove(&at);
                 }
                 _ => {}
             }

@@ -32,6 +32,14 @@ impl Node {
     }
 }
 
+/// A datagram that was sent.
+pub(crate) struct Sent {
+    pub(crate) at: Duration,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
+}
+
 pub(crate) struct World {
     pub(crate) start: Instant,
     pub(crate) now: Duration,
@@ -42,7 +50,7 @@ pub(crate) struct World {
     /// A digest of all that was sent, when and in which order.
     pub(crate) digest: u64,
     /// Everything that was sent, where a test wants to look at it.
-    pub(crate) log: Option<Vec<(Duration, SocketAddr, SocketAddr, Vec<u8>)>>,
+    pub(crate) log: Option<Vec<Sent>>,
     /// How many datagrams leave at a time.
     pub(crate) batch: usize,
 }
@@ -85,7 +93,7 @@ impl World {
             self.digest = (self.digest.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x517c_c1b7_2722_0a95);
         }
         if let Some(log) = &mut self.log {
-            log.push((self.now, from, to, bytes.to_vec()));
+            log.push(Sent { at: self.now, from, to, bytes: bytes.to_vec() });
         }
     }
 

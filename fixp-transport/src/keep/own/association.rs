@@ -30,6 +30,8 @@ use crate::{CallError, Cause};
 
 /// Ranges of numbers that have come, and that an acknowledgement tells.
 const RANGES: usize = 32;
+/// How long a writer waits for room in the ledger before it tries again: nothing tells when there is some.
+const STARVED: Duration = Duration::from_millis(20);
 /// What an association costs beside its exchanges.
 pub(super) const ASSOCIATION_COST: usize = 2048;
 
@@ -188,6 +190,9 @@ pub(super) struct Association {
     granted_exchanges: Granted,
     done: Ranges,
     deadlines: BTreeSet<(Instant, u64)>,
+    /// Writers that wait for room in the ledger, and until when.
+    starved: Vec<u64>,
+    starved_until: Option<Instant>,
 
     /// When something came from the peer, and since when something was sent that it should have answered.
     heard: Instant,
@@ -254,6 +259,8 @@ impl Association {
             // As many holes as exchanges can be under way: none is ever forgotten.
             done: Ranges::new(usize::MAX),
             deadlines: BTreeSet::new(),
+            starved: Vec::new(),
+            starved_until: None,
             heard: now,
             unheard: None,
             pinged: now,
@@ -517,22 +524,26 @@ impl Association {
         shared.stats.refused += 1;
     }
 
-    pub(super) fn write(&mut self, ticket: Ticket, bytes: &mut Bytes) -> bool {
-        let Some(number) = self.number_of(ticket) else {
-            // It has not begun, or it has ended.
-            if let Some(Exchange { going: Going::Stream(stream), .. }) = self.waiting.get_mut(&ticket.serial)
-            {
-                return stream.write(bytes);
-            }
-            bytes.clear();
-            return true;
+    /// More of an entity that is written bit by bit.
+    pub(super) fn write(&mut self, now: Instant, ticket: Ticket, bytes: &mut Bytes) -> bool {
+        let number = self.number_of(ticket);
+        // It has begun, or it waits, or it has ended.
+        let exchange = match number {
+            Some(number) => self.live.get_mut(&number),
+            None => self.waiting.get_mut(&ticket.serial),
         };
-        let Some(Exchange { going: Going::Stream(stream), .. }) = self.live.get_mut(&number) else {
+        let Some(Exchange { going: Going::Stream(stream), .. }) = exchange else {
             bytes.clear();
             return true;
         };
         let all = stream.write(bytes);
-        self.stand_in_row(number);
+        if stream.is_starved() && !self.starved.contains(&ticket.serial) {
+            self.starved.push(ticket.serial);
+            self.starved_until = Some(now + STARVED);
+        }
+        if let Some(number) = number {
+            self.stand_in_row(number);
+        }
         all
     }
 
@@ -686,6 +697,12 @@ impl Association {
             self.deadlines.pop_first();
             self.deadline(now, shared, serial);
         }
+        if self.starved_until.is_some_and(|until| until <= now) {
+            self.starved_until = None;
+            for serial in std::mem::take(&mut self.starved) {
+                shared.event(Event::Writable { ticket: self.ticket(serial) });
+            }
+        }
         let config = &shared.config;
         match &self.state {
             State::Opening { opens, again, .. } => {
@@ -763,7 +780,7 @@ impl Association {
                 self.recovery.poll_timeout(),
             ],
         };
-        own.into_iter().chain([deadline]).flatten().min()
+        own.into_iter().chain([deadline, self.starved_until]).flatten().min()
     }
 
     /// Whether it has been closed, and nothing is under way any more.

@@ -255,7 +255,7 @@ impl Endpoint {
             bytes.clear();
             return true;
         };
-        let all = association.write(ticket, bytes);
+        let all = association.write(now, ticket, bytes);
         self.touch(now, ticket.association);
         all
     }

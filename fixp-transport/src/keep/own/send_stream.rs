@@ -77,10 +77,16 @@ impl SendStream {
         let rest = self.len - self.written;
         bytes.truncate(usize::try_from(rest).unwrap_or(usize::MAX));
         let kept = self.written - self.acked.prefix();
-        let room = usize::try_from(self.window.saturating_sub(kept)).unwrap_or(usize::MAX).min(bytes.len());
-        if room > 0 && self.hold.grow(room + PIECE_COST) {
-            let piece = bytes.split_to(room);
-            self.push(piece);
+        let mut room =
+            usize::try_from(self.window.saturating_sub(kept)).unwrap_or(usize::MAX).min(bytes.len());
+        // Where the ledger has no room for all of it, it may have some for less.
+        while room > 0 {
+            if self.hold.grow(room + PIECE_COST) {
+                let piece = bytes.split_to(room);
+                self.push(piece);
+                break;
+            }
+            room /= 2;
         }
         self.stalled = !bytes.is_empty();
         !self.stalled
@@ -90,6 +96,11 @@ impl SendStream {
     pub(super) fn is_writable(&self) -> bool {
         let kept = self.written - self.acked.prefix();
         self.stalled && kept <= self.window / 2
+    }
+
+    /// Whether a writer waits, and nothing is under way whose arrival would tell it to go on: the ledger is full.
+    pub(super) fn is_starved(&self) -> bool {
+        self.stalled && self.written == self.acked.prefix()
     }
 
     /// How much of it has been sent.
