@@ -36,7 +36,15 @@ impl Ledger {
     /// Books so many bytes more, or nothing at all where they would pass the bound.
     #[must_use]
     pub fn take(&self, bytes: usize) -> bool {
-        let add = |held: usize| held.checked_add(bytes).filter(|&held| held <= self.0.bound);
+        self.take_within(bytes, 8)
+    }
+
+    /// The same, where so many eighths of the bound are all that may be held then: what can wait leaves room for
+    /// what cannot.
+    #[must_use]
+    pub(crate) fn take_within(&self, bytes: usize, eighths: usize) -> bool {
+        let most = if eighths >= 8 { self.0.bound } else { self.0.bound / 8 * eighths };
+        let add = |held: usize| held.checked_add(bytes).filter(|&held| held <= most);
         // A count and nothing else: no memory is published by it.
         self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
     }
@@ -76,13 +84,24 @@ impl Hold {
 
     /// Books so many bytes, if there is room.
     pub(crate) fn of(ledger: &Ledger, bytes: usize) -> Option<Self> {
-        ledger.take(bytes).then(|| Self { ledger: ledger.clone(), bytes })
+        Self::within(ledger, bytes, 8)
+    }
+
+    /// The same within so many eighths of the bound.
+    pub(crate) fn within(ledger: &Ledger, bytes: usize, eighths: usize) -> Option<Self> {
+        ledger.take_within(bytes, eighths).then(|| Self { ledger: ledger.clone(), bytes })
     }
 
     /// Books so many bytes more, or nothing.
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
-        let grown = self.ledger.take(bytes);
+        self.grow_within(bytes, 8)
+    }
+
+    /// The same within so many eighths of the bound.
+    #[must_use]
+    pub(crate) fn grow_within(&mut self, bytes: usize, eighths: usize) -> bool {
+        let grown = self.ledger.take_within(bytes, eighths);
         if grown {
             self.bytes += bytes;
         }

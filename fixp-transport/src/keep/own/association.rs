@@ -190,6 +190,8 @@ pub(super) struct Association {
     granted_exchanges: Granted,
     done: Ranges,
     deadlines: BTreeSet<(Instant, u64)>,
+    /// An exchange that is gathered, and for which there was no room.
+    pressed: Option<u64>,
     /// Writers that wait for room in the ledger, and until when.
     starved: Vec<u64>,
     starved_until: Option<Instant>,
@@ -259,6 +261,7 @@ impl Association {
             // As many holes as exchanges can be under way: none is ever forgotten.
             done: Ranges::new(usize::MAX),
             deadlines: BTreeSet::new(),
+            pressed: None,
             starved: Vec::new(),
             starved_until: None,
             heard: now,
@@ -331,8 +334,10 @@ impl Association {
         let encoder = Encoder::new(extension::own(self.dialect));
         let mut head = Vec::with_capacity(encoder.head_len(&sized).map_err(AnswerError::Encode)?);
         encoder.head(&sized, &mut head).map_err(AnswerError::Encode)?;
-        SendStream::new(&shared.ledger, head.into(), entity, len, limit, shared.config.send_window)
-            .ok_or(AnswerError::Full)
+        // An answer cannot wait: it was executed.
+        let eighths = if self.role == Role::Client { Config::REQUESTS_SHARE } else { 8 };
+        let limits = (limit, shared.config.send_window);
+        SendStream::new(&shared.ledger, head.into(), entity, len, limits, eighths).ok_or(AnswerError::Full)
     }
 
     /// A client's request.
@@ -354,7 +359,7 @@ impl Association {
                 _ => Cause::Full,
             })
         })?;
-        let Some(hold) = Hold::of(&shared.ledger, EXCHANGE_COST) else {
+        let Some(hold) = Hold::within(&shared.ledger, EXCHANGE_COST, Config::REQUESTS_SHARE) else {
             return Err(CallError::not_sent(Cause::Full));
         };
         self.next_serial += 1;

@@ -100,6 +100,13 @@ impl Config {
     pub const CLOSES: u64 = 1000;
     /// Default of [`Config::datagram`], what IPv4 can carry.
     pub const DATAGRAM: usize = 65507;
+    /// Eighths of the ledger that may be held before a request is not begun, and an entity is not written further:
+    /// both ends would wait for each other if what goes out could take all there is.
+    pub const REQUESTS_SHARE: usize = 4;
+    /// The same before bytes are not taken that come before their turn.
+    pub const EARLY_SHARE: usize = 6;
+    /// The same before a packet is not gathered further. What is left is for answers, and for what is read at once.
+    pub const GATHER_SHARE: usize = 7;
     /// What every path carries: no datagram is longer before the path has been probed.
     pub const BASE: usize = 1200;
     /// Default of [`Config::buffer`], that of Linux.

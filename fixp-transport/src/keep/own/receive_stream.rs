@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use fixp_codec::{Cause, Decoder, Dialect, Error, ErrorKind, Event, HeadRef, Limits, Packet, StreamDecoder};
 
+use super::config::Config;
 use super::event::Entity;
 use super::flow::Granted;
 use super::spans::Spans;
@@ -104,6 +105,11 @@ impl ReceiveStream {
         }
     }
 
+    /// Where the bytes end that have come.
+    pub(super) const fn highest(&self) -> u64 {
+        self.highest
+    }
+
     /// How many bytes of these are the first ones so far out.
     pub(super) const fn news(&self, end: u64) -> u64 {
         end.saturating_sub(self.highest)
@@ -140,21 +146,26 @@ impl ReceiveStream {
 
     /// Takes the bytes at an offset, the last ones of all or not. After an error that is not
     /// [`Trouble::NoRoom`] the stream is to be discarded.
-    pub(super) fn receive(&mut self, offset: u64, bytes: &[u8], last: bool) -> Result<Received, Trouble> {
+    pub(super) fn receive(
+        &mut self,
+        offset: u64,
+        bytes: &[u8],
+        last: bool,
+        received: &mut Received,
+    ) -> Result<(), Trouble> {
         let end = offset.saturating_add(bytes.len() as u64);
         let beyond = self.end.is_some_and(|known| end > known || last && end != known);
         if end > self.granted.limit() || beyond || last && end < self.highest {
             return Err(Trouble::Violation);
         }
-        let mut received = Received::default();
         match &mut self.state {
-            State::Over => return Ok(received),
+            State::Over => return Ok(()),
             State::Discard(spans) => spans.insert(offset..end),
             _ if end <= self.next => {}
             _ if offset > self.next => self.keep_early(offset, bytes)?,
             _ => {
                 let known = usize::try_from(self.next - offset).unwrap_or(usize::MAX);
-                self.in_order(bytes.get(known..).unwrap_or_default(), &mut received)?;
+                self.in_order(bytes.get(known..).unwrap_or_default(), received)?;
             }
         }
         self.highest = self.highest.max(end);
@@ -165,7 +176,7 @@ impl ReceiveStream {
         if let State::Discard(_) = self.state {
             self.taken = self.highest;
         }
-        Ok(received)
+        Ok(())
     }
 
     /// Keeps what is not there yet.
@@ -183,7 +194,7 @@ impl ReceiveStream {
             let until = self.early.range(at..).next().map_or(end, |(&start, _)| start.min(end));
             let index = |place: u64| usize::try_from(place - offset).unwrap_or(usize::MAX);
             let part = bytes.get(index(at)..index(until)).unwrap_or_default();
-            if !self.hold.grow(part.len() + PIECE_COST) {
+            if !self.hold.grow_within(part.len() + PIECE_COST, Config::EARLY_SHARE) {
                 return Err(Trouble::NoRoom);
             }
             self.early.insert(at, Bytes::copy_from_slice(part));
@@ -208,7 +219,12 @@ impl ReceiveStream {
                     entity.len().saturating_add(usize::try_from(run - self.next).unwrap_or(usize::MAX));
                 reserve(&mut self.hold, entity, wanted, *len)
             }
-            State::Read(_) => self.hold.grow(bytes.len() + PIECE_COST),
+            State::Read(_) => {
+                if !self.hold.grow(bytes.len() + PIECE_COST) {
+                    return self.some_in_order(bytes, received);
+                }
+                true
+            }
             State::Head(_) | State::Discard(_) | State::Over => true,
         };
         if !booked {
@@ -240,6 +256,20 @@ impl ReceiveStream {
             self.state = State::Over;
         }
         Ok(())
+    }
+
+    /// Takes as many of the next bytes as there is room for, so that a reader gets on; all of them come again.
+    fn some_in_order(&mut self, bytes: &[u8], received: &mut Received) -> Result<(), Trouble> {
+        let mut some = bytes.len() / 2;
+        while some > 0 {
+            if self.hold.grow(some + PIECE_COST) {
+                self.feed(bytes.get(..some).unwrap_or_default(), 0, received)?;
+                self.highest = self.highest.max(self.next);
+                break;
+            }
+            some /= 2;
+        }
+        Err(Trouble::NoRoom)
     }
 
     /// The next bytes go where they belong; what is without a hole goes to `run`. Room has been booked for them,
@@ -426,7 +456,7 @@ fn reserve(hold: &mut Hold, entity: &mut Vec<u8>, wanted: usize, len: usize) -> 
         return true;
     }
     for target in [wanted.max(had.saturating_mul(4)).min(len), wanted] {
-        if hold.grow(target - had) {
+        if hold.grow_within(target - had, Config::GATHER_SHARE) {
             entity.reserve_exact(target - entity.len());
             // The allocator may have given more.
             let more = entity.capacity().saturating_sub(target);

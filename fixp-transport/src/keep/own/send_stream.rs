@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes};
 
+use super::config::Config;
 use super::spans::Spans;
 use crate::keep::Ledger;
 use crate::keep::ledger::Hold;
@@ -42,13 +43,13 @@ impl SendStream {
         head: Bytes,
         entity: Bytes,
         len: u64,
-        limit: u64,
-        window: u64,
+        (limit, window): (u64, u64),
+        eighths: usize,
     ) -> Option<Self> {
         let cost = head.len() + entity.len() + 2 * PIECE_COST;
         let len = head.len() as u64 + len;
         let mut stream = Self {
-            hold: Hold::of(ledger, cost)?,
+            hold: Hold::within(ledger, cost, eighths)?,
             pieces: VecDeque::with_capacity(2),
             written: 0,
             len,
@@ -81,7 +82,7 @@ impl SendStream {
             usize::try_from(self.window.saturating_sub(kept)).unwrap_or(usize::MAX).min(bytes.len());
         // Where the ledger has no room for all of it, it may have some for less.
         while room > 0 {
-            if self.hold.grow(room + PIECE_COST) {
+            if self.hold.grow_within(room + PIECE_COST, Config::REQUESTS_SHARE) {
                 let piece = bytes.split_to(room);
                 self.push(piece);
                 break;
@@ -201,7 +202,7 @@ mod tests {
 
     fn stream(ledger: &Ledger) -> SendStream {
         let (head, entity) = (Bytes::from_static(b"head"), Bytes::from_static(b"and entity"));
-        SendStream::new(ledger, head, entity, 10, 12, 100).unwrap()
+        SendStream::new(ledger, head, entity, 10, (12, 100), 8).unwrap()
     }
 
     #[test]
@@ -242,7 +243,7 @@ mod tests {
     fn a_writer_waits_for_half_of_the_window() {
         let ledger = Ledger::new(10_000);
         let mut stream =
-            SendStream::new(&ledger, Bytes::from_static(b"head"), Bytes::new(), 150, 1000, 100).unwrap();
+            SendStream::new(&ledger, Bytes::from_static(b"head"), Bytes::new(), 150, (1000, 100), 8).unwrap();
         let mut bytes = Bytes::from(vec![7; 200]);
         assert!(!stream.write(&mut bytes));
         assert_eq!(bytes.len(), 150 - 96, "no more than the entity was to have, in the window");

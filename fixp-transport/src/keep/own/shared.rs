@@ -85,12 +85,13 @@ impl Shared {
         self.starved = None;
     }
 
-    /// There was no room for something. The youngest is to give way when that has lasted for too long.
-    pub(super) fn no_room(&mut self, now: Instant) {
+    /// There was no room for something. The youngest is to give way when that has lasted for too long; where no
+    /// other is there, what there was no room for.
+    pub(super) fn no_room(&mut self, now: Instant, pressed: Option<Gathering>) {
         let since = *self.starved.get_or_insert(now);
         if now >= since + self.config.patience {
             self.starved = None;
-            self.gives_way = self.gathering.last().copied();
+            self.gives_way = self.gathering.last().copied().or(pressed);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::extension::{Refusal, key};
 use crate::keep::ledger::Hold;
 use crate::keep::own::event::{Entity, Event};
 use crate::keep::own::exchange::{EXCHANGE_COST, Exchange, Going, Stage};
-use crate::keep::own::receive_stream::{ReceiveStream, Trouble};
+use crate::keep::own::receive_stream::{ReceiveStream, Received, Trouble};
 use crate::keep::own::recovery::Kind;
 use crate::keep::own::shared::Shared;
 use crate::keep::own::wire::{Chunk, Items, Reset, Segment, Window};
@@ -43,7 +43,7 @@ impl Association {
             Ok(()) => {}
             Err(Trouble::NoRoom | Trouble::Full | Trouble::TooLarge(_)) => {
                 // Not acknowledged, so it comes again.
-                shared.no_room(now);
+                shared.no_room(now, self.pressed.take().map(|number| (0, self.id, number)));
                 return false;
             }
             Err(Trouble::Violation) => {
@@ -165,25 +165,22 @@ impl Association {
         if !self.begin(now, shared, number)? {
             return Ok(());
         }
-        let news = self.count(number, chunk.offset + chunk.len as u64)?;
+        self.count(number, chunk.offset + chunk.len as u64)?;
         let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
-        let received = match exchange.coming.receive(chunk.offset, bytes, chunk.last) {
-            Ok(received) => received,
-            Err(trouble @ (Trouble::TooLarge(_) | Trouble::Full)) => {
-                self.give_way(shared, number, trouble);
-                // It is counted now.
-                let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
-                exchange.coming.receive(chunk.offset, bytes, chunk.last)?
-            }
-            Err(trouble) => {
-                if trouble == Trouble::NoRoom {
-                    // Some of it may be there, and is booked.
-                    self.settle(now, shared, number);
-                }
-                return Err(trouble);
-            }
-        };
-        self.received += news;
+        let before = exchange.coming.highest();
+        let mut received = Received::default();
+        let mut outcome = exchange.coming.receive(chunk.offset, bytes, chunk.last, &mut received);
+        if let Err(trouble @ (Trouble::TooLarge(_) | Trouble::Full)) = outcome {
+            self.give_way(shared, number, trouble);
+            // It is counted now.
+            let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
+            outcome = exchange.coming.receive(chunk.offset, bytes, chunk.last, &mut received);
+        }
+        let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
+        self.received += exchange.coming.highest() - before;
+        if outcome == Err(Trouble::NoRoom) && exchange.coming.is_gathering() {
+            self.pressed = Some(number);
+        }
         if let Some((packet, entity)) = received.packet {
             match self.role {
                 Role::Client => self.answered(shared, number, packet, entity),
@@ -197,8 +194,9 @@ impl Association {
             let ticket = self.ticket(exchange.serial);
             shared.event(Event::Readable { ticket });
         }
+        // Without room for all of it some may have been taken.
         self.settle(now, shared, number);
-        Ok(())
+        outcome
     }
 
     /// A packet that comes is not taken.
