@@ -188,6 +188,14 @@ impl SendStream {
         }
     }
 
+    /// Up to so many bytes from the first one on that has not come are sent again. False where there are none.
+    pub(super) fn repeat(&mut self, most: u64) -> bool {
+        let start = self.acked.prefix();
+        let end = self.sent.min(start.saturating_add(most));
+        self.on_lost(start..end);
+        start < end
+    }
+
     /// The peer lets it go further. True where that lets something be sent.
     pub(super) fn raise(&mut self, limit: u64) -> bool {
         let blocked = self.sent == self.limit && self.sent < self.written;

@@ -56,7 +56,7 @@ impl Association {
         }
         if self.probes > 0 {
             self.probes -= 1;
-            self.repeat_oldest();
+            self.repeat_first();
             let limit = Config::BASE.min(self.mtu.current());
             if let Some((len, _)) = self.build(now, shared, out, limit, Purpose::Probe) {
                 return Some(len);
@@ -112,12 +112,20 @@ impl Association {
             || !(self.row.is_empty() && self.resets.is_empty() && self.tells.is_empty())
     }
 
-    /// What was sent first and has not come is sent again, if there is any.
-    fn repeat_oldest(&mut self) {
-        let oldest = self.recovery.under_way().find(|(_, carried)| !carried.is_empty());
-        if let Some(carried) = oldest.map(|(_, carried)| carried.clone()) {
-            for item in carried.items() {
-                self.again(item.clone());
+    /// Of each exchange the first bytes that have not come are sent again, and the resets. A peer that has no room
+    /// for what comes later has some for these.
+    fn repeat_first(&mut self) {
+        let numbers: Vec<u64> = self.live.keys().copied().collect();
+        for number in numbers {
+            let Some(exchange) = self.live.get_mut(&number) else { continue };
+            match &mut exchange.going {
+                Going::Stream(stream) => {
+                    if stream.repeat(Config::BASE as u64) {
+                        self.stand_in_row(number);
+                    }
+                }
+                Going::Reset(_) => self.again(Item::Reset { number }),
+                Going::Nothing | Going::Over => {}
             }
         }
     }
