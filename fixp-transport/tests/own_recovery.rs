@@ -435,6 +435,24 @@ fn jitter_does_not_make_it_slow() {
 }
 
 #[test]
+fn a_longer_way_is_learned() {
+    let mut simulation = Simulation::lossy(1, 0.0);
+    simulation.run_until(5 * SECOND);
+    // Three times as long from now on.
+    simulation.there.set(link().with_delay(75 * MILLI));
+    simulation.back.set(link().with_delay(75 * MILLI));
+    let bytes = simulation.run_until(17 * SECOND)[0];
+    let share = Simulation::share(bytes, 12 * SECOND);
+    println!("{share:.3} of the link until it is learned");
+    assert!(share > 0.4);
+    simulation.run_until(22 * SECOND);
+    let bytes = simulation.run_until(27 * SECOND)[0];
+    let share = Simulation::share(bytes, 5 * SECOND);
+    println!("{share:.3} of the link afterwards");
+    assert!(share > 0.8);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_log() {
     let run = |seed| {
         let mut simulation = Simulation::lossy(seed, 0.05).with_flow(SECOND, 1200);

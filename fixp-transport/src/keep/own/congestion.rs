@@ -78,6 +78,8 @@ const WINDOW_GAIN: f64 = 1.5;
 const WINDOW_VARIATIONS: f64 = 4.0;
 /// How long the shortest round trip is believed, how long a new one is looked for, and with how much less.
 const BELIEVED: Duration = Duration::from_secs(10);
+/// How long it is believed when all are so much longer that the window does not suffice: the way has changed.
+const DOUBTED: Duration = Duration::from_secs(2);
 const PROBE_RTT: Duration = Duration::from_millis(200);
 const PROBE_RTT_GAIN: f64 = 0.5;
 /// A round trip longer by no more than this part confirms the shortest.
@@ -167,6 +169,8 @@ pub struct Congestion {
     ceiling: Option<f64>,
     shortest: Option<Duration>,
     shortest_at: Instant,
+    /// When one was measured with which the window still suffices.
+    similar_at: Instant,
 }
 
 /// A round trip's worth of packets.
@@ -248,6 +252,7 @@ impl Congestion {
             ceiling: None,
             shortest: None,
             shortest_at: now,
+            similar_at: now,
         };
         new.window = new.initial_window();
         new.burst = new.window;
@@ -378,7 +383,7 @@ impl Congestion {
         if round_ended {
             self.end_round(now, newest.limited);
         }
-        self.watch_shortest(now, rtt);
+        self.watch_shortest(now, rtt, newest.limited);
         self.change_mode(now, in_flight, round_ended);
         self.set_window(acked, rtt);
         self.set_rate();
@@ -441,27 +446,38 @@ impl Congestion {
         }
     }
 
-    fn watch_shortest(&mut self, now: Instant, rtt: &Rtt) {
+    fn watch_shortest(&mut self, now: Instant, rtt: &Rtt, limited: bool) {
         let latest = rtt.latest();
         if let Mode::ProbeRtt { shortest, .. } = &mut self.mode {
             *shortest = latest.min(*shortest);
         }
-        match self.shortest {
-            Some(shortest) if latest > shortest + shortest / CONFIRMS => {
-                if now.saturating_duration_since(self.shortest_at) > BELIEVED {
-                    if rtt.min() < NEAR {
-                        self.shortest = Some(rtt.min());
-                        self.shortest_at = now;
-                    } else if matches!(self.mode, Mode::Cruise { .. }) {
-                        self.mode = Mode::ProbeRtt { until: None, shortest: Duration::MAX };
-                    }
-                }
-            }
-            shortest => {
-                self.shortest = Some(shortest.map_or(latest, |shortest| shortest.min(latest)));
-                self.shortest_at = now;
-            }
+        let Some(shortest) = self.shortest.filter(|shortest| latest > *shortest + *shortest / CONFIRMS)
+        else {
+            self.shortest = Some(self.shortest.map_or(latest, |shortest| shortest.min(latest)));
+            self.shortest_at = now;
+            self.similar_at = now;
+            return;
+        };
+        if latest.as_secs_f64() <= shortest.as_secs_f64() * WINDOW_GAIN {
+            self.similar_at = now;
         }
+        if now.saturating_duration_since(self.shortest_at) <= BELIEVED
+            && now.saturating_duration_since(self.similar_at) <= DOUBTED
+        {
+            return;
+        }
+        // Who sends little keeps no queue that would hide a shorter one.
+        if rtt.min() < NEAR || limited {
+            self.set_shortest(now, rtt.min());
+        } else if matches!(self.mode, Mode::Cruise { .. }) {
+            self.mode = Mode::ProbeRtt { until: None, shortest: Duration::MAX };
+        }
+    }
+
+    fn set_shortest(&mut self, now: Instant, shortest: Duration) {
+        self.shortest = Some(shortest);
+        self.shortest_at = now;
+        self.similar_at = now;
     }
 
     fn change_mode(&mut self, now: Instant, in_flight: u64, round_ended: bool) {
@@ -498,8 +514,7 @@ impl Congestion {
             }
             Mode::ProbeRtt { until: Some(until), shortest } => {
                 if now >= until && round_ended {
-                    self.shortest = Some(shortest);
-                    self.shortest_at = now;
+                    self.set_shortest(now, shortest);
                     self.cruise(now);
                 }
             }
