@@ -1,5 +1,5 @@
 //! What KEEP UDP may cost others: the bytes that a forger has sent to somebody else, the pace of pieces, and the
-//! memory of several machines in one ledger.
+//! memory of several machines in one ledger (SPEC 9.12, 9.13).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;

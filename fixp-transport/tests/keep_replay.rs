@@ -1,8 +1,9 @@
 //! The recorded conversations of KEEP UDP without encryption, at the machines: the recorded client against our
 //! responder, the recorded server against our requester, and both of ours with the recorded losses.
 //!
-//! `tests/keep_recorded` holds them; in `tests/transcripts/all.txt` they are `KEEP UDP`. Where we differ on
-//! purpose stands at the test.
+//! `tests/keep_recorded` holds them all: those that `tests/transcripts/all.txt` says are replayed here. The ten
+//! others of KEEP UDP are encrypted, and stand there as `cipher`. Where we differ on purpose stands at the test
+//! (SPEC 9.1, 9.2, 9.3, 9.4).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,9 @@ fn recordings() -> Vec<Recording> {
         .collect();
     names.sort();
     assert_eq!(names.len(), 36);
+    let place = include_str!("transcripts/all.txt").lines();
+    let here: Vec<&str> = place.filter_map(|line| line.strip_suffix(": keep_replay.rs")).collect();
+    assert_eq!(names, here);
     let one = |name: String| {
         let dialect: &'static Dialect = if name.starts_with("lexst1") { &LEXST1 } else { &LAXCUS6 };
         let text = std::fs::read_to_string(folder.join(format!("{name}.jsonl"))).unwrap();

@@ -1,13 +1,13 @@
 //! The rows of the state tables of KEEP UDP, each with a test that names it: `lexst1_requester`, `lexst1_responder`,
 //! `laxcus6_requester`, `laxcus6_responder`, then the state and what happens in it. Where the program fails there,
-//! ours does not, and the test says what it does.
+//! ours does not, and the test says what it does (SPEC 9.5, 9.6, 9.7, 9.8, 9.9, 9.11).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_codec::{Decoder, Dialect, LAXCUS2, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::keep::pieces::{Form, Mark, Pieces};
 use fixp_transport::keep::{Limits, Requester, Responder, control, requester, responder};
 use fixp_transport::{Cause, Fate};
@@ -513,6 +513,9 @@ fn laxcus6_responder_none_a_piece_lacking_a_key_is_nothing() {
     let mut side = answers(&LAXCUS6);
     let lacking = request_of(&LAXCUS6, 10).with(3001, 1).with(3002, 0).to_bytes(&LAXCUS6).unwrap();
     side.gets(lacking);
+    // Recorded (probe `subpacket-no-timeout`): silence.
+    side.gets(hex::decode("87000133010300b90b015001ba0b015000b80b01502b").unwrap());
+    assert!(side.sent().is_empty() && side.machine.poll_event().is_none());
     assert_eq!((side.machine.held(), side.machine.exchanges()), (0, 0));
 }
 
@@ -630,6 +633,20 @@ fn responder_after_cancel_a_late_duplicate_is_not_executed() {
 }
 
 #[test]
+fn responder_after_cancel_nothing_cancelled_later_hides_what_was_before() {
+    // Found by the fuzzer: the second CANCEL of an identity took the place of the first.
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut side = Side::holds(dialect, 600);
+        side.gets(cancel(dialect, 1));
+        side.gets(request(dialect, 1, 1000).datagram(0).unwrap());
+        side.gets(cancel(dialect, 1));
+        side.gets(request(dialect, 1, 10).datagram(0).unwrap());
+        side.gets(request(dialect, 1, 1000).datagram(1).unwrap());
+        assert_eq!((side.executes(600), side.machine.exchanges()), (0, 0));
+    }
+}
+
+#[test]
 fn responder_held_answer_of_an_earlier_identity_is_not_sent_unasked() {
     let mut side = Side::holds(&LAXCUS6, 600);
     side.gets(request(&LAXCUS6, 2, 1000).datagram(0).unwrap());
@@ -696,4 +713,99 @@ fn responder_bounds_what_an_answer_may_cost_the_network() {
         sent += side.sent().len();
     }
     assert_eq!(sent, 2 * Limits::SENDINGS as usize - 2);
+}
+
+#[test]
+fn lexst1_requester_cancel1_anything_else_is_left_alone() {
+    // The program answers whatever comes by another CANCEL, at once, and aborts at some of it.
+    let mut side = answered(&LEXST1);
+    side.gets(answer(&LEXST1, 1, 0).datagram(0).unwrap());
+    side.gets(answer(&LEXST1, 2, 600).datagram(1).unwrap());
+    side.gets(retry(&LEXST1, 9, &[1]));
+    side.gets(answer_of(&LEXST1, 3).to_bytes(&LEXST1).unwrap()[..9].to_vec());
+    assert!(side.sent().is_empty() && !side.machine.is_idle());
+    side.gets(cancelled(&LEXST1, false));
+    assert!(side.machine.is_idle() && !side.machine.is_spoilt());
+    // What comes afterwards is nothing either.
+    side.gets(cancelled(&LEXST1, true));
+    assert!(side.sent().is_empty() && !side.machine.is_spoilt());
+}
+
+#[test]
+fn responder_held_answer_ends_in_time_and_by_no_other() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut side = Side::holds(dialect, 600);
+        side.gets(request(dialect, 2, 10).datagram(0).unwrap());
+        assert_eq!(side.executes(700), 1);
+        side.sent();
+        // The programs hold one for an address and port; here both are.
+        let first = dialect.first_serial();
+        for (identity, size) in [(1, 600), (2, 700)] {
+            side.gets(retry(dialect, identity, &[first]));
+            assert_eq!(side.sent(), [answer(dialect, identity, size).datagram(0).unwrap()]);
+        }
+        side.after(Limits::HOLD);
+        for identity in [1, 2] {
+            side.gets(retry(dialect, identity, &[first]));
+        }
+        assert!(side.sent().is_empty());
+    }
+}
+
+#[test]
+fn responder_a_length_that_lies_costs_nothing() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut side = answers(dialect);
+        let mut piece = request(dialect, 1, 480).datagram(0).unwrap().to_vec();
+        // CONTENT_LENGTH, 480: now 2 GiB less a little, in as many bytes as it has room for beside the entity.
+        let at = piece.len() - 480 - 2;
+        piece.splice(at - 2..at + 2, [0x04, piece[at - 1], 0xff, 0xff, 0xff, 0x7f]);
+        assert!(!side.machine.handle_datagram(side.now, client(), &piece));
+        // Cut short, too.
+        let whole = request(dialect, 1, 480).datagram(0).unwrap();
+        assert!(!side.machine.handle_datagram(side.now, client(), &whole[..whole.len() - 1]));
+        assert_eq!((side.machine.held(), side.machine.exchanges()), (0, 0));
+    }
+}
+
+/// laxcus2 has no program: it is served as laxcus6, in its own order of the request's bytes, and with no names but
+/// those. Its CONTENT_LENGTH has laxcus6's key.
+#[test]
+fn laxcus2_as_laxcus6() {
+    let whole = request(&LAXCUS2, 1, 1000);
+    let laxcus6 = request(&LAXCUS6, 1, 1000);
+    for index in 0..3 {
+        let (mut ours, theirs) = (whole.datagram(index).unwrap().to_vec(), laxcus6.datagram(index).unwrap());
+        // The major command first, as the book has it.
+        assert_eq!(ours[3..5], [1, 51]);
+        ours.swap(3, 4);
+        assert_eq!(ours, theirs);
+    }
+    let mut side = answers(&LAXCUS2);
+    side.gets(whole.datagram(0).unwrap());
+    side.gets(whole.datagram(2).unwrap());
+    let question = side.sent();
+    assert_eq!(question, [retry(&LAXCUS2, 1, &[1])]);
+    assert_eq!(question[0][..7], hex::decode("870001010b0300").unwrap());
+    let mut other = asks(&LAXCUS2, 1000);
+    assert_eq!(other.sent(), all(&whole));
+    other.gets(&question[0]);
+    assert_eq!(other.sent(), [whole.datagram(1).unwrap()]);
+    side.gets(whole.datagram(1).unwrap());
+    assert_eq!(side.executes(600), 1);
+    let sent = side.sent();
+    assert_eq!(sent.len(), 5);
+    // Its answers have the same bytes: their code is a number of 16 bits in all dialects.
+    assert_eq!(sent[..3], [accepted(1), accepted(1), accepted(1)]);
+    assert_eq!(sent[3..], all(&answer(&LAXCUS6, 1, 600)));
+    for bytes in &sent {
+        other.gets(bytes);
+    }
+    assert_eq!(other.machine.poll_event().unwrap().unwrap(), answer_of(&LAXCUS2, 600));
+    let end = other.sent();
+    assert_eq!(end, [cancel(&LAXCUS2, 1)]);
+    side.gets(&end[0]);
+    other.gets(&side.sent()[0]);
+    assert!(other.machine.is_idle() && !other.machine.is_spoilt());
+    assert_eq!((side.machine.held(), side.machine.exchanges()), (0, 0));
 }

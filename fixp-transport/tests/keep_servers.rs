@@ -1,5 +1,5 @@
 //! Servers that behave as the state tables 2.7 and 2.9 say the programs' do, with their faults, at our requester:
-//! it finishes where the programs' clients give up, hang or abort.
+//! it finishes where the programs' clients give up, hang or abort (SPEC 9.10).
 //!
 //! lexst1's knows one group and one answer for an address and port, whatever the identity: a piece of another
 //! request is stored over the first one's and spoils it for 20 minutes; CANCEL removes nothing and is answered by

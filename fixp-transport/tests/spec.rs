@@ -1,4 +1,5 @@
-//! The bytes that docs/SPEC.md shows in its sections 10 and 11 are those of the wire.
+//! The bytes that docs/SPEC.md shows in its sections 9, 10 and 11 are those of the wire, and the numbers of its
+//! section 9 those of the constants.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
@@ -250,5 +251,132 @@ async fn conversations_over_tcp() {
             }
         }
         assert_eq!(within(stream.read(&mut [0])).await.unwrap(), 0, "closed behind the last one");
+    }
+}
+
+/// Whether the document shows these bytes, however it groups them.
+fn shows(section: &str, shown: &[u8]) -> bool {
+    let text: String = section.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_lowercase();
+    text.contains(&hex::encode(shown))
+}
+
+/// The section with this number.
+fn section(number: &str) -> String {
+    let text = include_str!("../../docs/SPEC.md");
+    let begin = text.find(&format!("\n## {number}. ")).unwrap();
+    let end = text[begin + 1..].find("\n## ").map_or(text.len(), |at| begin + 1 + at);
+    text[begin..end].to_owned()
+}
+
+/// SPEC 9.2, 9.5, 9.6, 9.7: the hex of section 9.
+#[test]
+fn the_packets_of_keep_udp() {
+    use fixp_transport::keep::control;
+    use fixp_transport::keep::pieces::{Form, Pieces};
+
+    let section = section("9");
+    for (dialect, serials) in [(&LAXCUS6, &[0, 2][..]), (&LEXST1, &[2])] {
+        let pieces =
+            Pieces::cut(dialect, log(dialect).with_entity(vec![7; 1440]), Form::of_request(dialect, 1));
+        let piece = pieces.unwrap().datagram(0).unwrap();
+        assert!(shows(&section, &piece[..piece.len() - 480]), "{}", hex::encode(piece));
+        let retry = control::retry(dialect, None, 1, serials).unwrap();
+        assert!(shows(&section, &retry), "{}", hex::encode(retry));
+        let cancel = control::cancel(dialect, None, 1).unwrap();
+        assert!(shows(&section, &cancel), "{}", hex::encode(cancel));
+        // The words stand there as words.
+        let found = dialect.name() == "laxcus6";
+        let answer = control::cancelled(dialect, None, found).unwrap();
+        assert!(shows(&section, &answer[..11]), "{}", hex::encode(&answer));
+        let text = fixp_transport::keep::table::of(dialect).cancel_text;
+        assert_eq!(answer[11..11 + text.len()], *text.as_bytes());
+        assert!(section.contains(&format!("{text:?}")));
+    }
+    let accepted = control::accepted(&LAXCUS6, 1).unwrap().unwrap();
+    assert!(shows(&section, &accepted), "{}", hex::encode(accepted));
+}
+
+/// SPEC 9.5, 9.8, 9.9, 9.11, 9.12, 9.13: the numbers of section 9.
+#[test]
+fn the_numbers_of_keep_udp() {
+    use fixp_transport::keep::budget::Rates;
+    use fixp_transport::keep::pace::Pace;
+    use fixp_transport::keep::{Limits, requester, responder};
+
+    let section = section("9");
+    let second = Duration::from_secs(1);
+    let limits = Limits::default();
+    let mebi = 1 << 20;
+    for (number, text) in [
+        (u64::from(limits.pieces), "Pieces of a packet 65536"),
+        (65536, "65536"),
+        (limits.entity as u64 / mebi, "entity 16 MiB"),
+        (limits.exchanges as u64, "exchanges 65536 that are remembered"),
+        (limits.exchanges_per_peer as u64, ", 8 under way for an address and port"),
+        (limits.bytes as u64 / mebi, "everything held 64 MiB"),
+        (limits.idle.as_secs(), "forgotten after 60 s of silence"),
+        (limits.lifetime.as_secs() / 60, "or 10 minutes"),
+        (limits.hold.as_secs(), "and holds it for 60 s"),
+        (limits.tombstone.as_secs(), "for 60 s after that and after each copy"),
+        (limits.settle.as_secs(), "For 1 s its identity is passed over"),
+        (Rates::BURST / mebi, "bounded by 2 MiB"),
+        (Rates::RATE / 1024, "and 256 KiB a second"),
+        (Rates::SIGN_BURST / mebi, "at most 8 MiB"),
+        (Rates::SIGN_RATE / mebi, "and 4 MiB a second"),
+        (Rates::PREFIXES as u64, "16384 prefixes"),
+        (Pace::BURST / 1024, "a burst of 64 KiB"),
+        (Pace::RATE / 1_000_000, "at 100 MB a second"),
+        (Pace::LEAST / 1_000_000, "no less than 1 MB"),
+        (Pace::LOSS.as_millis() as u64, "once in 100 ms"),
+        (responder::Config::TAIL.as_secs(), "behind the last piece after 1 s"),
+        (requester::Config::TAIL.as_secs(), "its last piece once more after 1 s"),
+    ] {
+        assert!(section.contains(text), "{text}");
+        let said = text.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty()).unwrap();
+        assert_eq!(said, number.to_string(), "{text}");
+    }
+    // Those in words.
+    assert!(section.contains("ten times at most") && limits.retries == 10);
+    assert!(section.contains("sixteen times in all at most") && limits.sendings == 16);
+    assert!(section.contains("says it five times at most") && requester::Config::CANCELS == 5);
+    assert!(section.contains("request again, five times at most") && requester::Config::CURES == 5);
+    assert!(section.contains("after 1, 2, 4, 8 and 16 s") && responder::Config::AGAINS == 5);
+    assert_eq!((responder::Config::AGAIN, responder::Config::SPACING), (second, second / 2));
+    assert!(section.contains("twice a second at most"));
+    assert!(section.contains("doubles after each second") && Pace::GROW == second);
+}
+
+/// Every rule of section 9 that is about the exchange is named in the sources, and in the tests.
+#[test]
+fn rules_of_keep_udp_are_cited() {
+    fn texts(folder: &std::path::Path, all: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                texts(&path, all);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                all.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let section = section("9");
+    let rules: Vec<&str> =
+        section.lines().filter_map(|line| line.strip_prefix("**")?.split("**").next()).collect();
+    assert_eq!(rules.len(), 13);
+    for folder in ["src/keep", "tests"] {
+        let mut all = String::new();
+        texts(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut all);
+        // `SPEC 9.5`, alone or in a row of them.
+        let cited: std::collections::BTreeSet<&str> = all
+            .match_indices("SPEC 9.")
+            .flat_map(|(at, _)| {
+                let row = &all[at + 5..];
+                let end = row.find(|c: char| !(c.is_ascii_digit() || ", .".contains(c))).unwrap_or(row.len());
+                row[..end].split(", ").map(|rule| rule.trim_matches([' ', '.', ',']))
+            })
+            .collect();
+        for rule in &rules {
+            assert!(cited.contains(rule), "{rule} is cited nowhere in {folder}: {cited:?}");
+        }
     }
 }

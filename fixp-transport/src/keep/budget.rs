@@ -1,5 +1,5 @@
 //! What may leave for addresses that have proved nothing: no more than came from there, and a rate beside it for
-//! each source prefix.
+//! each source prefix (SPEC 9.12).
 //!
 //! KEEP UDP of the programs has no proof of an address. All that a client says (its identity, the serials it
 //! asks for, CANCEL) is its own choice or can be foretold, so that whoever forges its address can say it too; and

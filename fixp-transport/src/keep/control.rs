@@ -1,4 +1,4 @@
-//! The packets of KEEP UDP that are not pieces: RETRY, ACCEPTED, CANCEL and its answers.
+//! The packets of KEEP UDP that are not pieces: RETRY, ACCEPTED, CANCEL and its answers (SPEC 9.5, 9.6, 9.7).
 //!
 //! ```
 //! use fixp_codec::LAXCUS6;

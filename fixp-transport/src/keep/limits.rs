@@ -1,4 +1,4 @@
-//! The bounds of KEEP UDP, each with its default, its reason and what it can cost.
+//! The bounds of KEEP UDP, each with its default, its reason and what it can cost (SPEC 9.11).
 //!
 //! ```
 //! use fixp_transport::keep::Limits;

@@ -1,5 +1,5 @@
 //! How fast pieces leave, so that a large packet does not overrun its receiver: a burst, then a rate that is
-//! halved where pieces are lost and grows back.
+//! halved where pieces are lost and grows back (SPEC 9.13).
 //!
 //! ```
 //! use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Cutting a packet into pieces, and joining it (SPEC 9).
+//! Cutting a packet into pieces, and joining it (SPEC 9.1, 9.2, 9.3).
 //!
 //! ```
 //! use fixp_codec::{Decoder, LAXCUS6, Packet, laxcus6::notify};

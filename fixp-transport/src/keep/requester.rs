@@ -1,4 +1,4 @@
-//! The side that asks: one exchange at a time, from one local port to one peer.
+//! The side that asks: one exchange at a time, from one local port to one peer (SPEC 9.4, 9.8, 9.10).
 //!
 //! One at a time, because that is the protocol: the programs hold one group and one answer for an address and
 //! port, and a second identity beside the first is refused (laxcus6) or spoils both (lexst1). Whoever wants more

@@ -1,4 +1,4 @@
-//! The side that answers, for all peers of one socket.
+//! The side that answers, for all peers of one socket (SPEC 9.8, 9.9).
 //!
 //! ```
 //! use std::time::Instant;

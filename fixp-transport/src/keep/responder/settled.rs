@@ -8,44 +8,39 @@ use std::time::Instant;
 
 use super::Key;
 
-/// What is known of a cancelled request.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    until: Instant,
-    count: u32,
-    /// Of its only piece; of a request of several there is no room for the digests of all.
-    digest: u64,
-}
+/// A cancelled request: whose it was, its count, and the digest of its only piece. Of one of several pieces there
+/// is no room for the digests of all, and it is 0.
+type Request = (Key, u32, u64);
 
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    entries: BTreeMap<Key, Entry>,
-    /// In the order of their time. An identity cancelled again stands here twice.
-    order: VecDeque<(Instant, Key)>,
+    until: BTreeMap<Request, Instant>,
+    /// In the order of their time. One that was cancelled again stands here twice.
+    order: VecDeque<(Instant, Request)>,
 }
 
 impl Settled {
-    /// A request of so many pieces is cancelled. At most so many entries are kept; the oldest gives way.
+    /// A request of so many pieces is cancelled. At most so many are kept; the oldest gives way.
     pub(super) fn add(&mut self, until: Instant, key: Key, count: u32, digest: u64, most: usize) {
         if most == 0 {
             return;
         }
         while self.order.len() >= most
-            && let Some((until, key)) = self.order.pop_front()
+            && let Some((until, request)) = self.order.pop_front()
         {
-            if self.entries.get(&key).is_some_and(|entry| entry.until == until) {
-                self.entries.remove(&key);
+            if self.until.get(&request) == Some(&until) {
+                self.until.remove(&request);
             }
         }
-        self.order.push_back((until, key));
-        self.entries.insert(key, Entry { until, count, digest });
+        let request = (key, count, if count == 1 { digest } else { 0 });
+        self.order.push_back((until, request));
+        self.until.insert(request, until);
     }
 
     /// Whether a piece is a late duplicate. One of several is by its address, identity and count alone.
     pub(super) fn knows(&self, now: Instant, key: Key, count: u32, digest: u64) -> bool {
-        self.entries.get(&key).is_some_and(|entry| {
-            now < entry.until && entry.count == count && (count > 1 || entry.digest == digest)
-        })
+        let request = (key, count, if count == 1 { digest } else { 0 });
+        self.until.get(&request).is_some_and(|&until| now < until)
     }
 }
 
@@ -64,7 +59,7 @@ mod tests {
         for identity in 0..10 {
             settled.add(until, (at, identity), 1, 77, 4);
         }
-        assert_eq!((settled.entries.len(), settled.order.len()), (4, 4));
+        assert_eq!((settled.until.len(), settled.order.len()), (4, 4));
         assert!(!settled.knows(now, (at, 5), 1, 77) && settled.knows(now, (at, 6), 1, 77));
         assert!(!settled.knows(now, (at, 9), 1, 78) && !settled.knows(until, (at, 9), 1, 77));
         // The same again and again: its newest entry counts.
@@ -72,6 +67,6 @@ mod tests {
             settled.add(until + Duration::from_secs(nth), (at, 3), 2, 0, 4);
         }
         assert!(settled.knows(until, (at, 3), 2, 5) && !settled.knows(until, (at, 3), 3, 5));
-        assert_eq!((settled.entries.len(), settled.order.len()), (1, 4));
+        assert_eq!((settled.until.len(), settled.order.len()), (1, 4));
     }
 }
