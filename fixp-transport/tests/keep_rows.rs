@@ -722,7 +722,7 @@ fn lexst1_requester_cancel1_anything_else_is_left_alone() {
     side.gets(answer(&LEXST1, 1, 0).datagram(0).unwrap());
     side.gets(answer(&LEXST1, 2, 600).datagram(1).unwrap());
     side.gets(retry(&LEXST1, 9, &[1]));
-    side.gets(answer_of(&LEXST1, 3).to_bytes(&LEXST1).unwrap()[..9].to_vec());
+    side.gets(&answer_of(&LEXST1, 3).to_bytes(&LEXST1).unwrap()[..9]);
     assert!(side.sent().is_empty() && !side.machine.is_idle());
     side.gets(cancelled(&LEXST1, false));
     assert!(side.machine.is_idle() && !side.machine.is_spoilt());
