@@ -13,7 +13,7 @@ pub async fn serve() -> (impl Sized, SocketAddr) {
     let handler = handler_fn(async |request: Request| {
         if request.packet.code == notify::FLUSH_BILL {
             // A download: so many bytes.
-            return Reply::Answer(fixp_transport::Answer::from(Packet::new(answer::OKAY)).with_body(zeros()));
+            return Reply::Answer(fixp_transport::Answer::from(Packet::new(answer::OKAY)).with_body(pieces()));
         }
         match request.body {
             // An upload: read piece by piece, and answered by a packet without entity.
@@ -36,11 +36,15 @@ pub async fn serve() -> (impl Sized, SocketAddr) {
 /// The size of a bulk transfer.
 pub const BULK: usize = 1 << 20;
 
+/// What is sent in bulk, again and again, by ours and by raw TCP. No zeros: memory of zeros that was never
+/// written is one page, however long it looks, and always in the cache.
+pub static BYTES: [u8; 256 << 10] = [7; 256 << 10];
+
 /// The bytes of a bulk transfer, in pieces of 64 KiB that are not made anew.
 #[must_use]
-pub fn zeros() -> Body {
-    static PIECE: [u8; 64 << 10] = [0; 64 << 10];
-    let pieces = (0..BULK / PIECE.len()).map(|_| Ok(bytes::Bytes::from_static(&PIECE)));
+pub fn pieces() -> Body {
+    let pieces = BYTES.chunks(64 << 10).cycle().take(BULK / (64 << 10));
+    let pieces = pieces.map(|piece| Ok(bytes::Bytes::from_static(piece)));
     Body::from_stream(BULK as u64, futures::stream(pieces))
 }
 
@@ -97,7 +101,7 @@ pub async fn bulk(channel: &Channel, up: bool, limiter: Option<&fixp_transport::
     };
     if up {
         let log = Packet::new(notify::FLUSH_LOG);
-        channel.transfer(log, paced(zeros())).await.expect("an answer");
+        channel.transfer(log, paced(pieces())).await.expect("an answer");
         return;
     }
     let bill = Packet::new(notify::FLUSH_BILL);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
-use super::fixp::{ANY, BULK};
+use super::fixp::{ANY, BULK, BYTES};
 use super::sample::{Sample, nanos};
 
 /// Gives every byte back.
@@ -43,10 +43,9 @@ pub async fn serve_uploads() -> SocketAddr {
 /// Answers each byte by a bulk.
 pub async fn serve_downloads() -> SocketAddr {
     serve(async |mut stream: TcpStream| {
-        let piece = vec![0; 256 << 10];
         while stream.read_u8().await.is_ok() {
-            for _ in 0..BULK / piece.len() {
-                if stream.write_all(&piece).await.is_err() {
+            for _ in 0..BULK / BYTES.len() {
+                if stream.write_all(&BYTES).await.is_err() {
                     return;
                 }
             }
@@ -116,9 +115,8 @@ pub async fn echoes(stream: &mut TcpStream, depth: usize, time: Duration) -> Sam
 
 /// Sends a bulk in writes of 256 KiB, as ours does, and waits for the byte.
 pub async fn upload(stream: &mut TcpStream) {
-    static PIECE: [u8; 256 << 10] = [0; 256 << 10];
-    for _ in 0..BULK / PIECE.len() {
-        stream.write_all(&PIECE).await.expect("a write");
+    for _ in 0..BULK / BYTES.len() {
+        stream.write_all(&BYTES).await.expect("a write");
     }
     stream.read_u8().await.expect("a read");
 }
