@@ -32,7 +32,7 @@ use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Packet, S
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-use crate::body::{Body, BodyError, PIECE};
+use crate::body::{Body, BodyError};
 use crate::channel::session::{Session, Terms};
 use crate::error::{CallError, Cause};
 use crate::extension::key;
@@ -40,7 +40,7 @@ use crate::outbox::Outbox;
 use crate::scratch;
 use crate::server::connection::WithEntity;
 use crate::socket::Connect;
-use crate::tables;
+use crate::{tables, turn};
 
 /// The answer to a transfer. Dropping its body ends the transfer, and its connection.
 #[derive(Debug)]
@@ -51,7 +51,8 @@ pub struct Transferred {
     pub body: Body,
 }
 
-/// More than this is not taken from a body before the socket has taken some, 256 KiB.
+/// More than this is not taken from a body before the socket has taken some, 256 KiB. When it has, other tasks
+/// have their turn.
 const HIGH_WATER: usize = 256 << 10;
 /// Connections kept between transfers.
 const IDLE: usize = 2;
@@ -304,6 +305,10 @@ impl Moving {
             }
             if sent {
                 self.moved = Instant::now();
+                if self.body.is_some() {
+                    turn::give_way(cx);
+                    return Poll::Pending;
+                }
                 continue;
             }
             if self.body.is_some() && self.outbox.is_empty() {
@@ -349,6 +354,9 @@ impl Moving {
                 Poll::Ready(Ok(_)) => {
                     progress = true;
                     self.written = true;
+                    if self.body.is_some() {
+                        return Ok(true);
+                    }
                 }
             }
         }
@@ -356,14 +364,18 @@ impl Moving {
 
     fn receive(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
         let Some(stream) = &mut self.stream else { return Err(Cause::Ended) };
-        // In the middle of an entity nothing but its bytes is read.
-        let most = match self.left {
-            0 => scratch::SIZE,
-            left => usize::try_from(left).unwrap_or(usize::MAX).min(PIECE),
+        let read = match self.left {
+            0 => {
+                self.buffer.reserve(scratch::SIZE);
+                scratch::read_into(stream, cx, &mut (&mut self.buffer).limit(scratch::SIZE))
+            }
+            // In the middle of an entity nothing but its bytes is read.
+            left => {
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                scratch::read_piece(stream, cx, &mut self.buffer, left)
+            }
         };
-        // The buffer of before is used again, once its pieces are gone.
-        self.buffer.reserve(most);
-        match scratch::read_into(stream, cx, &mut (&mut self.buffer).limit(most)) {
+        match read {
             Poll::Pending => return Ok(false),
             Poll::Ready(Err(error)) => return Err(Cause::Lost(error.kind())),
             Poll::Ready(Ok(0)) => return Err(Cause::Ended),

@@ -29,6 +29,7 @@ pub mod server;
 pub mod socket;
 pub mod tables;
 mod timer;
+mod turn;
 pub mod udp;
 
 pub use body::{Body, BodyError};

@@ -8,8 +8,11 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The bytes of one read, 64 KiB. Costs that much per thread of the runtime.
-pub(crate) const SIZE: usize = 64 << 10;
+use crate::body::PIECE;
+
+/// The bytes of one read, 68 KiB: a head and the first piece behind it, so that an entity of whole pieces leaves
+/// no crumb for the end. Costs that much per thread of the runtime.
+pub(crate) const SIZE: usize = (4 << 10) + PIECE;
 
 thread_local! {
     static SPARE: Cell<Option<BytesMut>> = const { Cell::new(None) };
@@ -35,6 +38,21 @@ pub(crate) fn read_into<R: AsyncRead + Unpin>(
     buffer: &mut impl BufMut,
 ) -> Poll<io::Result<usize>> {
     pin!(stream.read_buf(buffer)).poll(cx)
+}
+
+/// Reads a piece of an entity, at most so many bytes, into its buffer: that of before, once the pieces in it are
+/// gone, or what is left of it.
+pub(crate) fn read_piece<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    cx: &mut Context<'_>,
+    buffer: &mut BytesMut,
+    most: usize,
+) -> Poll<io::Result<usize>> {
+    if !buffer.try_reclaim(PIECE) && buffer.capacity() < PIECE / 4 {
+        buffer.reserve(PIECE);
+    }
+    let most = most.min(buffer.capacity()).min(PIECE);
+    read_into(stream, cx, &mut buffer.limit(most))
 }
 
 /// Reads what the stream has and shows it.

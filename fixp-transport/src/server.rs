@@ -39,6 +39,7 @@ pub mod network;
 pub mod node;
 pub(crate) mod ordered;
 pub mod public_key;
+mod running;
 pub(crate) mod shared;
 mod sniff;
 #[cfg(feature = "tower")]

@@ -44,15 +44,15 @@ impl Feed {
         Poll::Pending
     }
 
-    /// Puts a piece where there is none.
-    pub(crate) fn put(&self, piece: Bytes) {
+    /// Puts a piece where there is none. The task that puts it is not woken: it looks at its reader next.
+    pub(crate) fn put(&self, piece: Bytes, cx: &Context<'_>) {
         let mut shared = lock(&self.0);
         if shared.ignored {
             return;
         }
         debug_assert!(shared.piece.is_none(), "poll_ready was not asked");
         shared.piece = Some(piece);
-        let waker = shared.draining.take();
+        let waker = shared.draining.take().filter(|waker| !waker.will_wake(cx.waker()));
         drop(shared);
         wake(waker);
     }

@@ -57,6 +57,11 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
+    #[cfg(test)]
+    pub(crate) const fn of_serial(serial: i64) -> Self {
+        Self { serial: Some(serial), announce: false, cost: 0 }
+    }
+
     /// Whether a packet is how a client begins that must know what we can do before its first request, in a
     /// dialect without a request for it: an answer that nobody asked for. A peer of another make swallows it;
     /// we answer (SPEC 10.2).

@@ -7,12 +7,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use fixp_codec::{Dialect, Encoder, Packet};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{oneshot, watch};
@@ -20,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 use super::connection::{Connection, Event, Fault, Incoming, Ordered, Ticket};
 use super::network;
 use super::ordered::Verdict;
+use super::running::Running;
 use super::shared::{Counters, Held, Shared};
 use crate::body::pipe::{Feed, pipe};
 use crate::body::{Body, PIECE};
@@ -29,6 +29,7 @@ use crate::host::Transport;
 use crate::scratch;
 use crate::tables;
 use crate::timer::{self, Timer};
+use crate::turn;
 
 /// A request of an ordered channel, and the room that it takes.
 #[derive(Debug)]
@@ -99,28 +100,6 @@ async fn work<H: Handler>(handler: Arc<H>, job: Job) -> Outcome {
     }
 }
 
-/// A request being handled. Its box is used again for the next one.
-struct Running<F> {
-    ticket: Ticket,
-    work: Option<Pin<Box<F>>>,
-    waker: Option<Waker>,
-}
-
-impl<F: Future<Output = Outcome>> Future for Running<F> {
-    type Output = (Ticket, Option<(Outcome, Pin<Box<F>>)>);
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let Some(mut work) = this.work.take() else { return Poll::Ready((this.ticket, None)) };
-        if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
-            return Poll::Ready((this.ticket, Some((outcome, work))));
-        }
-        this.work = Some(work);
-        this.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
 /// The connection has ended.
 struct Ended;
 
@@ -145,16 +124,17 @@ struct Driver<S, H, M, F> {
     connection: Connection,
     stage: Stage,
     stopping: bool,
-    running: FuturesUnordered<Running<F>>,
-    spare: Option<Pin<Box<F>>>,
+    running: Running<F>,
     /// A request without a serial is being handled: no further one is taken before its answer.
     barrier: bool,
-    /// Input that had to wait.
+    /// Input that had to wait; in the middle of a large entity, where it is read.
     rest: BytesMut,
     /// Where the pieces of a large entity go.
     upload: Option<Feed>,
     /// The body of the answer that is being written, and the answers behind it.
     download: Option<Body>,
+    /// A part of it has just left: others have their turn before the next.
+    part: bool,
     ready: VecDeque<(Ticket, Answer)>,
     /// The bytes of the requests that are not answered.
     requests: usize,
@@ -188,12 +168,12 @@ where
             start,
             stage: Stage::Open,
             stopping: false,
-            running: FuturesUnordered::new(),
-            spare: None,
+            running: Running::new(),
             barrier: false,
             rest: BytesMut::new(),
             upload: None,
             download: None,
+            part: false,
             ready: VecDeque::new(),
             requests: 0,
             charged: 0,
@@ -213,6 +193,11 @@ where
                 Ok(true) => {
                     self.active = now;
                     self.trimmed = false;
+                    if std::mem::take(&mut self.part) {
+                        self.settle();
+                        turn::give_way(cx);
+                        return Poll::Pending;
+                    }
                 }
                 Ok(false) => {
                     self.settle();
@@ -232,13 +217,11 @@ where
     /// Does what can be done; tells whether anything could.
     fn round(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let mut progress = false;
-        while let Poll::Ready(Some((ticket, done))) = self.running.poll_next_unpin(cx) {
+        while let Poll::Ready((ticket, outcome)) = self.running.poll_ended(cx) {
             progress = true;
-            if let Some((outcome, work)) = done {
-                self.spare = Some(work);
-                self.finish(ticket, outcome);
-            } else {
-                self.release(ticket);
+            match outcome {
+                Some(outcome) => self.finish(ticket, outcome),
+                None => self.release(ticket),
             }
         }
         progress |= self.pump(cx);
@@ -247,6 +230,7 @@ where
             Poll::Ready(Ok(_)) => {
                 progress = true;
                 self.written = now;
+                self.part = self.download.is_some();
             }
             Poll::Ready(Err(_)) => return Err(self.lost()),
             Poll::Pending => {}
@@ -288,10 +272,8 @@ where
 
     /// Takes input: what had to wait, then what the stream has.
     fn read(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
-        // The middle of a large entity.
         if let Some(feed) = &self.upload
-            && self.rest.is_empty()
-            && self.connection.large_left() >= PIECE as u64
+            && self.connection.large_left() > 0
             && !feed.ignored()
         {
             return if feed.poll_ready(cx).is_ready() { self.read_piece(now, cx) } else { Ok(false) };
@@ -302,7 +284,8 @@ where
         let events = self.take(now, &mut input, cx)?;
         let taken = rest.len() - input.len();
         rest.advance(taken);
-        self.rest = rest;
+        // Behind an entity its buffer is not kept.
+        self.rest = if rest.is_empty() { BytesMut::new() } else { rest };
         if events > 0 || taken > 0 || !self.rest.is_empty() || self.is_blocked(cx) {
             return Ok(events > 0 || taken > 0);
         }
@@ -318,7 +301,12 @@ where
                 self.received = now;
                 let mut input = &buffer[..];
                 let taken = self.take(now, &mut input, cx);
-                if !input.is_empty() {
+                let left = input.len();
+                if left >= PIECE / 2 && self.connection.large_left() > 0 {
+                    // The beginning of a large entity: its reader gets the buffer rather than a copy.
+                    buffer.advance(buffer.len() - left);
+                    self.rest = std::mem::take(&mut buffer);
+                } else if left > 0 {
                     self.rest = BytesMut::from(input);
                 }
                 taken.map(|_| true)
@@ -328,25 +316,23 @@ where
         done
     }
 
-    /// A large entity is read into buffers of its own, which its reader gets: nothing is copied.
+    /// The middle of a large entity is read where its reader gets it: nothing is copied.
     fn read_piece(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
-        let mut piece = BytesMut::with_capacity(PIECE).limit(PIECE);
-        match scratch::read_into(&mut self.stream, cx, &mut piece) {
-            Poll::Pending => Ok(false),
-            Poll::Ready(Err(_) | Ok(0)) => Err(self.lost()),
-            Poll::Ready(Ok(_)) => {
-                self.received = now;
-                let piece = piece.into_inner().freeze();
-                let mut input = &piece[..];
-                // All of it is of one entity: the connection only counts it.
-                if let (Some(Ok(Event::Piece(bytes))), Some(feed)) =
-                    (self.connection.next(now, &mut input), &self.upload)
-                {
-                    feed.put(piece.slice_ref(bytes));
-                }
-                Ok(true)
+        let left = usize::try_from(self.connection.large_left()).unwrap_or(usize::MAX);
+        if self.rest.is_empty() {
+            match scratch::read_piece(&mut self.stream, cx, &mut self.rest, left) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Err(_) | Ok(0)) => return Err(self.lost()),
+                Poll::Ready(Ok(_)) => self.received = now,
             }
         }
+        let piece = self.rest.split_to(self.rest.len().min(left)).freeze();
+        // All of it is of one entity: the connection only counts it.
+        let counted = self.connection.next(now, &mut &piece[..]);
+        if let (Some(Ok(Event::Piece(bytes))), Some(feed)) = (counted, &self.upload) {
+            feed.put(piece.slice_ref(bytes), cx);
+        }
+        Ok(true)
     }
 
     /// Whether no input can be taken now.
@@ -409,23 +395,13 @@ where
                     self.upload = Some(feed);
                     let body = self.paced(Body::from_pipe(len, drain));
                     self.begin(now, incoming, Some(body), cx);
+                    // Its pieces go another way.
+                    break;
                 }
-                Ok(Event::Piece(bytes)) => {
-                    if let Some(feed) = &self.upload {
-                        feed.put(Bytes::copy_from_slice(bytes));
-                    }
-                }
+                // One that nobody reads.
+                Ok(Event::Piece(_)) => {}
                 Ok(Event::End) => self.upload = None,
-                Ok(Event::Cancel(serial)) => {
-                    let canceled =
-                        self.running.iter_mut().find(|running| running.ticket.serial == Some(serial));
-                    if let Some(running) = canceled {
-                        running.work = None;
-                        if let Some(waker) = running.waker.take() {
-                            waker.wake();
-                        }
-                    }
-                }
+                Ok(Event::Cancel(serial)) => self.running.cancel(serial),
             }
         }
         if matches!(self.stage, Stage::Closing) {
@@ -494,21 +470,10 @@ where
     }
 
     fn run(&mut self, ticket: Ticket, job: Job, cx: &mut Context<'_>) {
-        let future = (self.start)(job);
-        let mut work = match self.spare.take() {
-            Some(mut spare) => {
-                spare.set(future);
-                spare
-            }
-            None => Box::pin(future),
-        };
-        // Most answers are there at once: they cost no place among the running.
-        match work.as_mut().poll(cx) {
-            Poll::Ready(outcome) => {
-                self.spare = Some(work);
-                self.finish(ticket, outcome);
-            }
-            Poll::Pending => self.running.push(Running { ticket, work: Some(work), waker: None }),
+        let reads = matches!(&job, Job::Handle(request) if request.body.is_some());
+        let work = (self.start)(job);
+        if let Poll::Ready(outcome) = self.running.start(ticket, work, reads, cx) {
+            self.finish(ticket, outcome);
         }
     }
 
@@ -661,7 +626,7 @@ where
     /// Gives buffers back.
     fn trim(&mut self) {
         self.connection.outbox().shrink();
-        self.spare = None;
+        self.running.trim();
         self.ready.shrink_to_fit();
         self.rest = BytesMut::from(&self.rest[..]);
     }
