@@ -290,7 +290,7 @@ impl ChannelBuilder {
     /// A channel over [KEEP UDP](crate::keep), to a server's UDP port. Must be called where a tokio runtime is.
     ///
     /// There is nothing to connect, so it is always [ready](Channel::ready); a peer of another make has as many
-    /// requests under way as [`ChannelBuilder::depth`] says, each from a port of its own. Calls, limits and counters
+    /// requests under way as [`ChannelBuilder::depth`] says, each from a port that no other has. Calls, limits and counters
     /// are those of every channel: connections are the associations of the own transport, writes are datagrams. An
     /// answer has no CONTENT_LENGTH, which no piece has of the whole.
     /// What is about connections alone has no meaning here: time to connect, back-off, batches, heartbeats,

@@ -415,6 +415,37 @@ fn exit_is_plain() {
     }
 }
 
+/// Answers for which there is no room at once: the bound holds, the oldest request has its answer, and one that has
+/// none is told so.
+#[test]
+fn more_answers_than_room() {
+    Laboratory::run("room", |lab| async move {
+        lab.set_time_limit(Duration::from_secs(3600));
+        lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
+        let (peer, _) = node(&lab, Manner { more: 150_000, ..Manner::of(&LAXCUS6) });
+        let bound = 500_000;
+        let client = builder(&lab, &LAXCUS6).timeout(Duration::from_secs(120)).configure(|config| {
+            config.bytes = bound;
+        });
+        let client = client.build();
+        let calls = (0..6).map(|tag| client.request(peer, request(&LAXCUS6, tag, 10)));
+        let ends = futures_util::future::join_all(calls).await;
+        ends[0].as_ref().unwrap();
+        assert!(ends.iter().any(Result::is_err), "there is no room for all");
+        for error in ends.into_iter().filter_map(Result::err) {
+            assert_eq!(error, CallError::possibly_executed(Cause::Full));
+        }
+        let stats = client.stats();
+        assert!(stats.held_most <= bound && stats.held_most > 150_000, "{stats:?}");
+        // One after the other all have room.
+        for tag in 0..3 {
+            client.request(peer, request(&LAXCUS6, tag + 10, 10)).await.unwrap();
+        }
+        sleep(Duration::from_secs(1)).await;
+        balanced(&client.stats());
+    });
+}
+
 /// Until a peer has answered we announce ourselves, in every piece; to one that has not, never again.
 #[test]
 fn announcements() {

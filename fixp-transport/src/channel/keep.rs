@@ -92,7 +92,8 @@ impl KeepChannel {
         let requests = limits.requests.clamp(1, Semaphore::MAX_PERMITS);
         let builder =
             Client::builder().dialect(dialect).extensions(extensions).timeout(timeout).configure(|config| {
-                config.ports = depth;
+                config.exchanges = depth;
+                config.ports = config.ports.max(depth);
                 config.requests = requests;
                 // Half of it is for requests, so that none is refused that has room here.
                 let held = limits.bytes.saturating_add(requests.saturating_mul(REQUEST_COST));

@@ -32,7 +32,8 @@
 //! # To a legacy peer
 //!
 //! One exchange is under way per port and peer (Q1), a [`Requester`] for each; where no port is free one more is
-//! opened, up to [`Config::ports`], and further requests wait in their order. A port that
+//! opened, up to [`Config::ports`], and further requests wait in their order. After an exchange with a lexst1 peer
+//! the port rests for [`Config::settle`]. A port that
 //! [is spoilt](Requester::is_spoilt) is not used for that peer again, and closed for another when nobody else
 //! uses it.
 //!
@@ -428,6 +429,7 @@ impl Caller {
                 peer.traffic = now;
             }
             self.settle_own(now, from.is_ipv6());
+            self.rested(now, from.is_ipv6());
             return;
         }
         let Some(peer) = self.peers.get_mut(from) else {
@@ -714,11 +716,18 @@ impl Caller {
                 Err(_) => self.silent(to),
             }
             self.conclude(ticket, outcome);
+            // Nobody waits for the rest of it but this port.
+            if self.waiting.contains(&to) {
+                self.pump(now, to);
+            }
         }
         let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
         let Work::Exchange { requester, .. } = &lane.work else { return };
         if requester.is_idle() {
             lane.spoilt |= requester.is_spoilt();
+            if self.table.cancel_is_idle {
+                lane.resting = Some(now + self.config.settle);
+            }
             self.free(now, to, port);
         } else {
             // What waits to be sent is due, and stays so until it is.
@@ -806,6 +815,7 @@ impl Caller {
                         own.endpoint.handle_timeout(now);
                     }
                     self.settle_own(now, v6);
+                    self.rested(now, v6);
                 }
                 Timer::Port(port) => self.port_timeout(port),
                 Timer::Reopen(v6) => {
@@ -852,7 +862,9 @@ impl Caller {
         lane.timer = None;
         match &mut lane.work {
             Work::Nothing => {
-                lane.tainted = None;
+                lane.tainted = lane.tainted.filter(|&until| until > now);
+                lane.resting = lane.resting.filter(|&until| until > now);
+                self.rebook(to, port);
                 self.pump(now, to);
             }
             Work::Query { ticket, left, again } => {
@@ -1042,7 +1054,8 @@ impl Caller {
             return self.place_own(now, ticket, to);
         }
         let free = |port: Port| {
-            peer.lane(port).is_none_or(|lane| lane.is_free() && (!plain || lane.tainted.is_none()))
+            let rests = |lane: &Lane| if plain { lane.tainted } else { lane.resting };
+            peer.lane(port).is_none_or(|lane| lane.is_free() && rests(lane).is_none_or(|until| until <= now))
         };
         let open = |port: Port| self.ports.get(port).is_some_and(|socket| socket.local.is_some());
         let exit = code == tables::of(self.config.dialect).exit;
@@ -1057,6 +1070,9 @@ impl Caller {
             all.find(|&port| open(port) && free(port))
         };
         let Some(port) = last.or_else(first) else { return false };
+        if !plain && peer.under_way() >= self.config.exchanges.max(1) {
+            return false;
+        }
         if self.busy > 0 && self.room() < 2 * RESERVE {
             self.tight = true;
             return false;
@@ -1182,14 +1198,17 @@ impl Caller {
         }
         loop {
             let Some(peer) = self.peers.get(to) else { return };
-            if self.ports.opening(v6) >= peer.waiting.len() {
+            let most = self.config.exchanges.max(1).saturating_sub(peer.under_way());
+            if self.ports.opening(v6) >= peer.waiting.len().min(most) {
                 return;
             }
             if self.ports.of(v6).count() >= self.config.ports.max(1) {
                 // One that is of no more use to this peer, and that no other uses, makes place for another.
                 let useless = self.ports.of(v6).find(|socket| {
                     let spoilt = peer.lane(socket.port).is_some_and(|lane| lane.spoilt);
-                    spoilt && socket.users == 0 && socket.local.is_some()
+                    let own = self.own.iter().flatten().find(|own| own.port == socket.port);
+                    let unused = socket.users == 0 && own.is_none_or(|own| own.endpoint.is_idle());
+                    spoilt && unused && socket.local.is_some()
                 });
                 let Some(port) = useless.map(|socket| socket.port) else { return };
                 self.forget_port(port, Cause::Closed);
@@ -1346,6 +1365,14 @@ impl Caller {
         }
         self.set_own_timer(v6, due);
         self.note();
+    }
+
+    /// Those who wait for the port of an endpoint may have it closed, once nothing is under way there.
+    fn rested(&mut self, now: Instant, v6: bool) {
+        let idle = own_of(&mut self.own, v6).is_some_and(|own| own.endpoint.is_idle());
+        if idle && !self.waiting.is_empty() {
+            self.pump_all(now);
+        }
     }
 
     fn own_event(&mut self, now: Instant, v6: bool, event: Event) {

@@ -26,6 +26,12 @@ pub struct Config {
     /// Ports open at a time for each address family, at least one. One exchange with each legacy peer is under
     /// way on each of them.
     pub ports: usize,
+    /// Exchanges under way at a time with one legacy peer; more ports than that are of use, since one has its end
+    /// to wait for after each.
+    pub exchanges: usize,
+    /// How long a port rests after an exchange with a lexst1 peer, whose server puts a piece that the network
+    /// brings once more among those of the next request from that port.
+    pub settle: Duration,
     /// Requests at a time, those that wait included. One more is [`Cause::Full`](crate::Cause::Full).
     pub requests: usize,
     /// Bytes of everything held: half of it for requests, past which one more is
@@ -55,6 +61,11 @@ impl Config {
     pub const TIMEOUT: Duration = Duration::from_secs(30);
     /// Default of [`Config::ports`].
     pub const PORTS: usize = 16;
+    /// Default of [`Config::exchanges`].
+    pub const EXCHANGES: usize = Self::PORTS;
+    /// Default of [`Config::settle`]: doubled frames come together. With sixteen ports it allows 800 requests a
+    /// second to one lexst1 peer.
+    pub const SETTLE: Duration = udp::Config::SETTLE;
     /// Default of [`Config::requests`]. Each costs some 400 bytes and its packet.
     pub const REQUESTS: usize = 16384;
     /// Default of [`Config::bytes`], 64 MiB: two of the largest answers, and as much of requests.
@@ -86,6 +97,8 @@ impl Config {
             query_every: udp::Config::QUERY_EVERY,
             query_attempts: udp::Config::QUERY_ATTEMPTS,
             ports: Self::PORTS,
+            exchanges: Self::EXCHANGES,
+            settle: Self::SETTLE,
             requests: Self::REQUESTS,
             bytes: Self::BYTES,
             peers: Self::PEERS,

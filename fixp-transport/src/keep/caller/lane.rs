@@ -42,6 +42,8 @@ pub(super) struct Lane {
     pub(super) spoilt: bool,
     /// Until when a plain answer may come that nobody waits for: it could be taken for another.
     pub(super) tainted: Option<Instant>,
+    /// Until when the network may bring a piece of the last exchange once more, which would spoil the next one.
+    pub(super) resting: Option<Instant>,
     /// Whether it stands in the outbox.
     pub(super) queued: bool,
     /// Whether the datagram of a query or a plain request is to be sent.
@@ -64,6 +66,7 @@ impl Lane {
             work: Work::Nothing,
             spoilt: false,
             tainted: None,
+            resting: None,
             queued: false,
             wants: false,
             over: None,
@@ -100,7 +103,7 @@ impl Lane {
     /// When time changes something.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.work {
-            Work::Nothing => self.tainted,
+            Work::Nothing => [self.tainted, self.resting].into_iter().flatten().min(),
             Work::Query { again, .. } => Some(*again),
             Work::Plain { again, .. } => *again,
             Work::Exchange { requester, .. } => requester.poll_timeout(),

@@ -81,6 +81,11 @@ impl Peer {
         &mut self.lanes[at]
     }
 
+    /// Exchanges that somebody waits for.
+    pub(super) fn under_way(&self) -> usize {
+        self.lanes.iter().filter(|lane| lane.ticket().is_some()).count()
+    }
+
     /// Whether requests go over the own transport.
     pub(super) fn is_own(&self, now: Instant) -> bool {
         let able = matches!(self.kind, Kind::Ours(capabilities) if capabilities.keep());
