@@ -11,7 +11,7 @@ use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6};
 use fixp_transport::keep::Client;
 use fixp_transport::keep::caller::{Options, Repeat};
 use fixp_transport::socket::{BatchedSocket, Datagrams};
-use fixp_transport::tables;
+use fixp_transport::{Channel, Echo, Server, tables};
 use legacy::{Manner, answer, request, serve};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -63,6 +63,67 @@ async fn requests_of_many_sizes() {
         assert!(stats.ports <= 32, "{stats:?}");
         client.close();
         assert_eq!(client.stats().ports, 0);
+    }
+}
+
+/// Our own server: after the first answer, everything over one port and one association for each; and as a node of
+/// another make sees it.
+#[tokio::test]
+async fn our_own_servers() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        for extensions in [true, false] {
+            let client = Client::builder().dialect(dialect).extensions(extensions).build();
+            let locals = locals().await;
+            let mut servers = Vec::new();
+            for local in &locals {
+                servers.push(Server::builder(Echo).key_bits(512).bind(*local).start().await.unwrap());
+            }
+            let mut tasks = Vec::new();
+            for server in &servers {
+                let peer = server.local_addr().unwrap();
+                client.request(peer, request(dialect, 0, 10)).await.unwrap();
+                for tag in 0..40_u32 {
+                    let client = client.clone();
+                    tasks.push(tokio::spawn(async move {
+                        let sent = request(dialect, tag, 1 << (tag % 18));
+                        let repeat = Repeat::Harmless { times: 20, every: Duration::from_secs(1) };
+                        let options = Options { repeat, ..Options::default() };
+                        let got = client.request_with(peer, sent.clone(), options).await.unwrap();
+                        assert_eq!((got.code, got.entity), (tables::of(dialect).okay, sent.entity));
+                    }));
+                }
+            }
+            for task in tasks {
+                timeout(Duration::from_secs(60), task).await.expect("in time").unwrap();
+            }
+            let stats = client.stats();
+            if extensions {
+                assert_eq!((stats.associations, stats.ports), (locals.len(), locals.len()), "{stats:?}");
+                assert!(stats.own >= 40 * locals.len() as u64 && stats.lost == 0, "{stats:?}");
+            } else {
+                assert_eq!((stats.own, stats.exchanges), (0, 41 * locals.len() as u64), "{stats:?}");
+            }
+            for server in servers {
+                let answer = client.exit(server.local_addr().unwrap()).await.unwrap();
+                assert_eq!(answer.code, tables::of(dialect).exit_okay);
+            }
+        }
+    }
+}
+
+/// A channel to our own server, over IPv4 and IPv6.
+#[tokio::test]
+async fn a_channel_to_our_own_server() {
+    for local in locals().await {
+        let server = Server::builder(Echo).key_bits(512).bind(local).start().await.unwrap();
+        let channel = Channel::builder(&LAXCUS6).keep_udp(server.local_addr().unwrap());
+        for size in [0, 1000, 1 << 20] {
+            let sent = request(&LAXCUS6, 1, size);
+            let got = timeout(Duration::from_secs(60), channel.call(sent.clone())).await.expect("in time");
+            assert_eq!(got.unwrap().entity, sent.entity);
+        }
+        assert_eq!((channel.stats().answered, channel.stats().connections), (3, 1));
+        channel.close().await;
     }
 }
 
