@@ -62,11 +62,11 @@ impl Node {
         self.endpoint.handle_timeout(now);
         while let Some(event) = self.responder.poll_event() {
             let announces = self.ours && Capabilities::of_request(&event.packet).is_some();
-            self.executes(now, Whose::Legacy(event.ticket), event.packet.entity, announces, random);
+            self.executes(now, Whose::Legacy(event.ticket), &event.packet.entity, announces, random);
         }
         while let Some(event) = self.endpoint.poll_event() {
             if let Event::Request { ticket, head, .. } = event {
-                self.executes(now, Whose::Own(ticket), head.entity, false, random);
+                self.executes(now, Whose::Own(ticket), &head.entity, false, random);
             }
         }
         let (ready, later) = std::mem::take(&mut self.work).into_iter().partition(|work| work.0 <= now);
@@ -79,7 +79,7 @@ impl Node {
         }
     }
 
-    fn executes(&mut self, now: Instant, whose: Whose, entity: Bytes, announces: bool, random: &mut Random) {
+    fn executes(&mut self, now: Instant, whose: Whose, entity: &Bytes, announces: bool, random: &mut Random) {
         self.executed.push(entity.clone());
         let okay = fixp_transport::tables::of(self.dialect).okay;
         let mut answer = entity.to_vec();
