@@ -44,17 +44,24 @@ impl Feed {
         Poll::Pending
     }
 
-    /// Puts a piece where there is none. The task that puts it is not woken: it looks at its reader next.
-    pub(crate) fn put(&self, piece: Bytes, cx: &Context<'_>) {
+    /// Puts a piece where there is none.
+    pub(crate) fn put(&self, piece: Bytes) {
+        wake(self.fill(piece));
+    }
+
+    /// The same for a task that looks at its own readers next: it is not woken for one of them.
+    pub(crate) fn put_within(&self, piece: Bytes, cx: &Context<'_>) {
+        wake(self.fill(piece).filter(|waker| !waker.will_wake(cx.waker())));
+    }
+
+    fn fill(&self, piece: Bytes) -> Option<Waker> {
         let mut shared = lock(&self.0);
         if shared.ignored {
-            return;
+            return None;
         }
         debug_assert!(shared.piece.is_none(), "poll_ready was not asked");
         shared.piece = Some(piece);
-        let waker = shared.draining.take().filter(|waker| !waker.will_wake(cx.waker()));
-        drop(shared);
-        wake(waker);
+        shared.draining.take()
     }
 
     /// Whether nobody reads what is put.

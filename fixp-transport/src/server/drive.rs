@@ -330,7 +330,7 @@ where
         // All of it is of one entity: the connection only counts it.
         let counted = self.connection.next(now, &mut &piece[..]);
         if let (Some(Ok(Event::Piece(bytes))), Some(feed)) = (counted, &self.upload) {
-            feed.put(piece.slice_ref(bytes), cx);
+            feed.put_within(piece.slice_ref(bytes), cx);
         }
         Ok(true)
     }
