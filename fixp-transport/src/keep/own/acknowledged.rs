@@ -1,4 +1,4 @@
-//! The value of ACKNOWLEDGED: which numbers have come, and how long ago the largest did (SPEC 10.10).
+//! The value of ACKNOWLEDGED: which numbers have come, and how long ago the largest did (SPEC 10.13).
 //!
 //! ```
 //! use std::time::Duration;

@@ -47,7 +47,7 @@ pub struct Config {
 impl Config {
     /// Default of [`Config::assumed_rtt`]: with it the first probe goes after 300 ms.
     pub const ASSUMED_RTT: Duration = Duration::from_millis(100);
-    /// Default of [`Config::peer_delay`], what SPEC 10.10 grants.
+    /// Default of [`Config::peer_delay`], what SPEC 10.13 grants.
     pub const PEER_DELAY: Duration = Duration::from_millis(5);
     /// Default of [`Config::packets`]: 64 MiB under way in datagrams of 1 KiB, for 7 MB.
     pub const PACKETS: usize = 65536;
