@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, Policy, laxcus6, lexst1};
 use fixp_laboratory::{LinkConfig, Random, Wire};
+use fixp_transport::keep::pieces::{Bounds, Form, Gather, Mark, Pieces};
 use fixp_transport::keep::{Limits, Requester, Responder, requester, responder};
 use fixp_transport::{Cause, Fate};
 use proptest::prelude::*;
@@ -211,6 +212,74 @@ proptest! {
     #[test]
     fn every_request_ends(case in cases()) {
         run(&case);
+    }
+
+    /// Whatever the packet, its pieces are those that the codec writes of it, and make it again in any order.
+    #[test]
+    fn pieces_are_the_codecs(
+        sizes in (0..3000usize, 1..700usize),
+        (lexst1, answer, bound) in any::<(bool, bool, bool)>(),
+        (identity, timeout) in (any::<i32>(), 0..100_000u64),
+        values in prop::collection::vec((any::<u16>(), any::<i64>(), prop::collection::vec(any::<u8>(), 1..40)), 0..6),
+        seed in any::<u64>(),
+    ) {
+        let dialect: &'static Dialect = if lexst1 { &LEXST1 } else { &LAXCUS6 };
+        let (entity, size) = sizes;
+        let mut packet = if answer {
+            Packet::new(fixp_transport::tables::of(dialect).okay)
+        } else {
+            request(dialect, 1, 0)
+        };
+        packet.entity = Random::new(seed).bytes(entity).into();
+        let own = |key: u16| (3000..3010).contains(&key) || key == dialect.content_length_key() || key == 2103;
+        for (key, number, bytes) in values {
+            if !own(key) {
+                packet = packet.with(key, number).with(key, bytes);
+            }
+        }
+        let bind_ip = bound.then(|| "10.0.0.1".parse().unwrap());
+        let timeout = Duration::from_millis(timeout);
+        let form = Form { identity, timeout, size, bind_ip };
+        let pieces = Pieces::cut(dialect, packet.clone(), form).unwrap();
+        let whole = if lexst1 && bound { packet.clone().with(2103, "10.0.0.1") } else { packet.clone() };
+        let mut indexes: Vec<u32> = (0..pieces.count()).collect();
+        indexes.sort_by_key(|&index| Random::new(seed ^ u64::from(index)).below(1 << 30));
+        let mut gather: Option<Gather> = None;
+        let mut wire = vec![1, 2, 3];
+        for index in indexes {
+            let datagram = pieces.datagram(index).unwrap();
+            prop_assert!(datagram.len() <= pieces.longest());
+            wire.truncate(3);
+            prop_assert!(pieces.write_into(&mut wire, index));
+            prop_assert_eq!(&wire[3..], &datagram[..]);
+            let read = Decoder::new(dialect).with_policy(Policy::Strict).packet(&datagram).unwrap();
+            // Built by hand: the codec's packet of these messages in this order.
+            let number = |number: u32| number.cast_signed();
+            let count = (3001, number(pieces.count()));
+            let serial = (3002, number(dialect.first_serial() + index));
+            let identity = (3000, identity);
+            let mut keys = if answer && !lexst1 { vec![identity, count, serial] } else { vec![count, serial, identity] };
+            keys.push((3003, i32::try_from(timeout.as_millis()).unwrap()));
+            if !lexst1 {
+                keys.push((3004, 60_000));
+            }
+            let mut by_hand = Packet::new(packet.code);
+            let last = lexst1 && answer && packet.entity.is_empty();
+            if last {
+                by_hand.messages.clone_from(&packet.messages);
+            }
+            for (key, value) in keys {
+                by_hand = by_hand.with(key, value);
+            }
+            by_hand.messages.extend(whole.messages.iter().skip(if last { packet.messages.len() } else { 0 }).cloned());
+            let begin = (index as usize * size).min(packet.entity.len());
+            by_hand.entity = packet.entity.slice(begin..(begin + size).min(packet.entity.len()));
+            prop_assert_eq!(&by_hand.to_bytes(dialect).unwrap(), &datagram);
+            let mark = Mark::of(dialect, &read).unwrap();
+            gather.get_or_insert_with(|| Gather::new(mark)).add(mark, &read, 0, Bounds::default());
+        }
+        prop_assert!(!pieces.write_into(&mut wire, pieces.count()));
+        prop_assert_eq!(gather.unwrap().join(dialect).unwrap(), whole);
     }
 
     /// Anything at all into both machines: no panic, bounds kept, an end.
