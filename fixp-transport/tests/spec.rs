@@ -319,7 +319,7 @@ fn the_numbers_of_keep_udp() {
         (limits.hold.as_secs(), "and holds it for 60 s"),
         (limits.tombstone.as_secs(), "for 60 s after that and after each copy"),
         (limits.settle.as_secs(), "For 1 s its identity is passed over"),
-        (Rates::BURST / mebi, "bounded by 2 MiB"),
+        (Rates::BURST / mebi, "is bounded, in each dialect, by 2 MiB"),
         (Rates::RATE / 1024, "and 256 KiB a second"),
         (Rates::SIGN_BURST / mebi, "at most 8 MiB"),
         (Rates::SIGN_RATE / mebi, "and 4 MiB a second"),
