@@ -40,7 +40,7 @@ use crate::outbox::Outbox;
 use crate::scratch;
 use crate::server::connection::WithEntity;
 use crate::socket::Connect;
-use crate::{tables, turn};
+use crate::tables;
 
 /// The answer to a transfer. Dropping its body ends the transfer, and its connection.
 #[derive(Debug)]
@@ -51,8 +51,7 @@ pub struct Transferred {
     pub body: Body,
 }
 
-/// More than this is not taken from a body before the socket has taken some, 256 KiB. When it has, other tasks
-/// have their turn.
+/// More than this is not taken from a body before the socket has taken some, 256 KiB.
 const HIGH_WATER: usize = 256 << 10;
 /// Connections kept between transfers.
 const IDLE: usize = 2;
@@ -305,10 +304,6 @@ impl Moving {
             }
             if sent {
                 self.moved = Instant::now();
-                if self.body.is_some() {
-                    turn::give_way(cx);
-                    return Poll::Pending;
-                }
                 continue;
             }
             if self.body.is_some() && self.outbox.is_empty() {
@@ -354,9 +349,6 @@ impl Moving {
                 Poll::Ready(Ok(_)) => {
                     progress = true;
                     self.written = true;
-                    if self.body.is_some() {
-                        return Ok(true);
-                    }
                 }
             }
         }
