@@ -27,12 +27,12 @@
 //! # At most once
 //!
 //! A request is known by its address and port, its identity and the digests of its datagrams: while it is
-//! executed, while its answer is held, and for [`Limits::tombstone`] after that and after each duplicate. At CANCEL all
-//! of it is gone; for [`Limits::settle`] its identity is passed over, since the network's own duplicates come then.
-//! What cannot be told apart: a client that begins its identities anew on the same port, without CANCEL, and asks
-//! the very same within that time; it gets the answer that is held, or none. And after CANCEL, within
-//! [`Limits::settle`], one that asks for anything in the same number of pieces (for the very same, if that is
-//! one); its program sends it again later.
+//! executed, while its answer is held, and for [`Limits::tombstone`] after that and after each duplicate. At
+//! CANCEL all of it is gone; for [`Limits::settle`] its identity is passed over, since the network's own
+//! duplicates come then. What cannot be told apart: a client that begins its identities anew on the same port,
+//! without CANCEL, and asks the very same within that time; it gets the answer that is held, or none. And after
+//! CANCEL, within [`Limits::settle`], one that asks for anything in the same number of pieces (for the very same,
+//! if that is one); its program sends it again later.
 //!
 //! # Where the programs' responders fail
 //!
@@ -45,102 +45,34 @@
 //!   ([`Responder::held`]) with a bound, and all has an end.
 //! - What leaves for a source prefix beyond what came from there has a rate (see [`budget`](super::budget)),
 //!   unless [`Config::allow`] says otherwise; and the pieces of an answer leave at a [pace](super::pace).
+//!
+//! [`Limits::settle`]: super::Limits::settle
+//! [`Limits::tombstone`]: super::Limits::tombstone
 
 mod assembly;
+mod books;
+mod config;
 mod exchange;
 mod held;
+mod receiving;
 mod settled;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::BuildHasher;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+pub use self::config::Config;
 
-use bytes::Bytes;
-use fixp_codec::laxcus6::key::SUBPACKET_TIMEOUT;
-use fixp_codec::{Decoder, Dialect, Error, Packet, PacketRef};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use fixp_codec::{Error, Packet};
 use foldhash::quality::FixedState;
 
-use self::assembly::Group;
 use self::exchange::{Done, Exchange, Stage};
 use self::held::{Held, Turn};
 use self::settled::Settled;
-use super::budget::{Budget, Rates};
-use super::limits::Limits;
-use super::pace::Pace;
-use super::pieces::{Added, Bounds, Form, Gather, Mark, PIECE, Pieces};
+use super::Transmit;
+use super::budget::Budget;
+use super::pieces::{Form, Pieces};
 use super::table::{self, Table};
-use super::{Ledger, Transmit, control};
-use crate::server::AllowList;
-
-/// What a responder is made with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The dialect of all peers.
-    pub dialect: &'static Dialect,
-    /// The bounds.
-    pub limits: Limits,
-    /// How long after the last piece those are asked for that come after it. laxcus6 waits 6 s, lexst1 as long as
-    /// the pieces say.
-    pub tail: Duration,
-    /// After how long an answer is sent again where nothing was heard; twice as long after each time.
-    pub again: Duration,
-    /// How often that is done.
-    pub agains: u32,
-    /// How soon a duplicate of the request may have the answer sent again.
-    pub spacing: Duration,
-    /// The bytes of a piece.
-    pub piece: usize,
-    /// What BIND_IP says, where the dialect has it.
-    pub bind_ip: Option<IpAddr>,
-    /// What digests begin with: nobody should be able to guess it.
-    pub random: u64,
-    /// Bytes a second at which the pieces of an answer leave, see [`Pace::RATE`].
-    pub rate: u64,
-    /// What leaves for a source prefix beyond what came from there.
-    pub rates: Rates,
-    /// Peers for which that is not limited. By default those of this machine: nobody else can have their address.
-    pub allow: AllowList,
-    /// A ledger that others count in, too: beside [`Limits::bytes`], what is held never passes its bound.
-    pub ledger: Option<Ledger>,
-}
-
-impl Config {
-    /// Default of [`Config::tail`].
-    pub const TAIL: Duration = Duration::from_secs(1);
-    /// Default of [`Config::again`].
-    pub const AGAIN: Duration = Duration::from_secs(1);
-    /// Default of [`Config::agains`].
-    pub const AGAINS: u32 = 5;
-    /// Default of [`Config::spacing`].
-    pub const SPACING: Duration = Duration::from_millis(500);
-    /// Between two questions for missing pieces, as laxcus6 does; from the third on twice as long each time.
-    pub const GAP: Duration = Duration::from_secs(1);
-    /// How long a group is silent before another request with its identity takes its place.
-    pub const STALE: Duration = Duration::from_secs(3);
-    /// What SUBPACKET_TIMEOUT is brought into.
-    pub const TIMEOUTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-    /// The defaults.
-    #[must_use]
-    pub fn new(dialect: &'static Dialect) -> Self {
-        Self {
-            dialect,
-            limits: Limits::default(),
-            tail: Self::TAIL,
-            again: Self::AGAIN,
-            agains: Self::AGAINS,
-            spacing: Self::SPACING,
-            piece: PIECE,
-            bind_ip: None,
-            random: 0,
-            rate: Pace::RATE,
-            rates: Rates::default(),
-            allow: AllowList::new(["127.0.0.0/8", "::1"]).unwrap_or_default(),
-            ledger: None,
-        }
-    }
-}
 
 /// The number of a request, never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -242,7 +174,7 @@ impl Responder {
         }
     }
 
-    /// The bytes of everything held; never more than [`Limits::bytes`], and 0 when all has ended.
+    /// The bytes of everything held; never more than [`Limits::bytes`](super::Limits::bytes), and 0 when all has ended.
     #[must_use]
     pub const fn held(&self) -> usize {
         self.held
@@ -261,277 +193,11 @@ impl Responder {
         self.exchanges.values().filter(unsent).count()
     }
 
-    /// Whether there is room for so many bytes more. What of them is not held in the end is given back by
-    /// [`Responder::balance`].
-    fn has_room(&mut self, bytes: usize) -> bool {
-        let wanted = self.held.saturating_add(bytes);
-        if wanted > self.config.limits.bytes {
-            return false;
-        }
-        let more = wanted.saturating_sub(self.taken);
-        let has = self.config.ledger.as_ref().is_none_or(|ledger| more == 0 || ledger.take(more));
-        if has {
-            self.taken += more;
-        }
-        has
-    }
-
-    fn balance(&mut self) {
-        let less = self.taken.saturating_sub(self.held);
-        if let Some(ledger) = self.config.ledger.as_ref().filter(|_| less > 0) {
-            ledger.give(less);
-        }
-        self.taken -= less;
-    }
-
     /// A datagram has come. Tells whether it was one of KEEP UDP; another one is the caller's business.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
         let is_ours = self.datagram(now, from, bytes);
         self.balance();
         is_ours
-    }
-
-    fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
-        let Ok(packet) = Decoder::new(self.config.dialect).packet(bytes) else { return false };
-        let code = packet.code();
-        if !code.is_request() || self.table.plain.contains(&code) {
-            return false;
-        }
-        if code == self.table.retry {
-            self.retry(now, from, &packet, bytes.len());
-        } else if code == self.table.cancel {
-            self.cancel(now, from, &packet, bytes.len());
-        } else if Mark::is_claimed(&packet) {
-            // The programs make nothing of a piece without it, which a server's answers need not have.
-            let whole = packet.first(SUBPACKET_TIMEOUT).is_some();
-            if let Some(mark) = Mark::of(self.config.dialect, &packet).filter(|_| whole) {
-                self.piece(now, from, mark, &packet, bytes);
-            }
-        } else {
-            return false;
-        }
-        true
-    }
-
-    fn piece(&mut self, now: Instant, from: SocketAddr, mark: Mark, packet: &PacketRef<'_>, bytes: &[u8]) {
-        let limits = &self.config.limits;
-        if mark.count > limits.pieces {
-            return;
-        }
-        let key = (from, mark.identity);
-        let digest = self.digests.hash_one(bytes);
-        let exchange = self.exchanges.get(&key);
-        let group = exchange.and_then(|exchange| exchange.group.as_ref());
-        let stale = group.is_some_and(|group| {
-            !group.gather.takes(mark) && now.saturating_duration_since(group.last) >= Config::STALE
-        });
-        if group.is_none() || stale {
-            if let Some(done) = exchange.and_then(|exchange| exchange.done.as_ref())
-                && done.digests.len() == mark.count as usize
-                && done.digests[mark.index as usize] == digest
-            {
-                self.duplicate(now, key, bytes.len());
-                return;
-            }
-            if group.is_none() && self.settled.knows(now, key, mark.count, digest) {
-                return;
-            }
-            let live = self.peers.get(&from).map_or(0, |peer| peer.live);
-            let fresh = exchange.is_none();
-            if fresh && self.exchanges.len() >= limits.exchanges
-                || !exchange.is_some_and(|exchange| exchange.live) && live >= limits.exchanges_per_peer
-            {
-                return;
-            }
-        }
-        // What the piece, its group and its digest can add to the ledger.
-        let room = Gather::cost_of(mark, packet) + EXCHANGE_COST + QUEUE_COST + 8;
-        let bounds = Bounds { pieces: limits.pieces, entity: limits.entity };
-        if !self.has_room(room) {
-            return;
-        }
-        let exchange = self.exchanges.entry(key).or_insert_with(Exchange::new);
-        if stale {
-            exchange.group = None;
-        }
-        let opened = exchange.group.is_none();
-        let group = exchange.group.get_or_insert_with(|| Group::new(now, mark));
-        let added = group.gather.add(mark, packet, digest, bounds);
-        match added {
-            Added::Kept | Added::Known | Added::Whole => {
-                group.last = now;
-                group.came += bytes.len();
-            }
-            Added::Foreign => {}
-            Added::Refused if group.gather.is_empty() => exchange.group = None,
-            Added::Refused => {}
-        }
-        self.book(key);
-        if opened && let Some(peer) = self.peers.get_mut(&from) {
-            peer.latest = mark.identity;
-        }
-        match added {
-            Added::Whole => self.whole(now, key),
-            // A hole before the last one: laxcus6 asks at once.
-            Added::Kept if self.table.accepted.is_some() => self.ask_for_gap(now, key),
-            _ => {}
-        }
-        self.arm(now, key);
-    }
-
-    /// The last piece of a request has come.
-    fn whole(&mut self, now: Instant, key: Key) {
-        let Some(exchange) = self.exchanges.get_mut(&key) else { return };
-        let Some(group) = exchange.group.take() else { return };
-        let came = group.credit();
-        let digests = group.gather.digests();
-        if exchange.done.as_ref().is_some_and(|done| done.digests == digests) {
-            self.book(key);
-            self.duplicate(now, key, came);
-            return;
-        }
-        let cost = group.gather.packet_cost() + QUEUE_COST;
-        let Some(packet) = group.gather.join(self.config.dialect) else {
-            self.book(key);
-            return;
-        };
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        let stage = Stage::Executing { ticket, cancelled: false };
-        match exchange.done.replace(Done { digests, stage, told: now, came }) {
-            // Its client has gone on; the answer of the earlier one is nobody's.
-            Some(Done { stage: Stage::Executing { ticket, .. }, .. }) => {
-                self.tickets.remove(&ticket);
-            }
-            Some(Done { stage: Stage::Held(held), .. }) => held.end(now, false, &mut self.budget, key.0.ip()),
-            _ => {}
-        }
-        self.tickets.insert(ticket, key);
-        self.held += cost;
-        self.events.push_back((Event { ticket, from: key.0, packet }, cost));
-        self.book(key);
-        let copies = self.table.accepted.map_or(0, |(_, copies)| copies);
-        self.accept(now, key, copies);
-    }
-
-    fn accept(&mut self, now: Instant, key: Key, copies: u8) {
-        let Ok(Some(bytes)) = control::accepted(self.config.dialect, key.1) else { return };
-        for _ in 0..copies {
-            let done = self.exchanges.get_mut(&key).and_then(|exchange| exchange.done.as_mut());
-            let paid = done.map_or(0, |done| {
-                let paid = done.came.min(bytes.len());
-                done.came -= paid;
-                paid
-            });
-            self.say(now, key.0, bytes.clone(), paid);
-        }
-    }
-
-    /// Sends a datagram for which so many bytes have come. Without room or budget it is lost.
-    fn say(&mut self, now: Instant, to: SocketAddr, bytes: Bytes, paid: usize) {
-        let cost = bytes.len() + QUEUE_COST;
-        let beyond = bytes.len().saturating_sub(paid);
-        if self.controls.len() < self.config.limits.controls
-            && self.has_room(cost)
-            && (beyond == 0 || self.config.allow.allows(to.ip()) || self.budget.take(now, to.ip(), beyond))
-        {
-            self.held += cost;
-            self.controls.push_back(Transmit { to, bytes });
-        }
-    }
-
-    /// A piece of a request that has been executed, or is being, of so many bytes.
-    fn duplicate(&mut self, now: Instant, key: Key, bytes: usize) {
-        let spacing = self.config.spacing;
-        let accepts = self.table.accepted.is_some();
-        let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) else { return };
-        let told = now < done.told + spacing;
-        if !told {
-            done.told = now;
-        }
-        match &mut done.stage {
-            Stage::Executing { .. } => {
-                done.came = done.came.saturating_add(bytes);
-                if accepts && !told {
-                    self.accept(now, key, 1);
-                }
-            }
-            Stage::Held(held) => {
-                held.came(bytes);
-                if !told {
-                    held.begin();
-                    self.turn(key);
-                }
-            }
-            // A client that still asks would be executed again once it is forgotten.
-            Stage::Tombstone { until } => *until = now + self.config.limits.tombstone,
-        }
-    }
-
-    fn retry(&mut self, now: Instant, from: SocketAddr, packet: &PacketRef<'_>, bytes: usize) {
-        let Some(identity) = control::identity(packet) else { return };
-        let key = (from, identity);
-        let Some(Exchange { done: Some(Done { stage: Stage::Held(held), .. }), .. }) =
-            self.exchanges.get_mut(&key)
-        else {
-            return;
-        };
-        let head = packet.head();
-        held.came(bytes);
-        held.ask(now, control::asked(self.config.dialect, self.table, &head, held.count()));
-        self.turn(key);
-        self.arm(now, key);
-    }
-
-    fn cancel(&mut self, now: Instant, from: SocketAddr, packet: &PacketRef<'_>, bytes: usize) {
-        let identity = control::identity(packet);
-        let mut found = false;
-        if let Some(identity) = identity {
-            let key = (from, identity);
-            if let Some(exchange) = self.exchanges.get_mut(&key) {
-                let group = exchange.group.take();
-                let done = exchange.done.take();
-                if let Some(group) = group {
-                    self.settle(now, key, group.gather.count(), 0);
-                }
-                if let Some(mut done) = done {
-                    match done.stage {
-                        Stage::Executing { ref mut cancelled, .. } => {
-                            *cancelled = true;
-                            if let Some(exchange) = self.exchanges.get_mut(&key) {
-                                exchange.done = Some(done);
-                            }
-                        }
-                        Stage::Held(held) => {
-                            found = true;
-                            held.end(now, true, &mut self.budget, from.ip());
-                            self.settle_done(now, key, &done.digests);
-                        }
-                        Stage::Tombstone { .. } => self.settle_done(now, key, &done.digests),
-                    }
-                }
-                self.book(key);
-                self.arm(now, key);
-            }
-        }
-        // laxcus6 does not answer without an identity. To lexst1 there is never anything left.
-        if self.table.cancel_is_idle || identity.is_some() {
-            let found = found && !self.table.cancel_is_idle;
-            if let Ok(answer) = control::cancelled(self.config.dialect, self.config.bind_ip, found) {
-                self.say(now, from, answer, bytes);
-            }
-        }
-    }
-
-    fn settle(&mut self, now: Instant, key: Key, count: u32, digest: u64) {
-        let limits = &self.config.limits;
-        self.settled.add(now + limits.settle, key, count, digest, limits.settled);
-    }
-
-    fn settle_done(&mut self, now: Instant, key: Key, digests: &[u64]) {
-        // No more than the pieces that a request may have.
-        let count = u32::try_from(digests.len()).unwrap_or(u32::MAX);
-        self.settle(now, key, count, digests.first().copied().unwrap_or(0));
     }
 
     /// A request has been executed: with an answer, or without one (SPEC 11 has such requests), and then nothing
@@ -640,83 +306,6 @@ impl Responder {
         let due = self.exchanges.get(&key).and_then(|exchange| exchange.group.as_ref());
         if due.and_then(|group| group.next_question(&self.config, self.table)).is_some_and(|at| at <= now) {
             self.ask(now, key, false);
-        }
-    }
-
-    fn ask_for_gap(&mut self, now: Instant, key: Key) {
-        let group = self.exchanges.get(&key).and_then(|exchange| exchange.group.as_ref());
-        if group.is_some_and(|group| group.asks_for_gap(now, &self.config)) {
-            self.ask(now, key, true);
-        }
-    }
-
-    fn ask(&mut self, now: Instant, key: Key, before_last: bool) {
-        let (dialect, bind_ip) = (self.config.dialect, self.config.bind_ip);
-        let Some(Exchange { group: Some(group), .. }) = self.exchanges.get_mut(&key) else { return };
-        for question in group.questions(now, dialect, bind_ip, self.table, before_last) {
-            // It is no more than what came for the group.
-            let paid = question.len();
-            self.say(now, key.0, question, paid);
-        }
-    }
-
-    /// Puts an exchange in the turns of those that send.
-    fn turn(&mut self, key: Key) {
-        if let Some(exchange) = self.exchanges.get_mut(&key)
-            && !std::mem::replace(&mut exchange.sending, true)
-        {
-            self.sending.push_back(key);
-        }
-    }
-
-    /// Brings the ledger up to date after anything has changed in an exchange, and forgets one that is over.
-    fn book(&mut self, key: Key) {
-        let Some(exchange) = self.exchanges.get_mut(&key) else { return };
-        let over = exchange.group.is_none() && exchange.done.is_none();
-        let cost = if over { 0 } else { exchange.cost() };
-        let live = exchange.is_live();
-        let fresh = exchange.booked == 0;
-        self.held = self.held - exchange.booked + cost;
-        let before = std::mem::replace(&mut exchange.live, live);
-        exchange.booked = cost;
-        if !over && !fresh && live == before {
-            return;
-        }
-        let timer = exchange.timer;
-        let peer = self.peers.entry(key.0).or_insert(Peer { exchanges: 0, live: 0, latest: key.1 });
-        peer.exchanges += usize::from(fresh);
-        peer.live = peer.live + usize::from(live) - usize::from(before);
-        if over {
-            peer.exchanges -= 1;
-            if peer.exchanges == 0 {
-                self.peers.remove(&key.0);
-            }
-            if let Some(at) = timer {
-                self.timers.remove(&(at, key));
-            }
-            self.exchanges.remove(&key);
-        }
-    }
-
-    /// Sets the timer of an exchange. One that is early is left: it sets the next when it comes, and a piece that
-    /// puts everything off costs nothing.
-    fn arm(&mut self, now: Instant, key: Key) {
-        let Some(exchange) = self.exchanges.get_mut(&key) else { return };
-        let limits = &self.config.limits;
-        let group = exchange.group.as_ref();
-        let ends = group.map(|group| (group.last + limits.idle).min(group.created + limits.lifetime));
-        let asks = group.and_then(|group| group.next_question(&self.config, self.table));
-        let times = [ends, asks, exchange.timer_of_done()];
-        // Never in the past, or a caller might turn around for ever.
-        let at = times.into_iter().flatten().min().map(|at| at.max(now));
-        if at.is_some() && exchange.timer.is_some_and(|timer| Some(timer) <= at && timer > now) {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut exchange.timer, at) {
-            self.timers.remove(&(old, key));
-        }
-        if let Some(at) = at {
-            self.timers.insert((at, key));
         }
     }
 

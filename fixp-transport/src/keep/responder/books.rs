@@ -1,0 +1,90 @@
+//! What is counted and remembered of all exchanges: the ledger, the peers, the timers, the turns.
+
+use std::time::Instant;
+
+use super::{Key, Peer, Responder};
+
+impl Responder {
+    /// Whether there is room for so many bytes more. What of them is not held in the end is given back by
+    /// [`Responder::balance`].
+    pub(super) fn has_room(&mut self, bytes: usize) -> bool {
+        let wanted = self.held.saturating_add(bytes);
+        if wanted > self.config.limits.bytes {
+            return false;
+        }
+        let more = wanted.saturating_sub(self.taken);
+        let has = self.config.ledger.as_ref().is_none_or(|ledger| more == 0 || ledger.take(more));
+        if has {
+            self.taken += more;
+        }
+        has
+    }
+
+    pub(super) fn balance(&mut self) {
+        let less = self.taken.saturating_sub(self.held);
+        if let Some(ledger) = self.config.ledger.as_ref().filter(|_| less > 0) {
+            ledger.give(less);
+        }
+        self.taken -= less;
+    }
+
+    /// Puts an exchange in the turns of those that send.
+    pub(super) fn turn(&mut self, key: Key) {
+        if let Some(exchange) = self.exchanges.get_mut(&key)
+            && !std::mem::replace(&mut exchange.sending, true)
+        {
+            self.sending.push_back(key);
+        }
+    }
+
+    /// Brings the ledger up to date after anything has changed in an exchange, and forgets one that is over.
+    pub(super) fn book(&mut self, key: Key) {
+        let Some(exchange) = self.exchanges.get_mut(&key) else { return };
+        let over = exchange.group.is_none() && exchange.done.is_none();
+        let cost = if over { 0 } else { exchange.cost() };
+        let live = exchange.is_live();
+        let fresh = exchange.booked == 0;
+        self.held = self.held - exchange.booked + cost;
+        let before = std::mem::replace(&mut exchange.live, live);
+        exchange.booked = cost;
+        if !over && !fresh && live == before {
+            return;
+        }
+        let timer = exchange.timer;
+        let peer = self.peers.entry(key.0).or_insert(Peer { exchanges: 0, live: 0, latest: key.1 });
+        peer.exchanges += usize::from(fresh);
+        peer.live = peer.live + usize::from(live) - usize::from(before);
+        if over {
+            peer.exchanges -= 1;
+            if peer.exchanges == 0 {
+                self.peers.remove(&key.0);
+            }
+            if let Some(at) = timer {
+                self.timers.remove(&(at, key));
+            }
+            self.exchanges.remove(&key);
+        }
+    }
+
+    /// Sets the timer of an exchange. One that is early is left: it sets the next when it comes, and a piece that
+    /// puts everything off costs nothing.
+    pub(super) fn arm(&mut self, now: Instant, key: Key) {
+        let Some(exchange) = self.exchanges.get_mut(&key) else { return };
+        let limits = &self.config.limits;
+        let group = exchange.group.as_ref();
+        let ends = group.map(|group| (group.last + limits.idle).min(group.created + limits.lifetime));
+        let asks = group.and_then(|group| group.next_question(&self.config, self.table));
+        let times = [ends, asks, exchange.timer_of_done()];
+        // Never in the past, or a caller might turn around for ever.
+        let at = times.into_iter().flatten().min().map(|at| at.max(now));
+        if at.is_some() && exchange.timer.is_some_and(|timer| Some(timer) <= at && timer > now) {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut exchange.timer, at) {
+            self.timers.remove(&(old, key));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, key));
+        }
+    }
+}

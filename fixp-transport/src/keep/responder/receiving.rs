@@ -1,0 +1,284 @@
+//! What comes: pieces of requests and their duplicates, RETRY and CANCEL; and what is said to that at once.
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use fixp_codec::laxcus6::key::SUBPACKET_TIMEOUT;
+use fixp_codec::{Decoder, PacketRef};
+
+use super::assembly::Group;
+use super::exchange::{Done, Exchange, Stage};
+use super::{Config, EXCHANGE_COST, Event, Key, QUEUE_COST, Responder, Ticket};
+use crate::keep::pieces::{Added, Bounds, Gather, Mark};
+use crate::keep::{Transmit, control};
+
+impl Responder {
+    pub(super) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
+        let Ok(packet) = Decoder::new(self.config.dialect).packet(bytes) else { return false };
+        let code = packet.code();
+        if !code.is_request() || self.table.plain.contains(&code) {
+            return false;
+        }
+        if code == self.table.retry {
+            self.retry(now, from, &packet, bytes.len());
+        } else if code == self.table.cancel {
+            self.cancel(now, from, &packet, bytes.len());
+        } else if Mark::is_claimed(&packet) {
+            // The programs make nothing of a piece without it, which a server's answers need not have.
+            let whole = packet.first(SUBPACKET_TIMEOUT).is_some();
+            if let Some(mark) = Mark::of(self.config.dialect, &packet).filter(|_| whole) {
+                self.piece(now, from, mark, &packet, bytes);
+            }
+        } else {
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn piece(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        mark: Mark,
+        packet: &PacketRef<'_>,
+        bytes: &[u8],
+    ) {
+        let limits = &self.config.limits;
+        if mark.count > limits.pieces {
+            return;
+        }
+        let key = (from, mark.identity);
+        let digest = self.digests.hash_one(bytes);
+        let exchange = self.exchanges.get(&key);
+        let group = exchange.and_then(|exchange| exchange.group.as_ref());
+        let stale = group.is_some_and(|group| {
+            !group.gather.takes(mark) && now.saturating_duration_since(group.last) >= Config::STALE
+        });
+        if group.is_none() || stale {
+            if let Some(done) = exchange.and_then(|exchange| exchange.done.as_ref())
+                && done.digests.len() == mark.count as usize
+                && done.digests[mark.index as usize] == digest
+            {
+                self.duplicate(now, key, bytes.len());
+                return;
+            }
+            if group.is_none() && self.settled.knows(now, key, mark.count, digest) {
+                return;
+            }
+            let live = self.peers.get(&from).map_or(0, |peer| peer.live);
+            let fresh = exchange.is_none();
+            if fresh && self.exchanges.len() >= limits.exchanges
+                || !exchange.is_some_and(|exchange| exchange.live) && live >= limits.exchanges_per_peer
+            {
+                return;
+            }
+        }
+        // What the piece, its group and its digest can add to the ledger.
+        let room = Gather::cost_of(mark, packet) + EXCHANGE_COST + QUEUE_COST + 8;
+        let bounds = Bounds { pieces: limits.pieces, entity: limits.entity };
+        if !self.has_room(room) {
+            return;
+        }
+        let exchange = self.exchanges.entry(key).or_insert_with(Exchange::new);
+        if stale {
+            exchange.group = None;
+        }
+        let opened = exchange.group.is_none();
+        let group = exchange.group.get_or_insert_with(|| Group::new(now, mark));
+        let added = group.gather.add(mark, packet, digest, bounds);
+        match added {
+            Added::Kept | Added::Known | Added::Whole => {
+                group.last = now;
+                group.came += bytes.len();
+            }
+            Added::Foreign => {}
+            Added::Refused if group.gather.is_empty() => exchange.group = None,
+            Added::Refused => {}
+        }
+        self.book(key);
+        if opened && let Some(peer) = self.peers.get_mut(&from) {
+            peer.latest = mark.identity;
+        }
+        match added {
+            Added::Whole => self.whole(now, key),
+            // A hole before the last one: laxcus6 asks at once.
+            Added::Kept if self.table.accepted.is_some() => self.ask_for_gap(now, key),
+            _ => {}
+        }
+        self.arm(now, key);
+    }
+
+    /// The last piece of a request has come.
+    pub(super) fn whole(&mut self, now: Instant, key: Key) {
+        let Some(exchange) = self.exchanges.get_mut(&key) else { return };
+        let Some(group) = exchange.group.take() else { return };
+        let came = group.credit();
+        let digests = group.gather.digests();
+        if exchange.done.as_ref().is_some_and(|done| done.digests == digests) {
+            self.book(key);
+            self.duplicate(now, key, came);
+            return;
+        }
+        let cost = group.gather.packet_cost() + QUEUE_COST;
+        let Some(packet) = group.gather.join(self.config.dialect) else {
+            self.book(key);
+            return;
+        };
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let stage = Stage::Executing { ticket, cancelled: false };
+        match exchange.done.replace(Done { digests, stage, told: now, came }) {
+            // Its client has gone on; the answer of the earlier one is nobody's.
+            Some(Done { stage: Stage::Executing { ticket, .. }, .. }) => {
+                self.tickets.remove(&ticket);
+            }
+            Some(Done { stage: Stage::Held(held), .. }) => held.end(now, false, &mut self.budget, key.0.ip()),
+            _ => {}
+        }
+        self.tickets.insert(ticket, key);
+        self.held += cost;
+        self.events.push_back((Event { ticket, from: key.0, packet }, cost));
+        self.book(key);
+        let copies = self.table.accepted.map_or(0, |(_, copies)| copies);
+        self.accept(now, key, copies);
+    }
+
+    pub(super) fn accept(&mut self, now: Instant, key: Key, copies: u8) {
+        let Ok(Some(bytes)) = control::accepted(self.config.dialect, key.1) else { return };
+        for _ in 0..copies {
+            let done = self.exchanges.get_mut(&key).and_then(|exchange| exchange.done.as_mut());
+            let paid = done.map_or(0, |done| {
+                let paid = done.came.min(bytes.len());
+                done.came -= paid;
+                paid
+            });
+            self.say(now, key.0, bytes.clone(), paid);
+        }
+    }
+
+    /// Sends a datagram for which so many bytes have come. Without room or budget it is lost.
+    pub(super) fn say(&mut self, now: Instant, to: SocketAddr, bytes: Bytes, paid: usize) {
+        let cost = bytes.len() + QUEUE_COST;
+        let beyond = bytes.len().saturating_sub(paid);
+        if self.controls.len() < self.config.limits.controls
+            && self.has_room(cost)
+            && (beyond == 0 || self.config.allow.allows(to.ip()) || self.budget.take(now, to.ip(), beyond))
+        {
+            self.held += cost;
+            self.controls.push_back(Transmit { to, bytes });
+        }
+    }
+
+    /// A piece of a request that has been executed, or is being, of so many bytes.
+    pub(super) fn duplicate(&mut self, now: Instant, key: Key, bytes: usize) {
+        let spacing = self.config.spacing;
+        let accepts = self.table.accepted.is_some();
+        let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) else { return };
+        let told = now < done.told + spacing;
+        if !told {
+            done.told = now;
+        }
+        match &mut done.stage {
+            Stage::Executing { .. } => {
+                done.came = done.came.saturating_add(bytes);
+                if accepts && !told {
+                    self.accept(now, key, 1);
+                }
+            }
+            Stage::Held(held) => {
+                held.came(bytes);
+                if !told {
+                    held.begin();
+                    self.turn(key);
+                }
+            }
+            // A client that still asks would be executed again once it is forgotten.
+            Stage::Tombstone { until } => *until = now + self.config.limits.tombstone,
+        }
+    }
+
+    pub(super) fn retry(&mut self, now: Instant, from: SocketAddr, packet: &PacketRef<'_>, bytes: usize) {
+        let Some(identity) = control::identity(packet) else { return };
+        let key = (from, identity);
+        let Some(Exchange { done: Some(Done { stage: Stage::Held(held), .. }), .. }) =
+            self.exchanges.get_mut(&key)
+        else {
+            return;
+        };
+        let head = packet.head();
+        held.came(bytes);
+        held.ask(now, control::asked(self.config.dialect, self.table, &head, held.count()));
+        self.turn(key);
+        self.arm(now, key);
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, from: SocketAddr, packet: &PacketRef<'_>, bytes: usize) {
+        let identity = control::identity(packet);
+        let mut found = false;
+        if let Some(identity) = identity {
+            let key = (from, identity);
+            if let Some(exchange) = self.exchanges.get_mut(&key) {
+                let group = exchange.group.take();
+                let done = exchange.done.take();
+                if let Some(group) = group {
+                    self.settle(now, key, group.gather.count(), 0);
+                }
+                if let Some(mut done) = done {
+                    match done.stage {
+                        Stage::Executing { ref mut cancelled, .. } => {
+                            *cancelled = true;
+                            if let Some(exchange) = self.exchanges.get_mut(&key) {
+                                exchange.done = Some(done);
+                            }
+                        }
+                        Stage::Held(held) => {
+                            found = true;
+                            held.end(now, true, &mut self.budget, from.ip());
+                            self.settle_done(now, key, &done.digests);
+                        }
+                        Stage::Tombstone { .. } => self.settle_done(now, key, &done.digests),
+                    }
+                }
+                self.book(key);
+                self.arm(now, key);
+            }
+        }
+        // laxcus6 does not answer without an identity. To lexst1 there is never anything left.
+        if self.table.cancel_is_idle || identity.is_some() {
+            let found = found && !self.table.cancel_is_idle;
+            if let Ok(answer) = control::cancelled(self.config.dialect, self.config.bind_ip, found) {
+                self.say(now, from, answer, bytes);
+            }
+        }
+    }
+
+    pub(super) fn settle(&mut self, now: Instant, key: Key, count: u32, digest: u64) {
+        let limits = &self.config.limits;
+        self.settled.add(now + limits.settle, key, count, digest, limits.settled);
+    }
+
+    pub(super) fn settle_done(&mut self, now: Instant, key: Key, digests: &[u64]) {
+        // No more than the pieces that a request may have.
+        let count = u32::try_from(digests.len()).unwrap_or(u32::MAX);
+        self.settle(now, key, count, digests.first().copied().unwrap_or(0));
+    }
+
+    pub(super) fn ask_for_gap(&mut self, now: Instant, key: Key) {
+        let group = self.exchanges.get(&key).and_then(|exchange| exchange.group.as_ref());
+        if group.is_some_and(|group| group.asks_for_gap(now, &self.config)) {
+            self.ask(now, key, true);
+        }
+    }
+
+    pub(super) fn ask(&mut self, now: Instant, key: Key, before_last: bool) {
+        let (dialect, bind_ip) = (self.config.dialect, self.config.bind_ip);
+        let Some(Exchange { group: Some(group), .. }) = self.exchanges.get_mut(&key) else { return };
+        for question in group.questions(now, dialect, bind_ip, self.table, before_last) {
+            // It is no more than what came for the group.
+            let paid = question.len();
+            self.say(now, key.0, question, paid);
+        }
+    }
+}
