@@ -289,6 +289,27 @@ fn breaches_end_the_association() {
     }
 }
 
+/// SPEC 10.4, 10.16: a request that has no time is not executed, and its client is told by RESET.
+#[test]
+fn a_request_of_no_time() {
+    let (client, _) = peers();
+    let now = Instant::now();
+    let (mut server, number) = opened(&EXAMPLES[0], now);
+    // FLUSH_LOG with DEADLINE 0.
+    let request = bytes("87000133010200 04f0015000 fc03015000");
+    let asks = segment(&number, 0).with(key::CHUNK, varints(&[1, 2, 0, 17])).with_entity(request);
+    server.handle_datagram(now, client, &LAXCUS6, &wire(&asks));
+    assert!(server.poll_event().is_none());
+    let reset = read(&LAXCUS6, &sent(&mut server, now)[0]);
+    // Of exchange 1, of the request, as Late; what was sent is the client's to say.
+    assert_eq!(reset.first(key::RESET), Some(&varints(&[1, 0, 5, 0])));
+    let answer = segment(&number, 1)
+        .with(key::ACKNOWLEDGED, varints(&[0, 0, 0]))
+        .with(key::RESET, varints(&[1, 0, 0, 17]));
+    server.handle_datagram(now, client, &LAXCUS6, &wire(&answer));
+    assert!(server.is_idle());
+}
+
 /// SPEC 10.13: at once, or with what is sent within 5 ms, or then by itself.
 #[test]
 fn acknowledgements() {

@@ -352,6 +352,9 @@ impl Association {
             return Err(CallError::not_sent(Cause::Closed));
         }
         let told = packet.first(key::DEADLINE).and_then(fixp_codec::Value::as_i32);
+        if told.is_some_and(|millis| millis <= 0) {
+            return Err(CallError::not_sent(Cause::Timeout));
+        }
         let deadline = told.map(|millis| now + Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
         let stream = self.stream(shared, packet, len, 0).map_err(|error| {
             CallError::not_sent(match error {
@@ -372,7 +375,7 @@ impl Association {
         }
         self.waiting.insert(serial, exchange);
         shared.stats.requests += 1;
-        if self.live.is_empty() {
+        if self.exchanges() == 1 {
             self.pinged = now;
         }
         self.begin_waiting();
@@ -766,7 +769,7 @@ impl Association {
 
     /// When a client asks whether the server is there.
     fn alive_at(&self, alive: Duration) -> Option<Instant> {
-        let waits = self.role == Role::Client && !self.live.is_empty() && self.unheard.is_none();
+        let waits = self.role == Role::Client && self.exchanges() > 0 && self.unheard.is_none();
         waits.then(|| self.heard.max(self.pinged) + alive)
     }
 

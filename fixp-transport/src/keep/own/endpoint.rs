@@ -157,7 +157,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// All of them are certain not to have been sent: [`Cause::Closed`] where the association has ended,
-    /// [`Cause::Full`] where the ledger is, [`Cause::Encode`].
+    /// [`Cause::Full`] where the ledger is, [`Cause::Encode`], [`Cause::Timeout`] where it has no time.
     pub fn request(
         &mut self,
         now: Instant,

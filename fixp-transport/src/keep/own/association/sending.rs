@@ -195,7 +195,8 @@ impl Association {
         if acknowledges {
             self.owed = 0;
             self.acknowledge_now = false;
-            self.acknowledge_at = None;
+            // What rides on it may still be there: a probe carries nothing else.
+            self.acknowledge_at = self.tell_exchanges.then(|| now + Config::ACKNOWLEDGE);
         }
         self.bulky |= full;
         self.recovery.on_sent(now, len, kind, carried);
