@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6};
-use fixp_laboratory::{Host, Laboratory, LinkConfig, Random};
+use fixp_laboratory::{Host, HostConfig, Laboratory, LinkConfig, Random};
 use fixp_transport::extension::{Capabilities, Refusal, key};
 use fixp_transport::host::Transport;
 use fixp_transport::keep::caller::{Options, Repeat, Security};
@@ -24,7 +24,7 @@ use fixp_transport::keep::pieces::{Added, Bounds, Form, Gather, Mark, Pieces};
 use fixp_transport::keep::{self, Client, Ledger, table};
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::server::{AllowList, DialectChoice, PublicKey};
-use fixp_transport::socket::Bind;
+use fixp_transport::socket::{BatchedSocket, Bind};
 use fixp_transport::{Answer, Body, Cause, Fate, Handler, Reply, Request, Server, handler_fn, tables, udp};
 use lab::{CLIENT, PORT, SERVER, Socket, application};
 use serde_json::Value;
@@ -754,6 +754,72 @@ fn an_answer_that_breaks_off() {
                 assert_eq!(answer.entity.len(), 300_000);
             }
         }
+    });
+}
+
+// Many.
+
+/// A thousand peers of each kind at one socket: every request is executed once, and answered to its own peer.
+#[test]
+fn a_thousand_peers_of_each_kind() {
+    Laboratory::run("keep-server-many", |lab| async move {
+        const PEERS: u32 = 1000;
+        lab.set_time_limit(Duration::from_secs(3600));
+        lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
+        // All of them begin in the same instant, so the socket's buffer is as large as a server asks for.
+        lab.set_hosts(HostConfig::default().with_datagram_queue(BatchedSocket::BUFFER));
+        let seen = Seen::default();
+        let server = start(&lab, ServerLimits::default(), echo(&seen)).await;
+        let mut tasks = Vec::new();
+        for number in 0..PEERS {
+            let at = lab.host(CLIENT).bind(0).unwrap();
+            tasks.push(tokio::spawn(async move {
+                let sent = numbered(&LAXCUS6, number, 1500);
+                let pieces = Pieces::cut(&LAXCUS6, sent.clone(), Form::of_request(&LAXCUS6, 1)).unwrap();
+                for index in 0..pieces.count() {
+                    at.send_to(&pieces.datagram(index).unwrap(), to()).unwrap();
+                }
+                let (mut group, mut buffer) = (None, vec![0; 2048]);
+                let answer = loop {
+                    let (len, _) = timeout(60 * SECOND, at.recv_from(&mut buffer)).await.unwrap().unwrap();
+                    let packet = Decoder::new(&LAXCUS6).packet(&buffer[..len]).unwrap();
+                    let Some(mark) = Mark::of(&LAXCUS6, &packet) else { continue };
+                    let gather = group.get_or_insert_with(|| Gather::new(mark));
+                    if gather.add(mark, &packet, 0, Bounds::default()) == Added::Whole {
+                        break group.take().and_then(|group| group.join(&LAXCUS6)).unwrap();
+                    }
+                };
+                assert_eq!(answer.entity, sent.entity);
+                at.send_to(&keep::control::cancel(&LAXCUS6, None, 1).unwrap(), to()).unwrap();
+            }));
+        }
+        for number in PEERS..2 * PEERS {
+            let mut peer = Peer::new(&lab, own::Config::default());
+            tasks.push(tokio::spawn(async move {
+                let sent = numbered(&LAXCUS6, number, 1500);
+                let association = peer.endpoint.connect(Peer::now(), to(), &LAXCUS6);
+                peer.endpoint.request(Peer::now(), association, sent.clone()).unwrap();
+                let answer = loop {
+                    if let Some(Event::Answer { outcome, .. }) = peer.step().await {
+                        break outcome.unwrap().0;
+                    }
+                };
+                assert_eq!(answer.entity, sent.entity);
+                peer.endpoint.close(Peer::now(), association);
+                let until = Instant::now() + SECOND;
+                while Instant::now() < until {
+                    peer.step().await;
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(seen.lock().unwrap().len(), 2 * PEERS as usize);
+        assert!(seen.lock().unwrap().values().all(|ways| ways == &[Transport::KeepUdp]));
+        // All of them have said that they have gone.
+        sleep(5 * SECOND).await;
+        assert_eq!(server.stats().keep_bytes, 0);
     });
 }
 

@@ -8,7 +8,11 @@ use std::process::Command;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_transport::keep::Client;
+use fixp_transport::server::PublicKey;
 use fixp_transport::socket::{BatchedSocket, Datagrams, Inbox};
+use fixp_transport::{Echo, Server, tables};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
@@ -211,6 +215,49 @@ async fn buffers_are_what_the_system_gave() {
     assert!(buffers.send >= system.send_buffer_size().unwrap(), "{buffers:?}");
     let plain = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     assert_eq!((plain.buffers(), plain.max_segments()), (None, 1));
+}
+
+fn log(dialect: &Dialect, len: usize) -> Packet {
+    let code = if dialect.name() == "lexst1" { lexst1::app::ADD_LOG } else { laxcus6::notify::FLUSH_LOG };
+    Packet::new(code).with(1000, "log").with_entity(content(len))
+}
+
+/// A server on one port, over IPv4 and IPv6, of the programs' clients and of ours: entities of any size come back
+/// whole, and the counters say what the system gave.
+#[tokio::test]
+async fn a_server_over_both_families() {
+    let families = families();
+    let any = if families.len() > 1 { addr("[::]:0") } else { addr("127.0.0.1:0") };
+    let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
+    let server = Server::builder(Echo).public_key(key).bind(any).start().await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let mut expected = 0;
+    for family in families {
+        let to = SocketAddr::new(family.ip(), port);
+        for dialect in [&LEXST1, &LAXCUS6] {
+            for ours in [false, true] {
+                let client = Client::builder().dialect(dialect).extensions(ours).build();
+                for len in [0, 100, 5000, 200_000, 1 << 20] {
+                    let sent = log(dialect, len);
+                    let got = within(client.request(to, sent.clone())).await.unwrap();
+                    assert_eq!(got.code, tables::of(dialect).okay);
+                    assert!(got.entity == sent.entity, "{to} {} {ours} {len}", dialect.name());
+                    expected += 1;
+                }
+                // The own transport from the first answer on, which lexst1 has in pieces.
+                let own = client.stats().own;
+                assert!(if ours { own >= 4 } else { own == 0 }, "{to} {} {own}", dialect.name());
+            }
+        }
+    }
+    let stats = server.stats();
+    assert_eq!((stats.keep_requests, stats.keep_answers), (expected, expected), "{stats:?}");
+    let system = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let least = socket2::SockRef::from(&system).recv_buffer_size().unwrap() as u64;
+    assert!(stats.receive_buffers >= least && stats.send_buffers >= least, "{stats:?}");
+    let report = server.shutdown(Duration::from_secs(10)).await;
+    assert_eq!((report.cut, report.late), (0, false), "{report:?}");
+    assert_eq!((report.stats.receive_buffers, report.stats.send_buffers), (0, 0));
 }
 
 /// The name of the next test, by which this program runs itself in a network namespace with a small MTU.

@@ -15,6 +15,8 @@ use super::{Buffers, Datagrams, Inbox, Received};
 
 /// What one call receives at most.
 const MOST: usize = quinn_udp::BATCH_SIZE;
+/// So few are received for less.
+const FEW: usize = 2;
 
 /// A UDP socket with all that the system offers to many datagrams: segments put together on the way out (GSO) and
 /// in (GRO), many datagrams by one call, large buffers. What it does not offer is done without, and nobody
@@ -90,6 +92,33 @@ impl BatchedSocket {
     }
 }
 
+impl BatchedSocket {
+    /// Receives into at most `N` buffers.
+    fn receive<const N: usize>(
+        &self,
+        cx: &mut Context<'_>,
+        state: &UdpSocketState,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> Poll<io::Result<usize>> {
+        let mut metas = [RecvMeta::default(); N];
+        loop {
+            ready!(self.socket.poll_recv_ready(cx))?;
+            let receive = || state.recv((&self.socket).into(), buffers, &mut metas);
+            match self.socket.try_io(Interest::READABLE, receive) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(count) => {
+                    for (received, meta) in received.iter_mut().zip(&metas).take(count) {
+                        *received = Received { from: meta.addr, len: meta.len, segment: meta.stride };
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+            }
+        }
+    }
+}
+
 impl Datagrams for BatchedSocket {
     fn poll_recv_from(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
         // What the system has put together does not fit, and is not one datagram.
@@ -133,20 +162,10 @@ impl Datagrams for BatchedSocket {
         let Some(buffers) = buffers.get_mut(..most).filter(|buffers| !buffers.is_empty()) else {
             return Poll::Ready(Ok(0));
         };
-        let mut metas = [RecvMeta::default(); MOST];
-        loop {
-            ready!(self.socket.poll_recv_ready(cx))?;
-            let receive = || state.recv((&self.socket).into(), buffers, &mut metas);
-            match self.socket.try_io(Interest::READABLE, receive) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(count) => {
-                    for (received, meta) in received.iter_mut().zip(&metas).take(count) {
-                        *received = Received { from: meta.addr, len: meta.len, segment: meta.stride };
-                    }
-                    return Poll::Ready(Ok(count));
-                }
-            }
+        if most <= FEW {
+            self.receive::<FEW>(cx, state, buffers, received)
+        } else {
+            self.receive::<MOST>(cx, state, buffers, received)
         }
     }
 

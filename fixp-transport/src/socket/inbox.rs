@@ -40,6 +40,8 @@ pub struct Inbox {
     count: usize,
     at: usize,
     offset: usize,
+    /// How many buffers are given to the next call: more where the last were not enough, since each costs.
+    given: usize,
 }
 
 impl Inbox {
@@ -59,6 +61,7 @@ impl Inbox {
             count: 0,
             at: 0,
             offset: 0,
+            given: FEW,
         }
     }
 
@@ -79,12 +82,14 @@ impl Inbox {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(SocketAddr, &[u8])>> {
         if self.is_empty() {
-            let mut rest = self.buffer.chunks_exact_mut(Self::SLOT);
-            let mut slots: [_; MOST] =
-                std::array::from_fn(|_| IoSliceMut::new(rest.next().unwrap_or_default()));
-            let slots = slots.get_mut(..self.received.len()).unwrap_or_default();
             (self.count, self.at, self.offset) = (0, 0, 0);
-            self.count = ready!(socket.poll_receive(cx, slots, &mut self.received))?;
+            let given = self.given.min(self.received.len());
+            self.count = ready!(if given <= FEW {
+                self.poll_receive::<FEW, S>(socket, cx, given)
+            } else {
+                self.poll_receive::<MOST, S>(socket, cx, given)
+            })?;
+            self.given = if self.count < given { FEW } else { (2 * given).min(MOST) };
         }
         // A socket that is ready without a datagram has none to give now; it is asked again.
         let Some(&Received { from, len, segment }) =
@@ -103,12 +108,29 @@ impl Inbox {
     }
 }
 
+impl Inbox {
+    /// Receives into the first of the buffers, at most `N`.
+    fn poll_receive<const N: usize, S: Datagrams + ?Sized>(
+        &mut self,
+        socket: &S,
+        cx: &mut Context<'_>,
+        given: usize,
+    ) -> Poll<io::Result<usize>> {
+        let mut buffers = self.buffer.chunks_exact_mut(Self::SLOT);
+        let mut slots: [_; N] = std::array::from_fn(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
+        socket.poll_receive(cx, slots.get_mut(..given).unwrap_or_default(), &mut self.received)
+    }
+}
+
 /// The buffers of one call at most.
 const MOST: usize = 32;
+/// And at least, where there are so many.
+const FEW: usize = 2;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::collections::VecDeque;
     use std::sync::Mutex;
     use std::task::Waker;
 
@@ -116,11 +138,12 @@ mod tests {
 
     use super::*;
 
-    /// What comes into each buffer, and the bytes of a segment.
-    type Batch = Vec<(Vec<u8>, usize)>;
+    /// What comes into a buffer, and the bytes of a segment.
+    type Piece = (Vec<u8>, usize);
 
-    /// Gives these, one call each.
-    struct Script(Mutex<Vec<Batch>>);
+    /// Gives these in their order, as many by a call as there are buffers; and how many those were.
+    #[derive(Default)]
+    struct Script(Mutex<(VecDeque<Piece>, Vec<usize>)>);
 
     impl Datagrams for Script {
         fn poll_recv_from(&self, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
@@ -141,16 +164,14 @@ mod tests {
             buffers: &mut [IoSliceMut<'_>],
             received: &mut [Received],
         ) -> Poll<io::Result<usize>> {
-            let mut script = self.0.lock().unwrap();
-            if script.is_empty() {
-                return Poll::Pending;
+            let (script, calls) = &mut *self.0.lock().unwrap();
+            calls.push(buffers.len());
+            let count = script.len().min(buffers.len());
+            for (slot, (bytes, segment)) in script.drain(..count).enumerate() {
+                buffers[slot][..bytes.len()].copy_from_slice(&bytes);
+                received[slot] = Received { from: peer(bytes.len() as u16), len: bytes.len(), segment };
             }
-            let batch = script.remove(0);
-            for (slot, (bytes, segment)) in batch.iter().enumerate() {
-                buffers[slot][..bytes.len()].copy_from_slice(bytes);
-                received[slot] = Received { from: peer(slot as u16), len: bytes.len(), segment: *segment };
-            }
-            Poll::Ready(Ok(batch.len()))
+            if count > 0 { Poll::Ready(Ok(count)) } else { Poll::Pending }
         }
     }
 
@@ -160,21 +181,43 @@ mod tests {
 
     #[test]
     fn datagrams_come_out_as_they_went_in() {
-        let full = vec![9; Inbox::SLOT];
-        let script = vec![
-            vec![(b"aabbc".to_vec(), 2), (b"ddd".to_vec(), 3), (vec![], 0), (b"eeff".to_vec(), 2)],
-            vec![(full.clone(), full.len())],
-        ];
-        let script = Script(Mutex::new(script));
+        let full = vec![9; Inbox::SLOT - 1];
+        let pieces: [(&[u8], usize); 5] =
+            [(b"aabbc", 2), (b"ddd", 3), (b"", 0), (b"eeff", 2), (&full, full.len())];
+        let script = Script::default();
+        script.0.lock().unwrap().0 = pieces.map(|(bytes, segment)| (bytes.to_vec(), segment)).into();
         let mut inbox = Inbox::new(4);
         let mut cx = Context::from_waker(Waker::noop());
-        let expected: [(u16, &[u8]); 8] =
-            [(0, b"aa"), (0, b"bb"), (0, b"c"), (1, b"ddd"), (2, b""), (3, b"ee"), (3, b"ff"), (0, &full)];
+        let expected: [(u16, &[u8]); 8] = [
+            (5, b"aa"),
+            (5, b"bb"),
+            (5, b"c"),
+            (3, b"ddd"),
+            (0, b""),
+            (4, b"ee"),
+            (4, b"ff"),
+            (65535, &full),
+        ];
         for (port, bytes) in expected {
             let Poll::Ready(Ok(next)) = inbox.poll_next(&script, &mut cx) else { panic!("one is there") };
             assert_eq!(next, (peer(port), bytes));
         }
         assert!(inbox.is_empty());
         assert!(inbox.poll_next(&script, &mut cx).is_pending());
+    }
+
+    #[test]
+    fn buffers_are_given_as_they_are_needed() {
+        let script = Script::default();
+        script.0.lock().unwrap().0 = (0..40).map(|_| (b"x".to_vec(), 1)).collect();
+        let mut inbox = Inbox::new(16);
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..40 {
+            assert!(inbox.poll_next(&script, &mut cx).is_ready());
+        }
+        assert!(inbox.poll_next(&script, &mut cx).is_pending());
+        assert!(inbox.poll_next(&script, &mut cx).is_pending());
+        // The fifth brought less than it might have.
+        assert_eq!(script.0.lock().unwrap().1, [2, 4, 8, 16, 16, 2, 2]);
     }
 }
