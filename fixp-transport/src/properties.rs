@@ -8,6 +8,7 @@ mod keep_responder;
 mod keep_wire;
 mod ledger;
 mod ordered;
+mod own;
 mod script;
 mod session;
 mod sink;
@@ -18,17 +19,19 @@ pub use keep_requester::keep_requester;
 pub use keep_responder::keep_responder;
 pub use ledger::ledger;
 pub use ordered::ordered;
+pub use own::own;
 pub use session::session;
 
 /// A property of any bytes.
 pub type Property = fn(&[u8]);
 
 /// The fuzz targets, by their names in `fuzz/`, and what each checks.
-pub const TARGETS: [(&str, Property); 6] = [
+pub const TARGETS: [(&str, Property); 7] = [
     ("transport_connection", connection),
     ("transport_ordered", ordered),
     ("transport_ledger", ledger),
     ("transport_session", session),
     ("transport_keep_requester", keep_requester),
     ("transport_keep_responder", keep_responder),
+    ("transport_own", own),
 ];

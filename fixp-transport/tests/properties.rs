@@ -71,3 +71,8 @@ fn requesters_of_keep_udp() {
 fn responders_of_keep_udp() {
     for_all(properties::keep_responder, 2000, 1500);
 }
+
+#[test]
+fn own_transport_whatever_comes() {
+    for_all(properties::own, 300, 1500);
+}
