@@ -227,7 +227,7 @@ impl Run {
             for _ in 0..count {
                 let number = u64::from(script.byte());
                 varint::write(
-                    if number > 250 { u64::from(script.word()) << number % 40 } else { number },
+                    if number > 250 { u64::from(script.word()) << (number % 40) } else { number },
                     &mut value,
                 );
             }
