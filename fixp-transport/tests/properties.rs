@@ -64,12 +64,12 @@ fn sessions_however_cut() {
 
 #[test]
 fn requesters_of_keep_udp() {
-    for_all(properties::keep_requester, 2000, 1500);
+    for_all(properties::keep_requester, 500, 1500);
 }
 
 #[test]
 fn responders_of_keep_udp() {
-    for_all(properties::keep_responder, 2000, 1500);
+    for_all(properties::keep_responder, 500, 1500);
 }
 
 #[test]
