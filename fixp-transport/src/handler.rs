@@ -110,7 +110,8 @@ impl From<Packet> for Reply {
 pub struct Answer {
     /// The packet. Its version, CONTENT_LENGTH and what its dialect wants beside it are added on the way.
     pub packet: Packet,
-    /// The entity, where it is not in the packet but comes in pieces (TCP only).
+    /// The entity, where it is not in the packet but comes in pieces. It leaves as it comes over TCP, and over KEEP
+    /// UDP to our own; else it is gathered first.
     pub body: Option<Body>,
     /// How many copies leave (UDP only), at least 1.
     pub copies: u8,

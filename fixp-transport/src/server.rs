@@ -1,4 +1,4 @@
-//! The communications server: TCP and UDP on one port.
+//! The communications server: TCP and UDP on one port, and KEEP UDP beside the plain datagrams.
 //!
 //! ```
 //! use std::time::Duration;

@@ -18,6 +18,7 @@ use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6};
 use fixp_laboratory::{Host, HostConfig, Laboratory, LinkConfig, Random};
 use fixp_transport::extension::{Capabilities, Refusal, key};
 use fixp_transport::host::Transport;
+use fixp_transport::keep::budget::Rates;
 use fixp_transport::keep::caller::{Options, Repeat, Security};
 use fixp_transport::keep::own::{self, Endpoint, Entity, Event};
 use fixp_transport::keep::pieces::{Added, Bounds, Form, Gather, Mark, Pieces};
@@ -341,6 +342,8 @@ fn all_at_one_port() {
         let stats = server.stats();
         assert_eq!(stats.keep_requests, 80, "{stats:?}");
         assert!(stats.keep_answers == 80 && stats.keep_bytes > 0, "{stats:?}");
+        assert_eq!((stats.keep_opened, stats.keep_lost, stats.keep_refused), (2, 0, 0), "{stats:?}");
+        assert!(stats.keep_again > 0, "{stats:?}");
         // What is remembered of them has an end.
         sleep(Duration::from_secs(700)).await;
         let stats = server.stats();
@@ -575,6 +578,42 @@ fn bytes_are_bounded() {
         sleep(Duration::from_secs(700)).await;
         assert_eq!(server.stats().keep_bytes, 0);
     });
+}
+
+/// Whoever forges an address does not get more sent there than the budget says; who is on the list does.
+#[test]
+fn an_answer_is_no_flood() {
+    for trusted in [false, true] {
+        Laboratory::run(&format!("keep-server-flood-{trusted}"), |lab| async move {
+            const BURST: u64 = 100_000;
+            const RATE: u64 = 50_000;
+            let handler = handler_fn(async |_: Request| -> Reply {
+                Packet::new(laxcus6::answer::OKAY).with_entity(vec![1; 1 << 20]).into()
+            });
+            let keep_budget = Rates { rate: RATE, burst: BURST, ..Rates::default() };
+            let limits = ServerLimits { keep_budget, ..ServerLimits::default() };
+            let allow = if trusted { AllowList::everyone() } else { AllowList::loopback() };
+            lab.set_hosts(HostConfig::default().with_datagram_queue(BatchedSocket::BUFFER));
+            let _server =
+                lab::serve_as(&lab, Server::builder(handler).limits(limits).keep_allow(allow)).await;
+            let at = lab.host(CLIENT).bind(0).unwrap();
+            let request = numbered(&LAXCUS6, 1, 100);
+            let piece =
+                Pieces::cut(&LAXCUS6, request, Form::of_request(&LAXCUS6, 1)).unwrap().datagram(0).unwrap();
+            at.send_to(&piece, to()).unwrap();
+            let (mut came, mut buffer) = (0, vec![0; 2048]);
+            let until = Instant::now() + 2 * SECOND;
+            while let Ok(one) = tokio::time::timeout_at(until, at.recv_from(&mut buffer)).await {
+                came += one.unwrap().0 as u64;
+            }
+            if trusted {
+                assert!(came > 1 << 20, "{came}");
+            } else {
+                // The burst, two seconds, and what is taken from the budget at a time.
+                assert!(came > BURST && came < BURST + 2 * RATE + 20_000, "{came}");
+            }
+        });
+    }
 }
 
 // The own transport, by an endpoint of the test's own.

@@ -140,6 +140,20 @@ pub struct Responder {
     /// Everything held, and what of the shared ledger is taken for it.
     held: usize,
     taken: usize,
+    stats: Stats,
+}
+
+/// What a responder has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Stats {
+    /// Pieces of answers sent.
+    pub pieces: u64,
+    /// Those of them that had been sent before.
+    pub again: u64,
+    /// RETRY sent, for pieces of requests.
+    pub questions: u64,
+    /// Pieces of requests that were not listened to: beyond a limit, or without room.
+    pub refused: u64,
 }
 
 /// What an address and port has here.
@@ -170,6 +184,7 @@ impl Responder {
             settled: Settled::default(),
             held: 0,
             taken: 0,
+            stats: Stats::default(),
             config,
         }
     }
@@ -186,7 +201,13 @@ impl Responder {
         self.exchanges.len()
     }
 
-    /// How many answers have pieces that have not left even once. Counts them each time.
+    /// The counters.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// How many answers are being sent, the first time or again. Counts them each time.
     #[must_use]
     pub fn unsent_answers(&self) -> usize {
         let unsent = |exchange: &&Exchange| matches!(&exchange.done, Some(Done { stage: Stage::Held(held), .. }) if !held.has_left());
@@ -337,8 +358,11 @@ impl Responder {
             let Some(Done { stage: Stage::Held(held), .. }) = &mut exchange.done else { continue };
             let ip = key.0.ip();
             let budget = (!self.config.allow.allows(ip)).then_some((&mut self.budget, ip));
+            let again = held.sends_again();
             match held.turn(now, self.config.limits.hold, budget) {
                 Turn::Piece(bytes) => {
+                    self.stats.pieces += 1;
+                    self.stats.again += u64::from(again);
                     exchange.sending = true;
                     self.sending.push_back(key);
                     return Some(Transmit { to: key.0, bytes });

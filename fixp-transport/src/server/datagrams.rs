@@ -170,6 +170,7 @@ where
         let waits = reads && !self.execute(cx, now);
         self.execute_own(cx, now);
         let sent = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
+        self.keep.count(&self.shared.counters);
         if !reads {
             let plain = self.jobs.is_empty() && self.outgoing.is_empty();
             if plain && sent.is_ready() && self.keep.is_idle() {

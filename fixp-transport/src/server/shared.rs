@@ -215,6 +215,14 @@ counters! {
     keep_requests,
     /// Answers to them that were given, to be sent until their peers have them or time is over.
     keep_answers,
+    /// Datagrams of KEEP UDP that carried again what had been sent before.
+    keep_again,
+    /// Pieces, and requests over the own transport, that were not listened to: beyond a limit, or without room.
+    keep_refused,
+    /// Associations of the own transport that were opened.
+    keep_opened,
+    /// Those of them that were lost, or ended by their peers in the middle.
+    keep_lost,
     /// The system's buffers for datagrams that have come, of all sockets together, in bytes as it says them.
     receive_buffers,
     /// The same for datagrams on their way out.

@@ -403,6 +403,11 @@ impl Endpoint {
         self.associations.values().all(|association| association.exchanges() == 0)
     }
 
+    /// The counters alone, without counting what there is at the moment.
+    pub(crate) const fn counted(&self) -> &Stats {
+        &self.shared.stats
+    }
+
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -73,9 +73,14 @@ impl Held {
         }
     }
 
-    /// Whether every piece has left once, or may not any more.
-    pub(super) const fn has_left(&self) -> bool {
-        self.whole || self.left == 0
+    /// Whether there is nothing of it to be sent by itself for now.
+    pub(super) fn has_left(&self) -> bool {
+        self.burst.is_empty() || self.left == 0
+    }
+
+    /// Whether its next piece has left before.
+    pub(super) fn sends_again(&self) -> bool {
+        self.whole || !self.asked.is_empty()
     }
 
     pub(super) const fn count(&self) -> u32 {

@@ -47,6 +47,7 @@ impl Responder {
     ) {
         let limits = &self.config.limits;
         if mark.count > limits.pieces {
+            self.stats.refused += 1;
             return;
         }
         let key = (from, mark.identity);
@@ -72,6 +73,7 @@ impl Responder {
             if fresh && self.exchanges.len() >= limits.exchanges
                 || !exchange.is_some_and(|exchange| exchange.live) && live >= limits.exchanges_per_peer
             {
+                self.stats.refused += 1;
                 return;
             }
         }
@@ -79,6 +81,7 @@ impl Responder {
         let room = Gather::cost_of(mark, packet) + EXCHANGE_COST + QUEUE_COST + 8;
         let bounds = Bounds { pieces: limits.pieces, entity: limits.entity };
         if !self.has_room(room) {
+            self.stats.refused += 1;
             return;
         }
         let exchange = self.exchanges.entry(key).or_insert_with(Exchange::new);
@@ -101,6 +104,7 @@ impl Responder {
         if opened && let Some(peer) = self.peers.get_mut(&from) {
             peer.latest = mark.identity;
         }
+        self.stats.refused += u64::from(added == Added::Refused);
         match added {
             Added::Whole => self.whole(now, key),
             // A hole before the last one: laxcus6 asks at once.
@@ -278,6 +282,7 @@ impl Responder {
         for question in group.questions(now, dialect, bind_ip, self.table, before_last) {
             // It is no more than what came for the group.
             let paid = question.len();
+            self.stats.questions += 1;
             self.say(now, key.0, question, paid);
         }
     }

@@ -1,6 +1,7 @@
 //! KEEP UDP beside plain datagrams: the machines of a socket, one for each dialect, made when it is first heard.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -67,6 +68,17 @@ pub(super) struct Keep {
     /// The own transport, where extensions are on.
     pub(super) own: Option<Own>,
     sending: Sending,
+    /// What the counters have by now.
+    counted: Counted,
+}
+
+/// What machines count themselves.
+#[derive(Clone, Copy, Default)]
+struct Counted {
+    again: u64,
+    refused: u64,
+    opened: u64,
+    lost: u64,
 }
 
 struct Machine {
@@ -91,7 +103,15 @@ struct Sending {
 impl Keep {
     /// No machine yet; this is what each is made with, but for its dialect.
     pub(super) fn new(config: responder::Config, own: Option<Own>) -> Self {
-        Self { config, machines: Vec::new(), turn: 0, waiting: Vec::new(), own, sending: Sending::default() }
+        Self {
+            config,
+            machines: Vec::new(),
+            turn: 0,
+            waiting: Vec::new(),
+            own,
+            sending: Sending::default(),
+            counted: Counted::default(),
+        }
     }
 
     /// A datagram that [`claims`] to be of KEEP UDP, sent to this address. Tells whether it is.
@@ -215,6 +235,34 @@ impl Keep {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Adds what the machines have counted to the counters of the server.
+    pub(super) fn count(&mut self, counters: &Counters) {
+        let mut now = Counted::default();
+        for machine in &self.machines {
+            let stats = machine.responder.stats();
+            now.again += stats.again;
+            now.refused += stats.refused;
+        }
+        if let Some(own) = &self.own {
+            let stats = own.endpoint.counted();
+            now.again += stats.datagrams_lost;
+            now.refused += stats.refused;
+            now.opened = stats.opened;
+            now.lost = stats.lost;
+        }
+        let before = std::mem::replace(&mut self.counted, now);
+        for (counter, now, before) in [
+            (&counters.keep_again, now.again, before.again),
+            (&counters.keep_refused, now.refused, before.refused),
+            (&counters.keep_opened, now.opened, before.opened),
+            (&counters.keep_lost, now.lost, before.lost),
+        ] {
+            if now > before {
+                counter.fetch_add(now - before, Relaxed);
+            }
+        }
     }
 
     /// Begins nothing more.
