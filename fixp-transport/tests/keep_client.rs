@@ -1,6 +1,6 @@
 //! The client of KEEP UDP in the laboratory, with nodes of another make, which say nothing of ours: many requests at
 //! once, lossy networks, ports that are of no more use, the security question, what ends a request before its
-//! answer, and bounds.
+//! answer, and bounds (SPEC 9.14).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/lab.rs"]
@@ -352,6 +352,10 @@ fn what_cannot_be_sent() {
         let error = client.request(peer, Packet::new(fixp_codec::lexst1::app::ADD_LOG)).await.unwrap_err();
         assert!(matches!(error.cause, Cause::Encode(_)), "{error}");
         assert_eq!(client.stats().requests, 0);
+        // A time-out that no clock can say is a long one.
+        let options = Options { timeout: Some(Duration::MAX), ..Options::default() };
+        let (peer, _) = node(&lab, Manner::of(&LAXCUS6));
+        client.request_with(peer, request(&LAXCUS6, 1, 10), options).await.unwrap();
     });
 }
 

@@ -1,11 +1,11 @@
-//! The client's bookkeeping: which port may carry an exchange with a peer, and what is said before it.
+//! The client's bookkeeping: which port may carry an exchange with a peer, and what is said before it (SPEC 9.14).
 //!
 //! No socket, no clock: whoever runs it opens and closes the ports that [`Caller::poll_action`] asks for, sends
 //! what [`Caller::poll_transmit`] gives, hands in what comes, and calls [`Caller::handle_timeout`] at
 //! [`Caller::poll_timeout`].
 //!
 //! ```
-//! use std::time::Instant;
+//! use std::time::{Duration, Instant};
 //! use fixp_codec::{LEXST1, Packet, lexst1::app};
 //! use fixp_transport::keep::caller::{Action, Caller, Config, Options};
 //!
@@ -278,7 +278,8 @@ impl Caller {
         }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let deadline = now + options.timeout.unwrap_or(self.config.timeout);
+        let timeout = options.timeout.unwrap_or(self.config.timeout);
+        let deadline = now.checked_add(timeout).unwrap_or(now + LONGEST);
         let (code, repeat) = (packet.code, options.repeat);
         let (place, again) = (Place::Waiting, 0);
         let call =
@@ -1225,8 +1226,11 @@ impl Caller {
         let mut at = 0;
         while let Some(&ticket) = self.peers.get(to).and_then(|peer| peer.waiting.get(at)) {
             if self.place(now, ticket) {
-                if let Some(peer) = self.peers.get_mut(to) {
-                    peer.waiting.retain(|&waiting| waiting != ticket);
+                // What has ended meanwhile may have let others go.
+                if let Some(peer) = self.peers.get_mut(to)
+                    && peer.waiting.get(at) == Some(&ticket)
+                {
+                    peer.waiting.remove(at);
                 }
             } else if self.calls.get(&ticket).is_some_and(|call| call.code == exit) {
                 // It waits for one port, and holds nobody up.
@@ -1500,6 +1504,8 @@ impl Caller {
     }
 }
 
+/// What a time-out is that the clock cannot say: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 86400);
 /// How often a request may be begun anew.
 const AGAIN: u32 = 2;
 

@@ -475,8 +475,8 @@ impl<B: Bind> Driver<B> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.waker.register(cx.waker());
-        let now = now();
         for _ in 0..ROUNDS {
+            let now = now();
             // What these leave is done below: only what they may still have asks for another round.
             let mut again = self.poll_opening(cx);
             again |= self.poll_receive(now, cx);
