@@ -5,7 +5,7 @@
 //! [`Caller::poll_timeout`].
 //!
 //! ```
-//! use std::time::{Duration, Instant};
+//! use std::time::Instant;
 //! use fixp_codec::{LEXST1, Packet, lexst1::app};
 //! use fixp_transport::keep::caller::{Action, Caller, Config, Options};
 //!
@@ -31,14 +31,14 @@
 //!
 //! # To a legacy peer
 //!
-//! One exchange is under way per port and peer (Q1), a [`Requester`] for each; where no port is free one more is
+//! One exchange is under way per port and peer (Q1), a [`Requester`](super::Requester) for each; where no port is free one more is
 //! opened, up to [`Config::ports`], and further requests wait in their order. After an exchange with a lexst1 peer
 //! the port rests for [`Config::settle`]. A port that
-//! [is spoilt](Requester::is_spoilt) is not used for that peer again, and closed for another when nobody else
+//! [is spoilt](super::Requester::is_spoilt) is not used for that peer again, and closed for another when nobody else
 //! uses it.
 //!
 //! A request is not sent again as a whole unless its caller says that repeating it is harmless
-//! ([`requester::Config::repeat`]); how often and when is the dialect's business then, and not that of
+//! ([`requester::Config::repeat`](super::requester::Config::repeat)); how often and when is the dialect's business then, and not that of
 //! [`Repeat::Harmless`], which says it for plain requests only.
 //!
 //! A laxcus6 peer is asked SECURE_QUERY from the same port before each exchange, as recorded (Q11). The requests
@@ -55,9 +55,11 @@
 //! OPEN the peer is a legacy one for [`Config::OWN_AGAIN`].
 
 mod config;
+mod exchanges;
 mod lane;
 mod own;
 mod peers;
+mod placing;
 mod ports;
 mod stats;
 
@@ -68,23 +70,20 @@ pub use stats::Stats;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use fixp_codec::{Code, Decoder, Encoder, Packet, PacketRef, Value, laxcus6};
+use fixp_codec::{Code, Encoder, Packet, Value};
 
 use super::Ledger;
-use super::control;
-use super::own::{Endpoint, Entity, Event, Ticket as OwnTicket};
-use super::pieces::Mark;
-use super::requester::{self, Requester};
+use super::own::Ticket as OwnTicket;
 use super::table::{self, Table};
 use crate::extension::{Capabilities, Refusal, key};
-use crate::udp::{self, MAX_DATAGRAM, canonical, security};
-use crate::{CallError, Cause, Fate, tables};
+use crate::udp::{MAX_DATAGRAM, canonical, security};
+use crate::{CallError, Cause};
+use exchanges::fill;
 use lane::{Lane, Work};
-use own::Own;
+use own::{Own, own_of};
 use peers::{Kind, Peers};
 use ports::Ports;
 
@@ -300,14 +299,6 @@ impl Caller {
         Ok(ticket)
     }
 
-    fn wait(&mut self, now: Instant, to: SocketAddr, ticket: Ticket) {
-        if let Some(peer) = self.peers.get_mut(to) {
-            peer.waiting.push_back(ticket);
-        }
-        self.waiting.insert(to);
-        self.want_ports(now, to);
-    }
-
     /// Bytes that requests may take in all.
     const fn for_requests(&self) -> usize {
         (self.config.bytes / 2).saturating_sub(RESERVE)
@@ -493,84 +484,6 @@ impl Caller {
         lane.is_some_and(|lane| lane.booked > call.size)
     }
 
-    fn query_answered(&mut self, now: Instant, from: SocketAddr, port: Port, bytes: &[u8]) {
-        let read = Decoder::new(self.config.dialect).packet(bytes).ok();
-        // What is late of the exchange before it is none.
-        let read = read.filter(|packet| self.is_foreign(packet));
-        let code = read.as_ref().map(|packet| packet.code());
-        let refuses = matches!(code, Some(Code::Answer(2000..)));
-        let packet = read.filter(|packet| packet.code() == security::NOTIFY || refuses);
-        let Some(packet) = packet.and_then(|packet| packet.to_packet().ok()) else {
-            self.stats.late += 1;
-            return;
-        };
-        self.heard(now, from, port, true, &packet);
-        let Some(peer) = self.peers.get_mut(from) else { return };
-        let Some(lane) = peer.lane_mut(port) else { return };
-        let Work::Query { ticket, .. } = lane.work else { return };
-        let mode = match packet.code {
-            security::NOTIFY => security::allows(&packet),
-            code => Err(number(code)),
-        };
-        if let Err(mode) = mode {
-            self.fail(now, ticket, Cause::Security(mode));
-            return;
-        }
-        if let Security::Remembered(time) = self.config.security {
-            peer.clear_until = Some(now + time);
-        }
-        if peer.is_own(now) {
-            if let Some(call) = self.calls.get_mut(&ticket) {
-                call.place = Place::Waiting;
-            }
-            if !self.place(now, ticket) {
-                self.wait(now, from, ticket);
-            }
-            self.free(now, from, port);
-        } else {
-            self.begin(now, ticket, from, port);
-        }
-    }
-
-    /// Whether a packet belongs to no exchange in pieces.
-    fn is_foreign(&self, packet: &PacketRef<'_>) -> bool {
-        let code = packet.code();
-        let spoken = packet.first(laxcus6::key::SPEAK).and_then(|text| text.as_str());
-        !Mark::is_claimed(packet)
-            && code != self.table.retry
-            && self.table.accepted.is_none_or(|(accepted, _)| accepted != code)
-            && spoken != Some(self.table.cancel_text)
-    }
-
-    fn plain_answered(&mut self, now: Instant, from: SocketAddr, port: Port, bytes: &[u8]) {
-        let read = Decoder::new(self.config.dialect).packet(bytes).ok();
-        let lane = self.peers.get(from).and_then(|peer| peer.lane(port));
-        let Some(Lane { work: Work::Plain { ticket, announces, .. }, .. }) = lane else { return };
-        let (ticket, announces) = (*ticket, *announces);
-        let asked = self.calls.get(&ticket).is_some_and(|call| call.code == security::QUERY);
-        let read = read.filter(|packet| {
-            let code = packet.code();
-            // The second copy of an answer to SECURE_QUERY is no answer to what came after.
-            !code.is_request() && self.is_foreign(packet) && (asked || code != security::NOTIFY)
-        });
-        let Some(packet) = read.and_then(|packet| packet.to_packet().ok()) else {
-            self.stats.late += 1;
-            return;
-        };
-        self.heard(now, from, port, announces, &packet);
-        let outcome = if security::asks(self.config.dialect) && packet.code == security::WANTED {
-            Err(CallError::not_sent(Cause::Security(number(packet.code))))
-        } else {
-            Ok(packet)
-        };
-        self.conclude(ticket, outcome);
-        if let Some(lane) = self.peers.get_mut(from).and_then(|peer| peer.lane_mut(port)) {
-            // The network may have doubled it.
-            lane.tainted = lane.tainted.max(Some(now + udp::Config::SETTLE));
-        }
-        self.free(now, from, port);
-    }
-
     /// An answer says what the peer is.
     fn heard(&mut self, now: Instant, from: SocketAddr, port: Port, announces: bool, answer: &Packet) {
         let Some(peer) = self.peers.get_mut(from) else { return };
@@ -679,127 +592,6 @@ impl Caller {
         }
     }
 
-    /// Nobody waits for what a lane does.
-    fn leave(&mut self, now: Instant, to: SocketAddr, port: Port) {
-        let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
-        match &mut lane.work {
-            Work::Nothing => {}
-            // A late answer to these can be told from others.
-            Work::Query { .. } => self.free(now, to, port),
-            Work::Plain { .. } => {
-                // But that of one TEST not from that of the next.
-                if lane.given > 0 {
-                    lane.tainted = Some(now + udp::Config::QUARANTINE);
-                }
-                self.free(now, to, port);
-            }
-            Work::Exchange { ticket, requester, .. } => {
-                *ticket = None;
-                requester.abandon(now);
-                lane.over = None;
-                self.settle(now, to, port);
-            }
-        }
-    }
-
-    /// Looks after an exchange that something has happened to.
-    fn settle(&mut self, now: Instant, to: SocketAddr, port: Port) {
-        let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
-        let Work::Exchange { ticket, requester, announces } = &mut lane.work else { return };
-        let announces = *announces;
-        if let Some(outcome) = requester.poll_event()
-            && let Some(ticket) = ticket.take()
-        {
-            // Its pieces are of no more use.
-            lane.over = None;
-            match &outcome {
-                Ok(answer) => self.heard(now, to, port, announces, answer),
-                Err(_) => self.silent(to),
-            }
-            self.conclude(ticket, outcome);
-            // Nobody waits for the rest of it but this port.
-            if self.waiting.contains(&to) {
-                self.pump(now, to);
-            }
-        }
-        let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
-        let Work::Exchange { requester, .. } = &lane.work else { return };
-        if requester.is_idle() {
-            lane.spoilt |= requester.is_spoilt();
-            if self.table.cancel_is_idle {
-                lane.resting = Some(now + self.config.settle);
-            }
-            self.free(now, to, port);
-        } else {
-            // What waits to be sent is due, and stays so until it is.
-            let due = requester.poll_timeout().filter(|&at| at > now);
-            self.rebook_until(to, port, due);
-            self.enqueue(to, port);
-        }
-    }
-
-    /// Books what a lane holds, sets its timer, and lets it send.
-    fn rebook(&mut self, to: SocketAddr, port: Port) {
-        let due = self.peers.get(to).and_then(|peer| peer.lane(port)).and_then(Lane::due);
-        self.rebook_until(to, port, due);
-    }
-
-    fn rebook_until(&mut self, to: SocketAddr, port: Port, due: Option<Instant>) {
-        let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
-        let held = lane.held();
-        if held < lane.booked {
-            self.ledger.give(lane.booked - held);
-            lane.booked = held;
-        } else if self.ledger.take(held - lane.booked) {
-            // Room has been made for it before; what RETRY takes has its reserve.
-            lane.booked = held;
-        }
-        if lane.timer != due {
-            if let Some(old) = std::mem::replace(&mut lane.timer, due) {
-                self.timers.remove(&(old, Timer::Lane(to, port)));
-            }
-            if let Some(due) = due {
-                self.timers.insert((due, Timer::Lane(to, port)));
-            }
-        }
-        self.note();
-    }
-
-    /// Lets a lane send what it has.
-    fn enqueue(&mut self, to: SocketAddr, port: Port) {
-        let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
-        if lane.is_busy() && !std::mem::replace(&mut lane.queued, true) {
-            self.outbox.push_back(Out::Lane(to, port));
-        }
-    }
-
-    /// A lane has done its work.
-    fn free(&mut self, now: Instant, to: SocketAddr, port: Port) {
-        let Some(peer) = self.peers.get_mut(to) else { return };
-        let lane = peer.lane_of(port);
-        lane.work = Work::Nothing;
-        lane.over = None;
-        let spoilt = lane.spoilt;
-        self.busy -= 1;
-        self.rebook(to, port);
-        if let Some(socket) = self.ports.get_mut(port) {
-            socket.users -= 1;
-            let local = socket.local.map(|local| local.port());
-            if spoilt && let (Some(peer), Some(local)) = (self.peers.get_mut(to), local) {
-                peer.spoil(now, local);
-                self.stats.spoilt += 1;
-            }
-        }
-        self.idle_port(now, port);
-        let unused = self.ports.get(port).is_some_and(|socket| socket.users == 0);
-        if std::mem::take(&mut self.tight) || unused {
-            // Others may have waited for that.
-            self.pump_all(now);
-        } else {
-            self.pump(now, to);
-        }
-    }
-
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(&(at, timer)) = self.timers.first() {
@@ -854,55 +646,6 @@ impl Caller {
         }
         if self.calls.contains_key(&ticket) {
             self.fail(now, ticket, Cause::Timeout);
-        }
-    }
-
-    fn lane_timeout(&mut self, now: Instant, to: SocketAddr, port: Port) {
-        let every = self.config.query_every;
-        let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
-        lane.timer = None;
-        match &mut lane.work {
-            Work::Nothing => {
-                lane.tainted = lane.tainted.filter(|&until| until > now);
-                lane.resting = lane.resting.filter(|&until| until > now);
-                self.rebook(to, port);
-                self.pump(now, to);
-            }
-            Work::Query { ticket, left, again } => {
-                let ticket = *ticket;
-                if *left == 0 {
-                    self.fail(now, ticket, Cause::Timeout);
-                    return;
-                }
-                (*left, *again) = (*left - 1, now + every);
-                lane.wants = true;
-                self.rebook(to, port);
-                self.enqueue(to, port);
-            }
-            Work::Plain { ticket, left, again, .. } => {
-                let every = match self.calls.get(ticket).map(|call| call.repeat) {
-                    Some(Repeat::Harmless { every, .. }) => every,
-                    _ => every,
-                };
-                *left = left.saturating_sub(1);
-                *again = (*left > 0).then(|| now + every);
-                lane.wants = true;
-                self.rebook(to, port);
-                self.enqueue(to, port);
-            }
-            Work::Exchange { requester, .. } => {
-                requester.handle_timeout(now);
-                self.settle(now, to, port);
-            }
-        }
-    }
-
-    fn port_timeout(&mut self, port: Port) {
-        let Some(socket) = self.ports.get_mut(port) else { return };
-        socket.due = None;
-        if socket.users == 0 {
-            self.forget_port(port, Cause::Closed);
-            self.actions.push_back(Action::Close(port));
         }
     }
 
@@ -1045,503 +788,11 @@ impl Caller {
 }
 
 impl Caller {
-    /// Gives a request a port, if there is one for it.
-    fn place(&mut self, now: Instant, ticket: Ticket) -> bool {
-        let Some(call) = self.calls.get(&ticket) else { return true };
-        let (to, code) = (call.peer, call.code);
-        let plain = self.table.plain.contains(&code);
-        let Some(peer) = self.peers.get(to) else { return false };
-        if !plain && peer.is_own(now) {
-            return self.place_own(now, ticket, to);
-        }
-        let free = |port: Port| {
-            let rests = |lane: &Lane| if plain { lane.tainted } else { lane.resting };
-            peer.lane(port).is_none_or(|lane| lane.is_free() && rests(lane).is_none_or(|until| until <= now))
-        };
-        let open = |port: Port| self.ports.get(port).is_some_and(|socket| socket.local.is_some());
-        let exit = code == tables::of(self.config.dialect).exit;
-        let last = peer.last_port.filter(|&port| exit && open(port));
-        if last.and_then(|port| peer.lane(port)).is_some_and(Lane::is_ending) {
-            // EXIT leaves from the port whose traffic it ends.
-            return false;
-        }
-        let last = last.filter(|&port| free(port));
-        let first = || {
-            let mut all = self.ports.of(to.is_ipv6()).map(|socket| socket.port);
-            all.find(|&port| open(port) && free(port))
-        };
-        let Some(port) = last.or_else(first) else { return false };
-        if !plain && peer.under_way() >= self.config.exchanges.max(1) {
-            return false;
-        }
-        if self.busy > 0 && self.room() < 2 * RESERVE {
-            self.tight = true;
-            return false;
-        }
-        self.busy += 1;
-        if let Some(socket) = self.ports.get_mut(port) {
-            socket.users += 1;
-        }
-        self.idle_port(now, port);
-        if let Some(call) = self.calls.get_mut(&ticket) {
-            call.place = Place::Lane(port);
-        }
-        if self.asks(now, to, code) {
-            let left = self.config.query_attempts.saturating_sub(1);
-            let again = now + self.config.query_every;
-            self.work(to, port, Work::Query { ticket, left, again });
-        } else {
-            self.begin(now, ticket, to, port);
-        }
-        true
-    }
-
-    /// Whether a request asks SECURE_QUERY first.
-    fn asks(&self, now: Instant, to: SocketAddr, code: Code) -> bool {
-        let Some(peer) = self.peers.get(to) else { return false };
-        if security::exempt(code)
-            || !security::asks(self.config.dialect)
-            || matches!(peer.kind, Kind::Ours(_))
-        {
-            return false;
-        }
-        match self.config.security {
-            Security::Always => true,
-            Security::Unasked => false,
-            Security::Remembered(_) => peer.clear_until.is_none_or(|until| until <= now),
-        }
-    }
-
-    fn work(&mut self, to: SocketAddr, port: Port, work: Work) {
-        let Some(peer) = self.peers.get_mut(to) else { return };
-        peer.lane_of(port).begin(work);
-        self.rebook(to, port);
-        self.enqueue(to, port);
-    }
-
-    /// Begins what a request is about, from the port that it has.
-    fn begin(&mut self, now: Instant, ticket: Ticket, to: SocketAddr, port: Port) {
-        let bind_ip = self.bind_ip(to, port);
-        let Some(call) = self.calls.get_mut(&ticket) else { return };
-        let Some(mut packet) = call.packet.take() else { return };
-        self.queued -= call.cost;
-        self.ledger.give(std::mem::take(&mut call.cost));
-        let (code, repeat, left) = (call.code, call.repeat, call.deadline.saturating_duration_since(now));
-        let unknown = self.peers.get(to).is_some_and(|peer| peer.kind == Kind::Unknown);
-        let announces = self.config.extensions && unknown;
-        if announces {
-            packet = packet.with(key::CAPABILITIES, WE.in_request());
-        }
-        if self.table.plain.contains(&code) {
-            if code == tables::of(self.config.dialect).exit {
-                if let Some(own) = own_of(&mut self.own, to.is_ipv6()) {
-                    own.close(now, to);
-                }
-                self.settle_own(now, to.is_ipv6());
-            }
-            let wire = control::bound(self.config.dialect, bind_ip, packet).to_bytes(self.config.dialect);
-            match wire {
-                Ok(wire) => {
-                    let (left, again) = match repeat {
-                        Repeat::Harmless { times, every } if times > 0 => (times, Some(now + every)),
-                        _ => (0, None),
-                    };
-                    self.work(to, port, Work::Plain { ticket, wire, announces, left, again });
-                }
-                Err(error) => {
-                    self.ended(ticket, Err(CallError::not_sent(Cause::Encode(error))));
-                    self.free(now, to, port);
-                }
-            }
-            return;
-        }
-        let identity = self.next_identity;
-        self.next_identity = identity.checked_add(1).unwrap_or(1);
-        let dialect = self.config.dialect;
-        let repeat = repeat != Repeat::Never;
-        let template = self.config.exchange.clone();
-        let config = requester::Config { dialect, timeout: left, identity, bind_ip, repeat, ..template };
-        let mut requester = Box::new(Requester::new(config, to));
-        if let Err(error) = requester.request(now, packet) {
-            self.ended(ticket, Err(error));
-            self.free(now, to, port);
-            return;
-        }
-        self.stats.exchanges += 1;
-        self.running.insert(ticket);
-        self.work(to, port, Work::Exchange { ticket: Some(ticket), requester, announces });
-    }
-
-    /// The address that datagrams to a peer leave from, where the dialect writes it.
-    fn bind_ip(&mut self, to: SocketAddr, port: Port) -> Option<IpAddr> {
-        tables::of(self.config.dialect).bind_ip?;
-        let ip = self.ports.get(port)?.local?.ip();
-        if !ip.is_unspecified() {
-            return Some(ip);
-        }
-        let source = self.config.source;
-        let peer = self.peers.get_mut(to)?;
-        Some(*peer.source.get_or_insert_with(|| source(to).unwrap_or(ip)))
-    }
-
-    /// Whether waiting has an end that is near: a port is being opened.
-    fn may_come(&self, peer: SocketAddr) -> bool {
-        let waiting = self.peers.get(peer).map_or(0, |peer| peer.waiting.len());
-        self.ports.opening(peer.is_ipv6()) >= waiting
-    }
-
-    /// Opens as many ports as the requests that wait for this peer could use.
-    fn want_ports(&mut self, now: Instant, to: SocketAddr) {
-        let v6 = to.is_ipv6();
-        let reopen = self.reopen.get(usize::from(v6)).copied().flatten();
-        if reopen.is_some_and(|at| at > now) {
-            return;
-        }
-        loop {
-            let Some(peer) = self.peers.get(to) else { return };
-            let most = self.config.exchanges.max(1).saturating_sub(peer.under_way());
-            if self.ports.opening(v6) >= peer.waiting.len().min(most) {
-                return;
-            }
-            if self.ports.of(v6).count() >= self.config.ports.max(1) {
-                // One that is of no more use to this peer, and that no other uses, makes place for another.
-                let useless = self.ports.of(v6).find(|socket| {
-                    let spoilt = peer.lane(socket.port).is_some_and(|lane| lane.spoilt);
-                    let own = self.own.iter().flatten().find(|own| own.port == socket.port);
-                    let unused = socket.users == 0 && own.is_none_or(|own| own.endpoint.is_idle());
-                    spoilt && unused && socket.local.is_some()
-                });
-                let Some(port) = useless.map(|socket| socket.port) else { return };
-                self.forget_port(port, Cause::Closed);
-                self.actions.push_back(Action::Close(port));
-            }
-            let port = self.ports.add(v6);
-            self.actions.push_back(Action::Open { port, v6 });
-        }
-    }
-
-    /// Lets those go that wait for this peer, as far as there are ports.
-    fn pump(&mut self, now: Instant, to: SocketAddr) {
-        let exit = tables::of(self.config.dialect).exit;
-        let mut at = 0;
-        while let Some(&ticket) = self.peers.get(to).and_then(|peer| peer.waiting.get(at)) {
-            if self.place(now, ticket) {
-                // What has ended meanwhile may have let others go.
-                if let Some(peer) = self.peers.get_mut(to)
-                    && peer.waiting.get(at) == Some(&ticket)
-                {
-                    peer.waiting.remove(at);
-                }
-            } else if self.calls.get(&ticket).is_some_and(|call| call.code == exit) {
-                // It waits for one port, and holds nobody up.
-                at += 1;
-            } else {
-                break;
-            }
-        }
-        if self.peers.get(to).is_none_or(|peer| peer.waiting.is_empty()) {
-            self.waiting.remove(&to);
-        } else {
-            self.want_ports(now, to);
-        }
-    }
-
-    fn pump_all(&mut self, now: Instant) {
-        for peer in self.waiting.iter().copied().collect::<Vec<_>>() {
-            self.pump(now, peer);
-        }
-    }
-
-    fn fail_waiting(&mut self, v6: bool, cause: Cause) {
-        let waiting = |call: &Call| call.place == Place::Waiting && call.peer.is_ipv6() == v6;
-        let all = self.calls.iter().filter(|(_, call)| waiting(call));
-        for ticket in all.map(|(&ticket, _)| ticket).collect::<Vec<_>>() {
-            self.ended(ticket, Err(CallError::not_sent(cause)));
-        }
-    }
-
-    /// Forgets a port, and ends what is under way there.
-    fn forget_port(&mut self, port: Port, cause: Cause) {
-        for v6 in [false, true] {
-            if own_of(&mut self.own, v6).is_some_and(|own| own.port == port) {
-                self.lose_own(v6, cause);
-            }
-        }
-        if let Some(due) = self.ports.remove(port).and_then(|socket| socket.due) {
-            self.timers.remove(&(due, Timer::Port(port)));
-        }
-        let mut lost = Vec::new();
-        for (to, peer) in self.peers.iter_mut() {
-            peer.last_port = peer.last_port.filter(|&last| last != port);
-            let Some(at) = peer.lanes.iter().position(|lane| lane.port == port) else { continue };
-            let lane = peer.lanes.remove(at);
-            if let Some(due) = lane.timer {
-                self.timers.remove(&(due, Timer::Lane(to, port)));
-            }
-            self.ledger.give(lane.booked);
-            self.busy -= usize::from(lane.is_busy());
-            let given = lane.given > 0 && !matches!(lane.work, Work::Query { .. });
-            lost.extend(lane.ticket().map(|ticket| (ticket, given)));
-        }
-        for (ticket, given) in lost {
-            let error = if given { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) };
-            self.ended(ticket, Err(error));
-        }
-    }
-
-    /// Sets the timer that closes a port nobody uses, unless it is the first of its family.
-    fn idle_port(&mut self, now: Instant, port: Port) {
-        let first = self.ports.is_first(port);
-        let Some(socket) = self.ports.get_mut(port) else { return };
-        let due = (socket.users == 0 && socket.local.is_some() && !first).then(|| now + Config::LINGER);
-        if let Some(old) = std::mem::replace(&mut socket.due, due) {
-            self.timers.remove(&(old, Timer::Port(port)));
-        }
-        if let Some(due) = due {
-            self.timers.insert((due, Timer::Port(port)));
-        }
-    }
-
     /// Notes the most that was held.
     fn note(&mut self) {
         self.stats.held_most = self.stats.held_most.max(self.ledger.held());
     }
 }
 
-impl Caller {
-    /// Begins an exchange over the own transport.
-    fn place_own(&mut self, now: Instant, ticket: Ticket, to: SocketAddr) -> bool {
-        let v6 = to.is_ipv6();
-        if !self.open_own(v6) {
-            return false;
-        }
-        let (Some(own), Some(call)) = (own_of(&mut self.own, v6), self.calls.get_mut(&ticket)) else {
-            return false;
-        };
-        let Some(packet) = &call.packet else { return true };
-        let left = call.deadline.saturating_duration_since(now).as_millis();
-        let packet = packet.clone().with(key::DEADLINE, i32::try_from(left).unwrap_or(i32::MAX));
-        // The endpoint books it from here.
-        self.queued -= call.cost;
-        self.ledger.give(std::mem::take(&mut call.cost));
-        match own.request(now, to, self.config.dialect, &packet, ticket) {
-            Ok(begun) => {
-                call.place = Place::Own(begun);
-                self.stats.own += 1;
-                if let Some(peer) = self.peers.get_mut(to) {
-                    peer.own += 1;
-                    peer.traffic = now;
-                }
-            }
-            Err(error) => self.ended(ticket, Err(error)),
-        }
-        self.settle_own(now, v6);
-        true
-    }
-
-    /// Makes the endpoint of a family on its first port, once that is open.
-    fn open_own(&mut self, v6: bool) -> bool {
-        let Some(own) = self.own.get_mut(usize::from(v6)) else { return false };
-        if own.is_some() {
-            return true;
-        }
-        let Some(first) = self.ports.of(v6).next().filter(|first| first.local.is_some()) else {
-            return false;
-        };
-        let mut config = self.config.own.clone();
-        config.buffer = self.buffer.unwrap_or(config.buffer);
-        // Two endpoints of one seed would choose the same numbers.
-        let seed = self.seed ^ u64::from(v6) << 63;
-        *own = Some(Own::new(first.port, Endpoint::new(config, self.ledger.clone(), seed)));
-        true
-    }
-
-    /// Looks after an endpoint that something has happened to.
-    fn settle_own(&mut self, now: Instant, v6: bool) {
-        while let Some(event) = own_of(&mut self.own, v6).and_then(|own| own.endpoint.poll_event()) {
-            self.own_event(now, v6, event);
-        }
-        let Some(own) = own_of(&mut self.own, v6) else { return };
-        // What waits to be sent is due, and stays so until it is.
-        let due = own.endpoint.poll_timeout().filter(|&at| at > now);
-        if !std::mem::replace(&mut own.queued, true) {
-            self.outbox.push_back(Out::Own(v6));
-        }
-        self.set_own_timer(v6, due);
-        self.note();
-    }
-
-    /// Those who wait for the port of an endpoint may have it closed, once nothing is under way there.
-    fn rested(&mut self, now: Instant, v6: bool) {
-        let idle = own_of(&mut self.own, v6).is_some_and(|own| own.endpoint.is_idle());
-        if idle && !self.waiting.is_empty() {
-            self.pump_all(now);
-        }
-    }
-
-    fn own_event(&mut self, now: Instant, v6: bool, event: Event) {
-        let Some(own) = own_of(&mut self.own, v6) else { return };
-        match event {
-            Event::Answer { ticket: begun, outcome } => {
-                let Some(ticket) = own.take(begun) else { return };
-                let outcome = outcome.and_then(|(packet, entity)| match entity {
-                    Entity::Whole => Ok(packet),
-                    Entity::Streamed(len) => {
-                        // Nobody here reads in pieces.
-                        own.endpoint.cancel(now, begun);
-                        let size = usize::try_from(len).unwrap_or(usize::MAX);
-                        let limit = self.config.exchange.bounds.entity;
-                        Err(CallError::possibly_executed(Cause::TooLarge { size, limit }))
-                    }
-                });
-                self.own_answered(now, ticket, begun, outcome);
-            }
-            Event::Closed { association } => own.forget(association),
-            // A client is asked nothing, and writes and reads nothing in pieces.
-            _ => {}
-        }
-    }
-
-    fn own_answered(&mut self, now: Instant, ticket: Ticket, begun: OwnTicket, outcome: Outcome) {
-        let Some(call) = self.calls.get_mut(&ticket) else { return };
-        let to = call.peer;
-        let (unopened, ended) = match &outcome {
-            Err(CallError { cause: Cause::Connect(_), .. }) => (true, true),
-            Err(CallError { cause: Cause::Lost(_) | Cause::Closed, .. }) => (false, true),
-            _ => (false, false),
-        };
-        if let Some(own) = own_of(&mut self.own, to.is_ipv6()).filter(|_| ended) {
-            own.forget(begun.association());
-        }
-        if unopened && let Some(peer) = self.peers.get_mut(to) {
-            // It announced this, and is not that peer any more.
-            (peer.kind, peer.own_after) = (Kind::Unknown, Some(now + Config::OWN_AGAIN));
-        }
-        let harmless = call.repeat != Repeat::Never;
-        let may = matches!(&outcome, Err(error) if error.fate == Fate::NotSent || harmless);
-        if ended && may && call.again < AGAIN && call.deadline > now && !self.closed {
-            call.again += 1;
-            call.place = Place::Waiting;
-            if self.ledger.take(call.size) {
-                call.cost = call.size;
-                self.queued += call.cost;
-                self.end_own(to);
-                // Those that wait are behind it: it has waited for longer.
-                if !self.place(now, ticket) {
-                    self.wait(now, to, ticket);
-                }
-                return;
-            }
-        }
-        if matches!(&outcome, Err(CallError { cause: Cause::Timeout, .. })) {
-            self.silent(to);
-        }
-        self.conclude(ticket, outcome);
-        self.end_own(to);
-    }
-
-    /// An exchange over the own transport has ended.
-    fn end_own(&mut self, to: SocketAddr) {
-        if let Some(peer) = self.peers.get_mut(to) {
-            peer.own = peer.own.saturating_sub(1);
-        }
-        let v6 = to.is_ipv6();
-        if let Some(own) = own_of(&mut self.own, v6)
-            && !std::mem::replace(&mut own.queued, true)
-        {
-            self.outbox.push_back(Out::Own(v6));
-        }
-    }
-
-    /// The port of an endpoint has gone, and its associations with it.
-    fn lose_own(&mut self, v6: bool, cause: Cause) {
-        self.set_own_timer(v6, None);
-        if let Some(own) = self.own.get_mut(usize::from(v6)) {
-            *own = None;
-        }
-        let lost = |call: &Call| matches!(call.place, Place::Own(_)) && call.peer.is_ipv6() == v6;
-        let lost = self.calls.iter().filter(|(_, call)| lost(call));
-        for (ticket, to) in lost.map(|(&ticket, call)| (ticket, call.peer)).collect::<Vec<_>>() {
-            if let Some(peer) = self.peers.get_mut(to) {
-                peer.own = peer.own.saturating_sub(1);
-            }
-            self.ended(ticket, Err(CallError::possibly_executed(cause)));
-        }
-    }
-
-    fn set_own_timer(&mut self, v6: bool, due: Option<Instant>) {
-        let Some(own) = own_of(&mut self.own, v6) else { return };
-        if own.timer == due {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut own.timer, due) {
-            self.timers.remove(&(old, Timer::Own(v6)));
-        }
-        if let Some(due) = due {
-            self.timers.insert((due, Timer::Own(v6)));
-        }
-    }
-
-    fn transmit_own(
-        &mut self,
-        now: Instant,
-        v6: bool,
-        buffer: &mut Vec<u8>,
-        most: usize,
-    ) -> Option<Transmission> {
-        let own = own_of(&mut self.own, v6)?;
-        own.queued = false;
-        buffer.clear();
-        let sent = own.endpoint.poll_transmit(now, buffer, most.max(1));
-        let (port, due) = (own.port, own.endpoint.poll_timeout());
-        if sent.is_some() {
-            own.queued = true;
-            self.outbox.push_back(Out::Own(v6));
-        }
-        self.set_own_timer(v6, due);
-        let sent = sent?;
-        Some(Transmission { port, to: sent.to, segment: sent.segment, fragments: false, own: true })
-    }
-}
-
 /// What a time-out is that the clock cannot say: a year.
 const LONGEST: Duration = Duration::from_secs(365 * 86400);
-/// How often a request may be begun anew.
-const AGAIN: u32 = 2;
-
-fn own_of(own: &mut [Option<Own>; 2], v6: bool) -> Option<&mut Own> {
-    own.get_mut(usize::from(v6))?.as_mut()
-}
-
-/// Takes datagrams of one length and perhaps a shorter one at the end; what is longer stays over.
-fn fill(
-    requester: &mut Requester,
-    over: &mut Option<Bytes>,
-    now: Instant,
-    buffer: &mut Vec<u8>,
-    most: usize,
-) -> usize {
-    let mut segment = 0;
-    for count in 0..most {
-        let Some(bytes) = over.take().or_else(|| requester.poll_transmit(now).map(|sent| sent.bytes)) else {
-            break;
-        };
-        if count > 0 && (bytes.len() > segment || buffer.len() + bytes.len() > BATCH) {
-            *over = Some(bytes);
-            break;
-        }
-        segment = segment.max(bytes.len());
-        buffer.extend_from_slice(&bytes);
-        if bytes.len() < segment {
-            break;
-        }
-    }
-    segment
-}
-
-const fn number(code: Code) -> u16 {
-    match code {
-        Code::Answer(code) => code,
-        Code::Request { major, minor } => u16::from_be_bytes([major, minor]),
-    }
-}

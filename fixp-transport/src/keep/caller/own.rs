@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use fixp_codec::{Dialect, Packet};
 
-use super::{Port, Ticket};
-use crate::keep::own::{self, AssociationId, Endpoint};
-use crate::{CallError, Cause};
+use super::peers::Kind;
+use super::{Call, Caller, Config, Out, Outcome, Place, Port, Repeat, Ticket, Timer, Transmission};
+use crate::extension::key;
+use crate::keep::own::{self, AssociationId, Endpoint, Entity, Event};
+use crate::{CallError, Cause, Fate};
 
 /// The endpoint of a port.
 #[derive(Debug)]
@@ -76,5 +78,214 @@ impl Own {
         if let Some(association) = self.associations.remove(&to) {
             self.endpoint.close(now, association);
         }
+    }
+}
+
+/// How often a request may be begun anew.
+const AGAIN: u32 = 2;
+
+pub(super) fn own_of(own: &mut [Option<Own>; 2], v6: bool) -> Option<&mut Own> {
+    own.get_mut(usize::from(v6))?.as_mut()
+}
+
+impl Caller {
+    /// Begins an exchange over the own transport.
+    pub(super) fn place_own(&mut self, now: Instant, ticket: Ticket, to: SocketAddr) -> bool {
+        let v6 = to.is_ipv6();
+        if !self.open_own(v6) {
+            return false;
+        }
+        let (Some(own), Some(call)) = (own_of(&mut self.own, v6), self.calls.get_mut(&ticket)) else {
+            return false;
+        };
+        let Some(packet) = &call.packet else { return true };
+        let left = call.deadline.saturating_duration_since(now).as_millis();
+        let packet = packet.clone().with(key::DEADLINE, i32::try_from(left).unwrap_or(i32::MAX));
+        // The endpoint books it from here.
+        self.queued -= call.cost;
+        self.ledger.give(std::mem::take(&mut call.cost));
+        match own.request(now, to, self.config.dialect, &packet, ticket) {
+            Ok(begun) => {
+                call.place = Place::Own(begun);
+                self.stats.own += 1;
+                if let Some(peer) = self.peers.get_mut(to) {
+                    peer.own += 1;
+                    peer.traffic = now;
+                }
+            }
+            Err(error) => self.ended(ticket, Err(error)),
+        }
+        self.settle_own(now, v6);
+        true
+    }
+
+    /// Makes the endpoint of a family on its first port, once that is open.
+    pub(super) fn open_own(&mut self, v6: bool) -> bool {
+        let Some(own) = self.own.get_mut(usize::from(v6)) else { return false };
+        if own.is_some() {
+            return true;
+        }
+        let Some(first) = self.ports.of(v6).next().filter(|first| first.local.is_some()) else {
+            return false;
+        };
+        let mut config = self.config.own.clone();
+        config.buffer = self.buffer.unwrap_or(config.buffer);
+        // Two endpoints of one seed would choose the same numbers.
+        let seed = self.seed ^ u64::from(v6) << 63;
+        *own = Some(Own::new(first.port, Endpoint::new(config, self.ledger.clone(), seed)));
+        true
+    }
+
+    /// Looks after an endpoint that something has happened to.
+    pub(super) fn settle_own(&mut self, now: Instant, v6: bool) {
+        while let Some(event) = own_of(&mut self.own, v6).and_then(|own| own.endpoint.poll_event()) {
+            self.own_event(now, v6, event);
+        }
+        let Some(own) = own_of(&mut self.own, v6) else { return };
+        // What waits to be sent is due, and stays so until it is.
+        let due = own.endpoint.poll_timeout().filter(|&at| at > now);
+        if !std::mem::replace(&mut own.queued, true) {
+            self.outbox.push_back(Out::Own(v6));
+        }
+        self.set_own_timer(v6, due);
+        self.note();
+    }
+
+    /// Those who wait for the port of an endpoint may have it closed, once nothing is under way there.
+    pub(super) fn rested(&mut self, now: Instant, v6: bool) {
+        let idle = own_of(&mut self.own, v6).is_some_and(|own| own.endpoint.is_idle());
+        if idle && !self.waiting.is_empty() {
+            self.pump_all(now);
+        }
+    }
+
+    pub(super) fn own_event(&mut self, now: Instant, v6: bool, event: Event) {
+        let Some(own) = own_of(&mut self.own, v6) else { return };
+        match event {
+            Event::Answer { ticket: begun, outcome } => {
+                let Some(ticket) = own.take(begun) else { return };
+                let outcome = outcome.and_then(|(packet, entity)| match entity {
+                    Entity::Whole => Ok(packet),
+                    Entity::Streamed(len) => {
+                        // Nobody here reads in pieces.
+                        own.endpoint.cancel(now, begun);
+                        let size = usize::try_from(len).unwrap_or(usize::MAX);
+                        let limit = self.config.exchange.bounds.entity;
+                        Err(CallError::possibly_executed(Cause::TooLarge { size, limit }))
+                    }
+                });
+                self.own_answered(now, ticket, begun, outcome);
+            }
+            Event::Closed { association } => own.forget(association),
+            // A client is asked nothing, and writes and reads nothing in pieces.
+            _ => {}
+        }
+    }
+
+    pub(super) fn own_answered(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        begun: own::Ticket,
+        outcome: Outcome,
+    ) {
+        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let to = call.peer;
+        let (unopened, ended) = match &outcome {
+            Err(CallError { cause: Cause::Connect(_), .. }) => (true, true),
+            Err(CallError { cause: Cause::Lost(_) | Cause::Closed, .. }) => (false, true),
+            _ => (false, false),
+        };
+        if let Some(own) = own_of(&mut self.own, to.is_ipv6()).filter(|_| ended) {
+            own.forget(begun.association());
+        }
+        if unopened && let Some(peer) = self.peers.get_mut(to) {
+            // It announced this, and is not that peer any more.
+            (peer.kind, peer.own_after) = (Kind::Unknown, Some(now + Config::OWN_AGAIN));
+        }
+        let harmless = call.repeat != Repeat::Never;
+        let may = matches!(&outcome, Err(error) if error.fate == Fate::NotSent || harmless);
+        if ended && may && call.again < AGAIN && call.deadline > now && !self.closed {
+            call.again += 1;
+            call.place = Place::Waiting;
+            if self.ledger.take(call.size) {
+                call.cost = call.size;
+                self.queued += call.cost;
+                self.end_own(to);
+                // Those that wait are behind it: it has waited for longer.
+                if !self.place(now, ticket) {
+                    self.wait(now, to, ticket);
+                }
+                return;
+            }
+        }
+        if matches!(&outcome, Err(CallError { cause: Cause::Timeout, .. })) {
+            self.silent(to);
+        }
+        self.conclude(ticket, outcome);
+        self.end_own(to);
+    }
+
+    /// An exchange over the own transport has ended.
+    pub(super) fn end_own(&mut self, to: SocketAddr) {
+        if let Some(peer) = self.peers.get_mut(to) {
+            peer.own = peer.own.saturating_sub(1);
+        }
+        let v6 = to.is_ipv6();
+        if let Some(own) = own_of(&mut self.own, v6)
+            && !std::mem::replace(&mut own.queued, true)
+        {
+            self.outbox.push_back(Out::Own(v6));
+        }
+    }
+
+    /// The port of an endpoint has gone, and its associations with it.
+    pub(super) fn lose_own(&mut self, v6: bool, cause: Cause) {
+        self.set_own_timer(v6, None);
+        if let Some(own) = self.own.get_mut(usize::from(v6)) {
+            *own = None;
+        }
+        let lost = |call: &Call| matches!(call.place, Place::Own(_)) && call.peer.is_ipv6() == v6;
+        let lost = self.calls.iter().filter(|(_, call)| lost(call));
+        for (ticket, to) in lost.map(|(&ticket, call)| (ticket, call.peer)).collect::<Vec<_>>() {
+            if let Some(peer) = self.peers.get_mut(to) {
+                peer.own = peer.own.saturating_sub(1);
+            }
+            self.ended(ticket, Err(CallError::possibly_executed(cause)));
+        }
+    }
+
+    pub(super) fn set_own_timer(&mut self, v6: bool, due: Option<Instant>) {
+        let Some(own) = own_of(&mut self.own, v6) else { return };
+        if own.timer == due {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut own.timer, due) {
+            self.timers.remove(&(old, Timer::Own(v6)));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, Timer::Own(v6)));
+        }
+    }
+
+    pub(super) fn transmit_own(
+        &mut self,
+        now: Instant,
+        v6: bool,
+        buffer: &mut Vec<u8>,
+        most: usize,
+    ) -> Option<Transmission> {
+        let own = own_of(&mut self.own, v6)?;
+        own.queued = false;
+        buffer.clear();
+        let sent = own.endpoint.poll_transmit(now, buffer, most.max(1));
+        let (port, due) = (own.port, own.endpoint.poll_timeout());
+        if sent.is_some() {
+            own.queued = true;
+            self.outbox.push_back(Out::Own(v6));
+        }
+        self.set_own_timer(v6, due);
+        let sent = sent?;
+        Some(Transmission { port, to: sent.to, segment: sent.segment, fragments: false, own: true })
     }
 }

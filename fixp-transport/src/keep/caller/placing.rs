@@ -1,0 +1,217 @@
+//! Which port a request gets, which wait, and which ports are opened and closed for that.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use fixp_codec::Code;
+
+use super::lane::{Lane, Work};
+use super::own::own_of;
+use super::peers::Kind;
+use super::{Action, Call, Caller, Config, Place, Port, RESERVE, Security, Ticket, Timer};
+use crate::udp::security;
+use crate::{CallError, Cause, tables};
+
+impl Caller {
+    pub(super) fn wait(&mut self, now: Instant, to: SocketAddr, ticket: Ticket) {
+        if let Some(peer) = self.peers.get_mut(to) {
+            peer.waiting.push_back(ticket);
+        }
+        self.waiting.insert(to);
+        self.want_ports(now, to);
+    }
+
+    /// Gives a request a port, if there is one for it.
+    pub(super) fn place(&mut self, now: Instant, ticket: Ticket) -> bool {
+        let Some(call) = self.calls.get(&ticket) else { return true };
+        let (to, code) = (call.peer, call.code);
+        let plain = self.table.plain.contains(&code);
+        let Some(peer) = self.peers.get(to) else { return false };
+        if !plain && peer.is_own(now) {
+            return self.place_own(now, ticket, to);
+        }
+        let free = |port: Port| {
+            let rests = |lane: &Lane| if plain { lane.tainted } else { lane.resting };
+            peer.lane(port).is_none_or(|lane| lane.is_free() && rests(lane).is_none_or(|until| until <= now))
+        };
+        let open = |port: Port| self.ports.get(port).is_some_and(|socket| socket.local.is_some());
+        let exit = code == tables::of(self.config.dialect).exit;
+        let last = peer.last_port.filter(|&port| exit && open(port));
+        if last.and_then(|port| peer.lane(port)).is_some_and(Lane::is_ending) {
+            // EXIT leaves from the port whose traffic it ends.
+            return false;
+        }
+        let last = last.filter(|&port| free(port));
+        let first = || {
+            let mut all = self.ports.of(to.is_ipv6()).map(|socket| socket.port);
+            all.find(|&port| open(port) && free(port))
+        };
+        let Some(port) = last.or_else(first) else { return false };
+        if !plain && peer.under_way() >= self.config.exchanges.max(1) {
+            return false;
+        }
+        if self.busy > 0 && self.room() < 2 * RESERVE {
+            self.tight = true;
+            return false;
+        }
+        self.busy += 1;
+        if let Some(socket) = self.ports.get_mut(port) {
+            socket.users += 1;
+        }
+        self.idle_port(now, port);
+        if let Some(call) = self.calls.get_mut(&ticket) {
+            call.place = Place::Lane(port);
+        }
+        if self.asks(now, to, code) {
+            let left = self.config.query_attempts.saturating_sub(1);
+            let again = now + self.config.query_every;
+            self.work(to, port, Work::Query { ticket, left, again });
+        } else {
+            self.begin(now, ticket, to, port);
+        }
+        true
+    }
+
+    /// Whether a request asks SECURE_QUERY first.
+    pub(super) fn asks(&self, now: Instant, to: SocketAddr, code: Code) -> bool {
+        let Some(peer) = self.peers.get(to) else { return false };
+        if security::exempt(code)
+            || !security::asks(self.config.dialect)
+            || matches!(peer.kind, Kind::Ours(_))
+        {
+            return false;
+        }
+        match self.config.security {
+            Security::Always => true,
+            Security::Unasked => false,
+            Security::Remembered(_) => peer.clear_until.is_none_or(|until| until <= now),
+        }
+    }
+
+    /// Whether waiting has an end that is near: a port is being opened.
+    pub(super) fn may_come(&self, peer: SocketAddr) -> bool {
+        let waiting = self.peers.get(peer).map_or(0, |peer| peer.waiting.len());
+        self.ports.opening(peer.is_ipv6()) >= waiting
+    }
+
+    /// Opens as many ports as the requests that wait for this peer could use.
+    pub(super) fn want_ports(&mut self, now: Instant, to: SocketAddr) {
+        let v6 = to.is_ipv6();
+        let reopen = self.reopen.get(usize::from(v6)).copied().flatten();
+        if reopen.is_some_and(|at| at > now) {
+            return;
+        }
+        loop {
+            let Some(peer) = self.peers.get(to) else { return };
+            let most = self.config.exchanges.max(1).saturating_sub(peer.under_way());
+            if self.ports.opening(v6) >= peer.waiting.len().min(most) {
+                return;
+            }
+            if self.ports.of(v6).count() >= self.config.ports.max(1) {
+                // One that is of no more use to this peer, and that no other uses, makes place for another.
+                let useless = self.ports.of(v6).find(|socket| {
+                    let spoilt = peer.lane(socket.port).is_some_and(|lane| lane.spoilt);
+                    let own = self.own.iter().flatten().find(|own| own.port == socket.port);
+                    let unused = socket.users == 0 && own.is_none_or(|own| own.endpoint.is_idle());
+                    spoilt && unused && socket.local.is_some()
+                });
+                let Some(port) = useless.map(|socket| socket.port) else { return };
+                self.forget_port(port, Cause::Closed);
+                self.actions.push_back(Action::Close(port));
+            }
+            let port = self.ports.add(v6);
+            self.actions.push_back(Action::Open { port, v6 });
+        }
+    }
+
+    /// Lets those go that wait for this peer, as far as there are ports.
+    pub(super) fn pump(&mut self, now: Instant, to: SocketAddr) {
+        let exit = tables::of(self.config.dialect).exit;
+        let mut at = 0;
+        while let Some(&ticket) = self.peers.get(to).and_then(|peer| peer.waiting.get(at)) {
+            if self.place(now, ticket) {
+                // What has ended meanwhile may have let others go.
+                if let Some(peer) = self.peers.get_mut(to)
+                    && peer.waiting.get(at) == Some(&ticket)
+                {
+                    peer.waiting.remove(at);
+                }
+            } else if self.calls.get(&ticket).is_some_and(|call| call.code == exit) {
+                // It waits for one port, and holds nobody up.
+                at += 1;
+            } else {
+                break;
+            }
+        }
+        if self.peers.get(to).is_none_or(|peer| peer.waiting.is_empty()) {
+            self.waiting.remove(&to);
+        } else {
+            self.want_ports(now, to);
+        }
+    }
+
+    pub(super) fn pump_all(&mut self, now: Instant) {
+        for peer in self.waiting.iter().copied().collect::<Vec<_>>() {
+            self.pump(now, peer);
+        }
+    }
+
+    pub(super) fn fail_waiting(&mut self, v6: bool, cause: Cause) {
+        let waiting = |call: &Call| call.place == Place::Waiting && call.peer.is_ipv6() == v6;
+        let all = self.calls.iter().filter(|(_, call)| waiting(call));
+        for ticket in all.map(|(&ticket, _)| ticket).collect::<Vec<_>>() {
+            self.ended(ticket, Err(CallError::not_sent(cause)));
+        }
+    }
+
+    /// Forgets a port, and ends what is under way there.
+    pub(super) fn forget_port(&mut self, port: Port, cause: Cause) {
+        for v6 in [false, true] {
+            if own_of(&mut self.own, v6).is_some_and(|own| own.port == port) {
+                self.lose_own(v6, cause);
+            }
+        }
+        if let Some(due) = self.ports.remove(port).and_then(|socket| socket.due) {
+            self.timers.remove(&(due, Timer::Port(port)));
+        }
+        let mut lost = Vec::new();
+        for (to, peer) in self.peers.iter_mut() {
+            peer.last_port = peer.last_port.filter(|&last| last != port);
+            let Some(at) = peer.lanes.iter().position(|lane| lane.port == port) else { continue };
+            let lane = peer.lanes.remove(at);
+            if let Some(due) = lane.timer {
+                self.timers.remove(&(due, Timer::Lane(to, port)));
+            }
+            self.ledger.give(lane.booked);
+            self.busy -= usize::from(lane.is_busy());
+            let given = lane.given > 0 && !matches!(lane.work, Work::Query { .. });
+            lost.extend(lane.ticket().map(|ticket| (ticket, given)));
+        }
+        for (ticket, given) in lost {
+            let error = if given { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) };
+            self.ended(ticket, Err(error));
+        }
+    }
+
+    /// Sets the timer that closes a port nobody uses, unless it is the first of its family.
+    pub(super) fn idle_port(&mut self, now: Instant, port: Port) {
+        let first = self.ports.is_first(port);
+        let Some(socket) = self.ports.get_mut(port) else { return };
+        let due = (socket.users == 0 && socket.local.is_some() && !first).then(|| now + Config::LINGER);
+        if let Some(old) = std::mem::replace(&mut socket.due, due) {
+            self.timers.remove(&(old, Timer::Port(port)));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, Timer::Port(port)));
+        }
+    }
+
+    pub(super) fn port_timeout(&mut self, port: Port) {
+        let Some(socket) = self.ports.get_mut(port) else { return };
+        socket.due = None;
+        if socket.users == 0 {
+            self.forget_port(port, Cause::Closed);
+            self.actions.push_back(Action::Close(port));
+        }
+    }
+}
