@@ -189,7 +189,10 @@ impl Caller {
         match self {
             Self::Tcp(channel) => timeout(GOODBYE, channel.close()).await.unwrap_or_default(),
             Self::Udp(client, _) => client.close(),
-            Self::Keep(client, ..) => client.close(),
+            Self::Keep(client, ..) => {
+                client.close();
+                timeout(GOODBYE, client.closed()).await.unwrap_or_default();
+            }
         }
     }
 }

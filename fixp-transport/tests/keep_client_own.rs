@@ -205,6 +205,14 @@ fn ends() {
         sleep(100 * MILLI).await;
         client.close();
         assert_eq!(call.await.unwrap().unwrap_err(), CallError::possibly_executed(Cause::Closed));
+        assert_eq!(
+            client.request(peer, request(&LAXCUS6, 4, 10)).await.unwrap_err(),
+            CallError::not_sent(Cause::Closed)
+        );
+        client.closed().await;
+        // The node knows of it, too.
+        sleep(100 * MILLI).await;
+        assert_eq!(log.lock().unwrap().associations, 0);
         let stats = client.stats();
         assert_eq!((stats.held, stats.in_flight, stats.ports, stats.associations), (0, 0, 0, 0), "{stats:?}");
         assert_eq!(log.lock().unwrap().executed.len(), 3);

@@ -225,6 +225,7 @@ impl KeepChannel {
         }
         self.requests.close();
         self.client.close();
+        self.client.closed().await;
     }
 }
 

@@ -347,6 +347,12 @@ impl Caller {
         }
     }
 
+    /// Whether no peer of ours is still to be told of the end.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.own.iter().flatten().all(|own| !own.queued && own.endpoint.stats().associations == 0)
+    }
+
     /// Forgets everything, and closes the ports.
     pub fn clear(&mut self) {
         self.closed = true;

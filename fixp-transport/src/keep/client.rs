@@ -14,7 +14,7 @@ use foldhash::{HashMap, HashMapExt};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::caller::{Action, Caller, Config, Outcome, Port, Stats, Ticket, Transmission};
 use crate::socket::{BatchedSocket, Bind, Datagrams, Inbox};
@@ -124,9 +124,11 @@ impl<B: Bind> Builder<B> {
                 segments: 1,
                 blocked: None,
                 armed: None,
+                closing: None,
                 closed: false,
             }),
             waker: AtomicWaker::new(),
+            gone: Notify::new(),
         });
         let driver = Driver {
             shared: Arc::clone(&shared),
@@ -238,9 +240,22 @@ impl Client {
         self.lock().caller.stats()
     }
 
-    /// Closes the sockets; requests under way end by [`Cause::Closed`], as all later ones do.
+    /// Requests under way end by [`Cause::Closed`], as all later ones do. The sockets are closed when peers of ours
+    /// know of the end, which takes a round trip, or a second where they do not answer: see [`Client::closed`].
     pub fn close(&self) {
         self.closer.shared.close();
+    }
+
+    /// Waits until the sockets are closed.
+    pub async fn closed(&self) {
+        let shared = &self.closer.shared;
+        loop {
+            let gone = shared.gone.notified();
+            if shared.lock().closed {
+                return;
+            }
+            gone.await;
+        }
     }
 
     /// Begins a request.
@@ -313,6 +328,8 @@ const FIRST: usize = 4;
 const BURST: usize = 64;
 /// Datagrams taken from one socket before the others have their turn.
 const TURN: usize = 64;
+/// How long peers of ours are told of the end.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Rounds before other tasks have theirs.
 const ROUNDS: usize = 16;
 /// Buffers for what comes: 256 KiB, one after the other for all sockets.
@@ -329,6 +346,8 @@ struct Core {
     blocked: Option<Blocked>,
     /// When the task that runs the sockets looks at the time by itself.
     armed: Option<Instant>,
+    /// Until when peers of ours may still be told of the end.
+    closing: Option<Instant>,
     closed: bool,
 }
 
@@ -372,6 +391,14 @@ impl Core {
             (at, _) => at.is_some(),
         };
         sooner || self.blocked.is_some() || self.caller.wants_action() || self.caller.wants_transmit()
+    }
+
+    /// Closes the sockets.
+    fn end(&mut self) {
+        self.caller.clear();
+        (self.closed, self.closing, self.blocked) = (true, None, None);
+        self.sockets.clear();
+        self.tell();
     }
 
     /// Tells the callers whose requests have ended.
@@ -423,6 +450,8 @@ struct Shared {
     core: Mutex<Core>,
     /// Wakes the task that runs the sockets.
     waker: AtomicWaker,
+    /// Tells that the sockets are closed.
+    gone: Notify,
 }
 
 impl Shared {
@@ -432,16 +461,27 @@ impl Shared {
 
     fn close(&self) {
         let mut core = self.lock();
-        core.caller.close(now());
+        if core.closed || core.closing.is_some() {
+            return;
+        }
+        let now = now();
+        core.caller.close(now);
         // Peers are told that nobody waits, as far as the sockets take it at once.
-        core.transmit(now(), &mut Context::from_waker(Waker::noop()), BURST);
-        core.caller.clear();
-        core.closed = true;
-        core.sockets.clear();
-        core.blocked = None;
+        core.transmit(now, &mut Context::from_waker(Waker::noop()), BURST);
+        core.closing = Some(now + GOODBYE);
+        self.end_if_due(&mut core, now);
         core.tell();
         drop(core);
         self.waker.wake();
+    }
+
+    /// Closes the sockets when that has been asked for, and peers know; tells whether they are closed.
+    fn end_if_due(&self, core: &mut Core, now: Instant) -> bool {
+        if core.closing.is_some_and(|until| until <= now || core.caller.is_drained()) {
+            core.end();
+            self.gone.notify_waiters();
+        }
+        core.closed
     }
 }
 
@@ -468,6 +508,19 @@ struct Driver<B: Bind> {
     inbox: Inbox,
 }
 
+/// However the task ends, nobody is left waiting.
+impl<B: Bind> Drop for Driver<B> {
+    fn drop(&mut self) {
+        let mut core = self.shared.lock();
+        if !core.closed {
+            core.caller.close(now());
+            core.end();
+        }
+        drop(core);
+        self.shared.gone.notify_waiters();
+    }
+}
+
 impl<B: Bind> Driver<B> {
     async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
@@ -482,12 +535,12 @@ impl<B: Bind> Driver<B> {
             again |= self.poll_receive(now, cx);
             again |= self.act();
             let mut core = self.shared.lock();
-            if core.closed {
-                return Poll::Ready(());
-            }
             core.caller.handle_timeout(now);
             again |= core.transmit(now, cx, BURST);
             core.tell();
+            if self.shared.end_if_due(&mut core, now) {
+                return Poll::Ready(());
+            }
             again |= core.caller.wants_action();
             drop(core);
             again |= self.poll_timer(now, cx);
@@ -585,7 +638,7 @@ impl<B: Bind> Driver<B> {
     /// Whether a time has come.
     fn poll_timer(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut core = self.shared.lock();
-        let at = core.caller.poll_timeout();
+        let at = core.caller.poll_timeout().into_iter().chain(core.closing).min();
         // Whoever comes next, and is due before that, has to wake this task.
         core.armed = at;
         drop(core);

@@ -26,6 +26,8 @@ pub(crate) struct Seen {
     pub(crate) codes: Vec<(SocketAddr, fixp_codec::Code)>,
     /// The entities of the requests that were executed.
     pub(crate) executed: Vec<bytes::Bytes>,
+    /// Associations of the own transport at the moment.
+    pub(crate) associations: usize,
     /// Requests over the own transport.
     pub(crate) own: usize,
     /// Pieces that came.
@@ -145,6 +147,7 @@ pub(crate) fn serve(socket: impl Datagrams, manner: Manner) -> Log {
                     Whose::Own(ticket) => endpoint.answer(now(), ticket, Some(answer)),
                 };
             }
+            seen.lock().unwrap().associations = endpoint.stats().associations;
             let mut wire = Vec::new();
             while let Some(sent) = endpoint.poll_transmit(now(), &mut wire, 10) {
                 for datagram in wire.chunks(sent.segment) {
