@@ -238,6 +238,37 @@ fn a_recorded_client_gets_answers_of_a_mebibyte_fast() {
     assert!(times.iter().all(|&time| time < 15 * MILLI), "{times:?}");
 }
 
+/// An answer that leaves slowly is not begun anew: not by the time after which it would be sent again, and not by
+/// a client that sends its request again meanwhile.
+#[test]
+fn a_slow_answer_is_not_begun_anew() {
+    let rates = Rates { rate: 100_000, burst: 10_000, ..Rates::default() };
+    let mut machine = Responder::new(responder::Config { rates, ..responder::Config::new(&LAXCUS6) });
+    let (begin, from) = (Instant::now(), "203.0.113.5:4000".parse().unwrap());
+    let request = piece(&LAXCUS6, 1, vec![7; 10]);
+    machine.handle_datagram(begin, from, &request);
+    let event = machine.poll_event().unwrap();
+    machine.answer(begin, event.ticket, Some(okay(&LAXCUS6, MEBIBYTE))).unwrap();
+    let mut serials = Vec::new();
+    let mut now = begin;
+    let mut again = begin + 3 * SECOND;
+    while serials.len() < 2185 {
+        while let Some(sent) = machine.poll_transmit(now) {
+            let packet = Decoder::new(&LAXCUS6).packet(&sent.bytes).unwrap();
+            serials.extend(Mark::of(&LAXCUS6, &packet).map(|mark| mark.index));
+        }
+        now = machine.poll_timeout().unwrap().min(again);
+        machine.handle_timeout(now);
+        if now == again {
+            machine.handle_datagram(now, from, &request);
+            again += 3 * SECOND;
+        }
+    }
+    assert!(serials.iter().copied().eq(0..2185));
+    let time = now - begin;
+    assert!((11 * SECOND..14 * SECOND).contains(&time), "{time:?}");
+}
+
 /// An answer that is as large as its request needs no budget.
 #[test]
 fn what_came_may_go() {
