@@ -455,7 +455,7 @@ fn reserve(hold: &mut Hold, entity: &mut Vec<u8>, wanted: usize, len: usize) -> 
     if wanted <= had {
         return true;
     }
-    for target in [wanted.max(had.saturating_mul(4)).min(len), wanted] {
+    for target in [wanted.saturating_mul(4).min(len), wanted] {
         if hold.grow_within(target - had, Config::GATHER_SHARE) {
             entity.reserve_exact(target - entity.len());
             // The allocator may have given more.
