@@ -638,11 +638,17 @@ impl<B: Bind> Driver<B> {
     /// Whether a time has come.
     fn poll_timer(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut core = self.shared.lock();
-        let at = core.caller.poll_timeout().into_iter().chain(core.closing).min();
-        // Whoever comes next, and is due before that, has to wake this task.
-        core.armed = at;
+        let Some(at) = core.caller.poll_timeout().into_iter().chain(core.closing).min() else {
+            // Whoever comes next has to wake this task.
+            core.armed = None;
+            return false;
+        };
+        // What is due now is looked at once more, and not without end. A timer that is early costs a look; one set
+        // anew for every request, and a task woken for that, would cost more.
+        let at = at.max(now + Duration::from_millis(1));
+        let at = core.armed.filter(|&armed| armed > now).map_or(at, |armed| armed.min(at));
+        core.armed = Some(at);
         drop(core);
-        // What is due now is looked at once more, and not without end.
-        at.is_some_and(|at| self.timer.poll(at.max(now + Duration::from_millis(1)), cx).is_ready())
+        self.timer.poll(at, cx).is_ready()
     }
 }
