@@ -381,6 +381,57 @@ fn hellos_with_limits() {
     assert_eq!(chunks, [varints(&[1, 0, 0, 30])]);
 }
 
+/// SPEC 10.12: three times what came, and not a byte more.
+#[test]
+fn an_opened_that_is_too_long_waits() {
+    let (client, _) = peers();
+    let now = Instant::now();
+    let config = Config {
+        exchange_window: 1 << 40,
+        association_window: 1 << 40,
+        exchanges: 1 << 20,
+        buffer: 1 << 30,
+        ..Config::default()
+    };
+    let mut server = Endpoint::new(config, Ledger::default(), 4);
+    let open = bytes(EXAMPLES[0].open);
+    server.handle_datagram(now, client, &LAXCUS6, &open);
+    assert!(sent(&mut server, now).is_empty());
+    server.handle_datagram(now, client, &LAXCUS6, &open);
+    let [opened] = &sent(&mut server, now)[..] else { panic!("one") };
+    assert!(opened.len() > 3 * open.len() && opened.len() <= 6 * open.len(), "{}", opened.len());
+    server.handle_datagram(now, client, &LAXCUS6, &open);
+    assert_eq!(sent(&mut server, now), [opened.clone()], "the same again");
+}
+
+/// SPEC 10.13: an association is of one address.
+#[test]
+fn a_segment_from_elsewhere() {
+    let (client, other) = peers();
+    let now = Instant::now();
+    for example in &EXAMPLES {
+        let (mut server, number) = opened(example, now);
+        let asks = with(example.asks, OURS, &number);
+        // Before the address is proven, and after.
+        server.handle_datagram(now, other, example.dialect, &asks);
+        assert!(server.poll_event().is_none() && sent(&mut server, now).is_empty());
+        assert_eq!(server.stats().half_open, 1);
+        server.handle_datagram(now, client, example.dialect, &asks);
+        assert!(request(&mut server).is_some());
+        // The next request, of exchange 2.
+        let next = hex::encode(&asks)
+            .replace("12f0016000", "12f0016001")
+            .replace("12f0017000", "12f0017001")
+            .replace("0102000c", "0202000c");
+        let next = bytes(&next);
+        assert_ne!(next, asks);
+        server.handle_datagram(now, other, example.dialect, &next);
+        assert!(server.poll_event().is_none() && sent(&mut server, now).is_empty());
+        server.handle_datagram(now, client, example.dialect, &next);
+        assert!(request(&mut server).is_some());
+    }
+}
+
 /// SPEC 10.12: without an answer nothing was sent, after six OPEN.
 #[test]
 fn nobody_answers_open() {
