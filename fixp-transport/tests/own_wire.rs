@@ -401,7 +401,7 @@ fn an_opened_that_is_too_long_waits() {
     let [opened] = &sent(&mut server, now)[..] else { panic!("one") };
     assert!(opened.len() > 3 * open.len() && opened.len() <= 6 * open.len(), "{}", opened.len());
     server.handle_datagram(now, client, &LAXCUS6, &open);
-    assert_eq!(sent(&mut server, now), [opened.clone()], "the same again");
+    assert_eq!(sent(&mut server, now).first(), Some(opened), "the same again");
 }
 
 /// SPEC 10.13: an association is of one address.
