@@ -711,6 +711,35 @@ fn a_large_entity_both_ways() {
     });
 }
 
+/// What is built into a server is so over the own transport, too; a host's family is UDP's (SPEC 11.9, 11.10).
+#[test]
+fn built_in_over_the_own_transport() {
+    Laboratory::run("keep-server-built-in", |lab| async move {
+        let server = lab::serve(&lab, &LAXCUS6, ServerLimits::default(), fixp_transport::Nobody).await;
+        let mut peer = Peer::new(&lab, own::Config::default());
+        let association = peer.endpoint.connect(Peer::now(), to(), &LAXCUS6);
+        let test = Packet::new(laxcus6::notify::TEST).with(laxcus6::key::SPEAK, "TEST!");
+        let mut answers = Vec::new();
+        for request in [test, numbered(&LAXCUS6, 1, 10)] {
+            peer.endpoint.request(Peer::now(), association, request).unwrap();
+            answers.push(loop {
+                if let Some(Event::Answer { outcome, .. }) = peer.step().await {
+                    break outcome.unwrap().0;
+                }
+            });
+        }
+        let [accepted, unserved] = answers.try_into().unwrap();
+        assert_eq!(accepted.code, laxcus6::answer::ACCEPTED);
+        assert_eq!(accepted.first(laxcus6::key::SPEAK).unwrap().as_str(), Some("RE:TEST!"));
+        let host = accepted.first(laxcus6::key::HOST).unwrap().as_raw().unwrap();
+        let caller = fixp_transport::host::Host::new(Transport::KeepUdp, peer.socket.local_addr());
+        assert_eq!(fixp_transport::host::Host::read(host), Some(caller));
+        assert_eq!(host[0], 2);
+        assert_eq!(unserved.code, tables::of(&LAXCUS6).unserved);
+        assert_eq!(server.stats().keep_requests, 2);
+    });
+}
+
 /// Who no longer waits says so, and the work is dropped, whether its request is there or still comes.
 #[test]
 fn cancelled_over_the_own_transport() {
