@@ -180,11 +180,12 @@ impl Datagrams for BatchedSocket {
             ready!(self.socket.poll_send_ready(cx))?;
             let sent = self.socket.try_io(Interest::WRITABLE, || {
                 self.offload.send(bytes, segment, |contents, segment_size| match &self.state {
-                    None => self.socket.try_send_to(contents, to).map(|_| ()),
-                    Some(state) => state.try_send(
+                    Some(state) if segment_size.is_some() => state.try_send(
                         (&self.socket).into(),
                         &Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None },
                     ),
+                    // One datagram goes the short way.
+                    _ => self.socket.try_send_to(contents, to).map(|_| ()),
                 })
             });
             match sent {
