@@ -1,6 +1,7 @@
 //! What the bench of KEEP UDP is made of.
 
 pub mod bulk;
+pub mod fixp;
 pub mod kcp;
 pub mod legacy;
 pub mod link;

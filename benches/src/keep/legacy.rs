@@ -22,10 +22,7 @@ fn datagrams() -> [Vec<Bytes>; 2] {
     let request = Packet::new(notify::FLUSH_LOG).with_entity(entity.clone());
     let reply = Packet::new(answer::OKAY).with_entity(entity);
     let cut = |packet, form| Pieces::cut(&LAXCUS6, packet, form).expect("pieces");
-    let both = [
-        cut(request, Form::of_request(&LAXCUS6, 1)),
-        cut(reply, Form::of_answer(&LAXCUS6, 1)),
-    ];
+    let both = [cut(request, Form::of_request(&LAXCUS6, 1)), cut(reply, Form::of_answer(&LAXCUS6, 1))];
     both.map(|pieces| (0..pieces.count()).filter_map(|index| pieces.datagram(index)).collect())
 }
 
