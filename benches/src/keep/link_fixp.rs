@@ -1,4 +1,4 @@
-//! Our own transport on the link: one request whose entity is written and read in pieces.
+//! Our own transport on the link: requests whose entities are written and read in pieces.
 
 use std::time::Instant;
 
@@ -17,24 +17,27 @@ const LEDGER: usize = 64 << 20;
 /// One end.
 pub struct End {
     endpoint: Endpoint,
-    ticket: Option<Ticket>,
+    tickets: Vec<Ticket>,
     sends: bool,
     received: u64,
 }
 
 impl End {
-    /// The end that asks.
+    /// The end that asks, so many times at once.
     ///
     /// # Panics
     ///
     /// If the request is refused.
     #[must_use]
-    pub fn sender(start: Instant, config: Config, seed: u64) -> Self {
+    pub fn sender(start: Instant, config: Config, seed: u64, exchanges: usize) -> Self {
         let mut endpoint = Endpoint::new(config, Ledger::new(LEDGER), seed);
         let association = endpoint.connect(start, RECEIVER, &LAXCUS6);
-        let head = Packet::new(notify::FLUSH_LOG);
-        let ticket = endpoint.request_stream(start, association, head, ENTITY).expect("a request");
-        let mut end = Self { endpoint, ticket: Some(ticket), sends: true, received: 0 };
+        let begin = |_| {
+            let head = Packet::new(notify::FLUSH_LOG);
+            endpoint.request_stream(start, association, head, ENTITY).expect("a request")
+        };
+        let tickets = (0..exchanges).map(begin).collect();
+        let mut end = Self { endpoint, tickets, sends: true, received: 0 };
         end.work(start);
         end
     }
@@ -44,7 +47,7 @@ impl End {
     pub fn receiver(config: Config, seed: u64) -> Self {
         Self {
             endpoint: Endpoint::new(config, Ledger::new(LEDGER), !seed),
-            ticket: None,
+            tickets: Vec::new(),
             sends: false,
             received: 0,
         }
@@ -54,17 +57,18 @@ impl End {
         static PIECE: [u8; 64 << 10] = [7; 64 << 10];
         while let Some(event) = self.endpoint.poll_event() {
             match event {
-                Event::Request { ticket, .. } => self.ticket = Some(ticket),
+                Event::Request { ticket, .. } => self.tickets.push(ticket),
                 Event::Answer { outcome, .. } => panic!("an answer before its time: {outcome:?}"),
                 _ => {}
             }
         }
-        let Some(ticket) = self.ticket else { return };
-        if self.sends {
-            while self.endpoint.write(now, ticket, &mut Bytes::from_static(&PIECE)) {}
-        } else {
-            while let Some(bytes) = self.endpoint.read(now, ticket) {
-                self.received += bytes.len() as u64;
+        for &ticket in &self.tickets {
+            if self.sends {
+                while self.endpoint.write(now, ticket, &mut Bytes::from_static(&PIECE)) {}
+            } else {
+                while let Some(bytes) = self.endpoint.read(now, ticket) {
+                    self.received += bytes.len() as u64;
+                }
             }
         }
     }
