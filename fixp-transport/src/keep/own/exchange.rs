@@ -1,4 +1,4 @@
-//! An exchange: a request and its answer, one of them coming and the other going.
+//! An exchange: a request and its answer, one of them coming and the other going (SPEC 10.14, 10.16).
 
 use std::time::{Duration, Instant};
 

@@ -85,7 +85,7 @@ impl Shared {
         self.starved = None;
     }
 
-    /// There was no room for something. The youngest is to give way when that has lasted for too long; where no
+    /// SPEC 10.19: there was no room for something. The youngest is to give way when that has lasted for too long; where no
     /// other is there, what there was no room for.
     pub(super) fn no_room(&mut self, now: Instant, pressed: Option<Gathering>) {
         let since = *self.starved.get_or_insert(now);

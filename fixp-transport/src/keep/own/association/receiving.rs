@@ -1,4 +1,4 @@
-//! What comes to an association.
+//! What comes to an association: what is taken of it, and what ends it (SPEC 10.13 to 10.17).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What an association sends.
+//! What an association sends: new bytes, lost ones, probes and acknowledgements (SPEC 10.13, 10.18).
 
 use std::time::Instant;
 
