@@ -17,6 +17,9 @@ use super::{Buffers, Datagrams, Inbox, Received};
 const MOST: usize = quinn_udp::BATCH_SIZE;
 /// So few are received for less.
 const FEW: usize = 2;
+/// Whether the system gives fewer datagrams than there are buffers only when it has no more. Then it need not be asked
+/// for that: what comes from now on wakes the task, as it does after a call that found nothing.
+const ENDS_SHORT: bool = cfg!(target_os = "linux");
 
 /// A UDP socket with all that the system offers to many datagrams: segments put together on the way out (GSO) and
 /// in (GRO), many datagrams by one call, large buffers. What it does not offer is done without, and nobody
@@ -104,17 +107,25 @@ impl BatchedSocket {
         let mut metas = [RecvMeta::default(); N];
         loop {
             ready!(self.socket.poll_recv_ready(cx))?;
-            let receive = || state.recv((&self.socket).into(), buffers, &mut metas);
-            match self.socket.try_io(Interest::READABLE, receive) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(count) => {
-                    for (received, meta) in received.iter_mut().zip(&metas).take(count) {
-                        *received = Received { from: meta.addr, len: meta.len, segment: meta.stride };
-                    }
-                    return Poll::Ready(Ok(count));
+            let mut last = None;
+            let receive = || {
+                let count = state.recv((&self.socket).into(), buffers, &mut metas)?;
+                if ENDS_SHORT && count < buffers.len() {
+                    last = Some(count);
+                    return Err(io::ErrorKind::WouldBlock.into());
                 }
+                Ok(count)
+            };
+            let count = match self.socket.try_io(Interest::READABLE, receive) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => last,
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(count) => Some(count),
+            };
+            let Some(count) = count else { continue };
+            for (received, meta) in received.iter_mut().zip(&metas).take(count) {
+                *received = Received { from: meta.addr, len: meta.len, segment: meta.stride };
             }
+            return Poll::Ready(Ok(count));
         }
     }
 }
