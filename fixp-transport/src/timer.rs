@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
@@ -10,6 +10,13 @@ use tokio::time::Sleep;
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+/// So long after this; a time that the clock cannot say is a year.
+pub(crate) fn after(now: Instant, time: Duration) -> Instant {
+    now.checked_add(time).or_else(|| now.checked_add(YEAR)).unwrap_or(now)
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 86400);
 
 /// Wakes its task, perhaps too early: a look at what is due costs little, a timer set anew for every packet
 /// more. One that was never asked for costs nothing.

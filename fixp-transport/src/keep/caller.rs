@@ -71,7 +71,8 @@ pub use stats::Stats;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::ops::Bound;
+use std::time::Instant;
 
 use fixp_codec::{Code, Encoder, Packet, Value};
 
@@ -79,6 +80,7 @@ use super::Ledger;
 use super::own::Ticket as OwnTicket;
 use super::table::{self, Table};
 use crate::extension::{Capabilities, Refusal, key};
+use crate::timer::after;
 use crate::udp::{MAX_DATAGRAM, canonical, security};
 use crate::{CallError, Cause};
 use exchanges::fill;
@@ -145,6 +147,10 @@ pub struct Caller {
     peers: Peers,
     /// Those with requests that have no port.
     waiting: BTreeSet<SocketAddr>,
+    /// Whose turn it is among those, where there was no room for all.
+    turn: Bound<SocketAddr>,
+    /// Those of them for whom a port has to be closed first.
+    stuck: BTreeSet<SocketAddr>,
     /// Requests whose exchange is under way.
     running: BTreeSet<Ticket>,
     /// Bytes of requests that wait, those of everything, and how many exchanges with legacy peers there are.
@@ -231,6 +237,8 @@ impl Caller {
             seed: random,
             peers: Peers::new(config.peers, config.peer_expiry),
             waiting: BTreeSet::new(),
+            turn: Bound::Unbounded,
+            stuck: BTreeSet::new(),
             running: BTreeSet::new(),
             queued: 0,
             ledger: Ledger::new(config.bytes),
@@ -273,12 +281,12 @@ impl Caller {
             return Err(CallError::not_sent(Cause::Full));
         }
         if self.sweep.is_none() {
-            self.sweep_at(now + self.config.peer_expiry / 4);
+            self.sweep_at(after(now, self.config.peer_expiry / 4));
         }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let timeout = options.timeout.unwrap_or(self.config.timeout);
-        let deadline = now.checked_add(timeout).unwrap_or(now + LONGEST);
+        let deadline = after(now, timeout);
         let (code, repeat) = (packet.code, options.repeat);
         let (place, again) = (Place::Waiting, 0);
         let call =
@@ -627,7 +635,7 @@ impl Caller {
                     self.peers.sweep(now);
                     self.sweep = None;
                     if self.peers.len() > 0 {
-                        self.sweep_at(now + self.config.peer_expiry / 4);
+                        self.sweep_at(after(now, self.config.peer_expiry / 4));
                     }
                 }
             }
@@ -799,6 +807,3 @@ impl Caller {
         self.stats.held_most = self.stats.held_most.max(self.ledger.held());
     }
 }
-
-/// What a time-out is that the clock cannot say: a year.
-const LONGEST: Duration = Duration::from_secs(365 * 86400);

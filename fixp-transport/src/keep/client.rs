@@ -230,7 +230,7 @@ impl Client {
             (tables::of(config.dialect).exit, config.query_every)
         };
         let repeat = Repeat::Harmless { times: 2, every };
-        let options = Options { repeat, timeout: Some(3 * every), ..Options::default() };
+        let options = Options { repeat, timeout: Some(every.saturating_mul(3)), ..Options::default() };
         self.request_with(peer, Packet::new(code), options).await
     }
 

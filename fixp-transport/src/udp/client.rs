@@ -195,7 +195,7 @@ impl Client {
             (tables::of(config.dialect).exit, config.query_every)
         };
         let repeat = Repeat::Harmless { times: 2, every };
-        let options = Options { repeat, timeout: Some(3 * every), ..Options::default() };
+        let options = Options { repeat, timeout: Some(every.saturating_mul(3)), ..Options::default() };
         self.request_with(peer, Packet::new(code), options).await
     }
 
@@ -380,6 +380,13 @@ struct Driver<B: Bind> {
 const TURN: usize = 64;
 /// Rounds before other tasks have theirs.
 const ROUNDS: usize = 16;
+
+/// However the task ends, nobody is left waiting.
+impl<B: Bind> Drop for Driver<B> {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
 
 impl<B: Bind> Driver<B> {
     async fn run(mut self) {

@@ -62,6 +62,7 @@ use super::peers::{Kind, Lane, Peer, Peers};
 use super::stats::Stats;
 use super::{MAX_DATAGRAM, MTU_V4, MTU_V6, bind_ip, security};
 use crate::extension::{self, Capabilities, Refusal, key};
+use crate::timer::after;
 use crate::{CallError, Cause, tables};
 
 /// The number of a request or notice, never used twice.
@@ -434,13 +435,13 @@ impl Exchange {
             return Err(CallError::not_sent(Cause::Full));
         }
         if self.sweep.is_none() {
-            let at = now + self.config.peer_expiry / 4;
+            let at = after(now, self.config.peer_expiry / 4);
             self.sweep = Some(at);
             self.timers.insert((at, Timer::Sweep));
         }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let deadline = now + options.timeout.unwrap_or(self.config.timeout);
+        let deadline = after(now, options.timeout.unwrap_or(self.config.timeout));
         let (times, every) = match options.repeat {
             Repeat::Never => (0, Duration::ZERO),
             Repeat::Harmless { times, every } => (times, every),
@@ -679,7 +680,7 @@ impl Exchange {
         let to = call.peer;
         let Some(peer) = self.peers.get_mut(to) else { return };
         if let Security::Remembered(time) = self.config.security {
-            peer.clear_until = Some(now + time);
+            peer.clear_until = Some(after(now, time));
         }
         call.stage = Stage::Waiting;
         peer.lane_mut(port).outstanding = None;
@@ -707,7 +708,7 @@ impl Exchange {
                 Timer::Port(port) => self.port_timeout(now, port),
                 Timer::Sweep => {
                     self.peers.sweep(now);
-                    self.sweep = (self.peers.len() > 0).then(|| now + self.config.peer_expiry / 4);
+                    self.sweep = (self.peers.len() > 0).then(|| after(now, self.config.peer_expiry / 4));
                     if let Some(at) = self.sweep {
                         self.timers.insert((at, Timer::Sweep));
                     }
@@ -730,12 +731,12 @@ impl Exchange {
                     exhausted = true;
                 } else {
                     *left -= 1;
-                    *again = now + self.config.query_every;
+                    *again = after(now, self.config.query_every);
                 }
             }
             Stage::Legacy { again, .. } | Stage::Own { again, .. } if again.is_some_and(due) => {
                 call.times = call.times.saturating_sub(1);
-                *again = (call.times > 0).then(|| now + call.every);
+                *again = (call.times > 0).then(|| after(now, call.every));
             }
             _ => {
                 self.set_call_timer(ticket);
@@ -991,7 +992,8 @@ impl Exchange {
         if asks {
             peer.lane_mut(port).outstanding = Some(ticket);
             self.occupy(port);
-            let (left, again) = (self.config.query_attempts.saturating_sub(1), now + self.config.query_every);
+            let (left, again) =
+                (self.config.query_attempts.saturating_sub(1), after(now, self.config.query_every));
             self.enter(ticket, Stage::Query { port, left, again });
         } else {
             self.place_legacy(now, ticket, port);
@@ -1030,7 +1032,7 @@ impl Exchange {
         self.next_serial = serial.wrapping_add(1);
         self.serials.insert(serial, ticket);
         self.occupy(port);
-        self.enter(ticket, Stage::Own { port, serial, again: (times > 0).then(|| now + every) });
+        self.enter(ticket, Stage::Own { port, serial, again: (times > 0).then(|| after(now, every)) });
         true
     }
 
@@ -1038,7 +1040,7 @@ impl Exchange {
     fn place_legacy(&mut self, now: Instant, ticket: Ticket, port: Port) {
         let Some(call) = self.calls.get(&ticket) else { return };
         let announces = !call.notice && self.announcing(call, port, &call.packet);
-        let again = (call.times > 0).then(|| now + call.every);
+        let again = (call.times > 0).then(|| after(now, call.every));
         if let Some(peer) = self.peers.get_mut(call.peer) {
             peer.lane_mut(port).outstanding = Some(ticket);
         }
@@ -1206,7 +1208,7 @@ impl Exchange {
         let Some(call) = self.calls.remove(&ticket) else { return };
         self.bytes -= call.size;
         self.timers.remove(&(call.timer, Timer::Call(ticket)));
-        let (quarantine, settle) = (now + self.config.quarantine, now + self.config.settle);
+        let (quarantine, settle) = (after(now, self.config.quarantine), after(now, self.config.settle));
         let Some(peer) = self.peers.get_mut(call.peer) else { return };
         let (port, until) = match call.stage {
             Stage::Waiting => {

@@ -14,6 +14,7 @@ use crate::extension::key;
 use crate::keep::control;
 use crate::keep::pieces::Mark;
 use crate::keep::requester::{self, Requester};
+use crate::timer::after;
 use crate::udp::{self, security};
 use crate::{CallError, Cause, tables};
 
@@ -42,7 +43,7 @@ impl Caller {
             match wire {
                 Ok(wire) => {
                     let (left, again) = match repeat {
-                        Repeat::Harmless { times, every } if times > 0 => (times, Some(now + every)),
+                        Repeat::Harmless { times, every } if times > 0 => (times, Some(after(now, every))),
                         _ => (0, None),
                     };
                     self.work(to, port, Work::Plain { ticket, wire, announces, left, again });
@@ -114,7 +115,7 @@ impl Caller {
             return;
         }
         if let Security::Remembered(time) = self.config.security {
-            peer.clear_until = Some(now + time);
+            peer.clear_until = Some(after(now, time));
         }
         if peer.is_own(now) {
             if let Some(call) = self.calls.get_mut(&ticket) {
@@ -216,7 +217,7 @@ impl Caller {
         if requester.is_idle() {
             lane.spoilt |= requester.is_spoilt();
             if self.table.cancel_is_idle {
-                lane.resting = Some(now + self.config.settle);
+                lane.resting = Some(after(now, self.config.settle));
             }
             self.free(now, to, port);
         } else {
@@ -281,8 +282,11 @@ impl Caller {
         }
         self.idle_port(now, port);
         let unused = self.ports.get(port).is_some_and(|socket| socket.users == 0);
-        if std::mem::take(&mut self.tight) || unused {
-            // Others may have waited for that.
+        // Others may have waited for that.
+        if unused {
+            self.pump_stuck(now);
+        }
+        if self.tight {
             self.pump_all(now);
         } else {
             self.pump(now, to);
@@ -306,7 +310,7 @@ impl Caller {
                     self.fail(now, ticket, Cause::Timeout);
                     return;
                 }
-                (*left, *again) = (*left - 1, now + every);
+                (*left, *again) = (*left - 1, after(now, every));
                 lane.wants = true;
                 self.rebook(to, port);
                 self.enqueue(to, port);
@@ -317,7 +321,7 @@ impl Caller {
                     _ => every,
                 };
                 *left = left.saturating_sub(1);
-                *again = (*left > 0).then(|| now + every);
+                *again = (*left > 0).then(|| after(now, every));
                 lane.wants = true;
                 self.rebook(to, port);
                 self.enqueue(to, port);

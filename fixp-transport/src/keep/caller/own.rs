@@ -154,8 +154,8 @@ impl Caller {
     /// Those who wait for the port of an endpoint may have it closed, once nothing is under way there.
     pub(super) fn rested(&mut self, now: Instant, v6: bool) {
         let idle = own_of(&mut self.own, v6).is_some_and(|own| own.endpoint.is_idle());
-        if idle && !self.waiting.is_empty() {
-            self.pump_all(now);
+        if idle && !self.stuck.is_empty() {
+            self.pump_stuck(now);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which port a request gets, which wait, and which ports are opened and closed for that.
 
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::time::Instant;
 
 use fixp_codec::Code;
@@ -9,6 +10,7 @@ use super::lane::{Lane, Work};
 use super::own::own_of;
 use super::peers::Kind;
 use super::{Action, Call, Caller, Config, Place, Port, RESERVE, Security, Ticket, Timer};
+use crate::timer::after;
 use crate::udp::security;
 use crate::{CallError, Cause, tables};
 
@@ -25,6 +27,7 @@ impl Caller {
     pub(super) fn place(&mut self, now: Instant, ticket: Ticket) -> bool {
         let Some(call) = self.calls.get(&ticket) else { return true };
         let (to, code) = (call.peer, call.code);
+        self.stats.looked += 1;
         let plain = self.table.plain.contains(&code);
         let Some(peer) = self.peers.get(to) else { return false };
         if !plain && peer.is_own(now) {
@@ -64,7 +67,7 @@ impl Caller {
         }
         if self.asks(now, to, code) {
             let left = self.config.query_attempts.saturating_sub(1);
-            let again = now + self.config.query_every;
+            let again = after(now, self.config.query_every);
             self.work(to, port, Work::Query { ticket, left, again });
         } else {
             self.begin(now, ticket, to, port);
@@ -115,7 +118,12 @@ impl Caller {
                     let unused = socket.users == 0 && own.is_none_or(|own| own.endpoint.is_idle());
                     spoilt && unused && socket.local.is_some()
                 });
-                let Some(port) = useless.map(|socket| socket.port) else { return };
+                let Some(port) = useless.map(|socket| socket.port) else {
+                    if peer.lanes.iter().any(|lane| lane.spoilt) {
+                        self.stuck.insert(to);
+                    }
+                    return;
+                };
                 self.forget_port(port, Cause::Closed);
                 self.actions.push_back(Action::Close(port));
             }
@@ -124,12 +132,13 @@ impl Caller {
         }
     }
 
-    /// Lets those go that wait for this peer, as far as there are ports.
-    pub(super) fn pump(&mut self, now: Instant, to: SocketAddr) {
+    /// Lets those go that wait for this peer, as far as there are ports; tells whether any did.
+    pub(super) fn pump(&mut self, now: Instant, to: SocketAddr) -> bool {
         let exit = tables::of(self.config.dialect).exit;
-        let mut at = 0;
+        let (mut at, mut placed) = (0, false);
         while let Some(&ticket) = self.peers.get(to).and_then(|peer| peer.waiting.get(at)) {
             if self.place(now, ticket) {
+                placed = true;
                 // What has ended meanwhile may have let others go.
                 if let Some(peer) = self.peers.get_mut(to)
                     && peer.waiting.get(at) == Some(&ticket)
@@ -148,11 +157,33 @@ impl Caller {
         } else {
             self.want_ports(now, to);
         }
+        placed
     }
 
+    /// Lets those go that wait, peer by peer. Where there is no room for one the others are not looked at: it is
+    /// the first when there is, unless it has just had its turn.
     pub(super) fn pump_all(&mut self, now: Instant) {
-        for peer in self.waiting.iter().copied().collect::<Vec<_>>() {
-            self.pump(now, peer);
+        self.tight = false;
+        for _ in 0..self.waiting.len() {
+            let next = self.waiting.range((self.turn, Bound::Unbounded)).next();
+            let Some(&peer) = next.or_else(|| self.waiting.first()) else { return };
+            self.turn = Bound::Excluded(peer);
+            let placed = self.pump(now, peer);
+            if self.tight {
+                if !placed {
+                    self.turn = Bound::Included(peer);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Looks after those for whom a port has to be closed, as one may be now.
+    pub(super) fn pump_stuck(&mut self, now: Instant) {
+        for peer in std::mem::take(&mut self.stuck) {
+            if self.waiting.contains(&peer) {
+                self.want_ports(now, peer);
+            }
         }
     }
 

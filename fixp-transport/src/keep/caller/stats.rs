@@ -42,6 +42,8 @@ pub struct Stats {
     pub in_flight: usize,
     /// Of those, how many wait for a port.
     pub waiting: usize,
+    /// How often a request was looked at for whether it can begin.
+    pub looked: u64,
     /// The bytes held now.
     pub held: usize,
     /// The most that were held at a time.

@@ -1,0 +1,178 @@
+//! Defects of the clients over UDP that a review found, each as the test that showed it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_transport::keep::caller::{self, Action, Caller, Options, Port, Repeat};
+use fixp_transport::keep::pieces::{Form, Mark, Pieces};
+use fixp_transport::keep::{self, control};
+use fixp_transport::{Cause, tables, udp};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn peer() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 6600))
+}
+
+fn me() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 9], 40_000))
+}
+
+fn request(dialect: &Dialect, size: usize) -> Packet {
+    let code = if dialect.name() == "lexst1" { lexst1::app::ADD_LOG } else { laxcus6::notify::FLUSH_LOG };
+    Packet::new(code).with_entity(vec![7; size])
+}
+
+/// An answer of one piece.
+fn answer(dialect: &'static Dialect, identity: i32) -> Bytes {
+    let okay = Packet::new(tables::of(dialect).okay).with_entity(vec![9; 5]);
+    Pieces::cut(dialect, okay, Form::of_answer(dialect, identity)).unwrap().datagram(0).unwrap()
+}
+
+fn cancelled(dialect: &'static Dialect) -> Bytes {
+    control::cancelled(dialect, None, false).unwrap()
+}
+
+/// The identity of a piece; nothing for CANCEL.
+fn identity(dialect: &'static Dialect, bytes: &[u8]) -> Option<Mark> {
+    Mark::of(dialect, &Decoder::new(dialect).packet(bytes).unwrap())
+}
+
+/// Opens the ports that it wants.
+fn open(caller: &mut Caller, now: Instant) -> Vec<Port> {
+    let mut opened = Vec::new();
+    while let Some(action) = caller.poll_action() {
+        if let Action::Open { port, .. } = action {
+            caller.handle_bound(now, port, Ok(me()), None);
+            opened.push(port);
+        }
+    }
+    opened
+}
+
+#[test]
+fn times_that_the_clock_cannot_say() {
+    let now = Instant::now();
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut config = caller::Config::new(dialect);
+        (config.timeout, config.settle, config.query_every) = (Duration::MAX, Duration::MAX, Duration::MAX);
+        config.peer_expiry = Duration::MAX;
+        let mut caller = Caller::new(config, 1);
+        let repeat = Repeat::Harmless { times: 2, every: Duration::MAX };
+        let plain = Packet::new(tables::of(dialect).exit);
+        let mut buffer = Vec::new();
+        for timeout in [None, Some(Duration::MAX)] {
+            for packet in [request(dialect, 10), plain.clone()] {
+                caller
+                    .request(now, peer(), packet, Options { timeout, repeat, ..Options::default() })
+                    .unwrap();
+                open(&mut caller, now);
+                assert!(caller.poll_transmit(now, &mut buffer, 1).is_some());
+                assert!(caller.poll_timeout().is_some());
+            }
+        }
+        assert_eq!(caller.stats().in_flight, 4);
+        caller.close(now);
+        caller.clear();
+        assert_eq!((caller.stats().in_flight, caller.stats().held), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn times_that_no_timer_can_say() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let keep = keep::Client::builder().dialect(dialect).timeout(Duration::MAX);
+        let keep = keep.configure(|config| config.query_every = Duration::MAX).build();
+        let udp = udp::Client::builder().dialect(dialect).timeout(Duration::MAX).configure(|config| {
+            (config.settle, config.query_every, config.quarantine) =
+                (Duration::MAX, Duration::MAX, Duration::MAX);
+            config.peer_expiry = Duration::MAX;
+        });
+        let udp = udp.build();
+        let repeat = Repeat::Harmless { times: 2, every: Duration::MAX };
+        let options = Options { timeout: Some(Duration::MAX), repeat, ..Options::default() };
+        // Nobody listens there.
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let silent = silent.local_addr().unwrap();
+        let asked = async {
+            tokio::join!(
+                keep.request_with(silent, request(dialect, 10), options),
+                keep.exit(silent),
+                udp.request_with(silent, request(dialect, 10), options),
+                udp.exit(silent),
+            )
+        };
+        assert!(tokio::time::timeout(SECOND / 20, asked).await.is_err());
+        assert_eq!((keep.stats().in_flight, udp.stats().in_flight), (0, 0));
+    }
+}
+
+/// A client may outlive the runtime that it was made in.
+#[test]
+fn without_its_task_a_client_is_closed() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (keep, udp) = first.block_on(async {
+        (keep::Client::builder().dialect(&LEXST1).build(), udp::Client::builder().dialect(&LEXST1).build())
+    });
+    // One is asked before the task is gone, and one after.
+    let before = {
+        let _here = first.enter();
+        let (keep, udp) = (keep.clone(), udp.clone());
+        runtime().block_on(async move {
+            let log = request(&LEXST1, 10);
+            let asked =
+                async { tokio::join!(keep.request(peer(), log.clone()), udp.request(peer(), log.clone())) };
+            tokio::pin!(asked);
+            assert!(tokio::time::timeout(SECOND / 100, &mut asked).await.is_err());
+            first.shutdown_background();
+            tokio::time::timeout(5 * SECOND, asked).await
+        })
+    };
+    let (by_keep, by_udp) = before.unwrap();
+    assert_eq!([by_keep.unwrap_err().cause, by_udp.unwrap_err().cause], [Cause::Closed; 2]);
+    runtime().block_on(async move {
+        let log = request(&LEXST1, 10);
+        let asked =
+            async { tokio::join!(keep.request(peer(), log.clone()), udp.request(peer(), log.clone())) };
+        let (by_keep, by_udp) = tokio::time::timeout(5 * SECOND, asked).await.unwrap();
+        assert_eq!([by_keep.unwrap_err().cause, by_udp.unwrap_err().cause], [Cause::Closed; 2]);
+    });
+}
+
+/// Where there is no room for more exchanges, those that wait have their turn, and are not all looked at each time.
+#[test]
+fn many_peers_that_wait_are_not_searched() {
+    let now = Instant::now();
+    let mut config = caller::Config::new(&LEXST1);
+    config.extensions = false;
+    let mut caller = Caller::new(config, 1);
+    let many = 10_000;
+    for n in 0..many {
+        let peer = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + n), 5000));
+        caller.request(now, peer, request(&LEXST1, 10), Options::default()).unwrap();
+    }
+    let mut buffer = Vec::new();
+    let mut ended = 0;
+    while ended < many {
+        open(&mut caller, now);
+        let sent = caller.poll_transmit(now, &mut buffer, 1).unwrap();
+        caller.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+        let says = match identity(&LEXST1, &buffer) {
+            Some(mark) => answer(&LEXST1, mark.identity),
+            None => cancelled(&LEXST1),
+        };
+        caller.handle_datagram(now, sent.port, sent.to, &says);
+        while let Some((_, outcome)) = caller.poll_event() {
+            outcome.unwrap();
+            ended += 1;
+        }
+        if ended % 100 == 0 {
+            let looked = caller.stats().looked;
+            assert!(looked < 4 * u64::from(many) + 1000, "{looked} looks, {ended} ended");
+        }
+    }
+}
