@@ -112,7 +112,8 @@ pub type Outcome = Result<Packet, CallError>;
 
 /// What a packet has more than its caller gave it: BIND_IP, the announcement, and what pieces carry.
 const EXTRA: usize = 128;
-/// What RETRY and other small things of one exchange may take: [`Config::RETRIES`] of them at most.
+/// What RETRY and other small things of one exchange may take: [`Config::RETRIES`] of them at most. It is booked
+/// before, since they do not wait for room.
 const RESERVE: usize = 32 << 10;
 /// What a request costs beside its packet, and a message of it beside its value.
 const REQUEST_COST: usize = 256;
@@ -470,7 +471,7 @@ impl Caller {
 
     /// Bytes that may be held in addition.
     fn room(&self) -> usize {
-        self.config.bytes.saturating_sub(self.ledger.held() + self.busy * RESERVE)
+        self.config.bytes.saturating_sub(self.ledger.held())
     }
 
     /// Whether there is room for what comes to an exchange: the oldest takes that of the youngest.
@@ -495,7 +496,7 @@ impl Caller {
     fn holds_answer(&self, ticket: Ticket) -> bool {
         let Some(call) = self.calls.get(&ticket) else { return false };
         let lane = call.place.port().and_then(|port| self.peers.get(call.peer)?.lane(port));
-        lane.is_some_and(|lane| lane.booked > call.size)
+        lane.is_some_and(|lane| lane.held() > call.size)
     }
 
     /// An answer says what the peer is.
@@ -805,5 +806,72 @@ impl Caller {
     /// Notes the most that was held.
     fn note(&mut self) {
         self.stats.held_most = self.stats.held_most.max(self.ledger.held());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use fixp_codec::laxcus6::notify;
+    use fixp_codec::lexst1::app;
+    use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1};
+
+    use super::*;
+    use crate::keep::control;
+    use crate::keep::pieces::{Form, Pieces};
+    use crate::tables;
+
+    /// The bytes that the ports of all peers hold.
+    fn held(caller: &mut Caller) -> usize {
+        caller.peers.iter_mut().flat_map(|(_, peer)| peer.lanes.iter().map(Lane::held)).sum()
+    }
+
+    /// What is held stands in the ledger, though others, as the own transport, have taken all that is left of it.
+    fn books_what_it_holds(dialect: &'static Dialect) {
+        let mut now = Instant::now();
+        let config = Config { extensions: false, security: Security::Unasked, ..Config::new(dialect) };
+        let mut caller = Caller::new(config, 0);
+        let peer = SocketAddr::from(([192, 0, 2, 1], 6600));
+        let packet = || Packet::new(tables::of(dialect).okay).with_entity(vec![7; 1_440_000]);
+        let code = if dialect.name() == "lexst1" { app::ADD_LOG } else { notify::FLUSH_LOG };
+        let log = Packet { code, ..packet() };
+        let ticket = caller.request(now, peer, log, Options::default()).unwrap();
+        let Some(Action::Open { port, .. }) = caller.poll_action() else { panic!("no port") };
+        caller.handle_bound(now, port, Ok(SocketAddr::from(([192, 0, 2, 9], 4000))), None);
+        let mut buffer = Vec::new();
+        let mut identity = None;
+        while let Some(sent) = caller.poll_transmit(now, &mut buffer, 8) {
+            identity = identity.or_else(|| {
+                let first = buffer.get(..sent.segment).unwrap();
+                control::identity(&Decoder::new(dialect).packet(first).unwrap())
+            });
+            caller.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+        }
+        let pieces = Pieces::cut(dialect, packet(), Form::of_answer(dialect, identity.unwrap())).unwrap();
+        caller.handle_datagram(now, port, peer, &pieces.datagram(pieces.count() - 1).unwrap());
+        let others = caller.room();
+        assert!(caller.ledger.take(others), "the rest is somebody else's");
+        let mut most = 0;
+        for _ in 0..20 {
+            now += Duration::from_secs(1);
+            // What asks for the missing pieces is held before it is sent.
+            caller.handle_timeout(now);
+            let (held, booked) = (held(&mut caller), caller.ledger.held() - others);
+            assert!(held <= booked, "{held} held, {booked} booked");
+            most = most.max(held);
+            while let Some(sent) = caller.poll_transmit(now, &mut buffer, 8) {
+                caller.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+            }
+        }
+        caller.cancel(now, ticket);
+        caller.clear();
+        assert_eq!(caller.ledger.held(), others);
+    }
+
+    #[test]
+    fn what_is_held_is_booked() {
+        books_what_it_holds(&LAXCUS6);
+        books_what_it_holds(&LEXST1);
     }
 }

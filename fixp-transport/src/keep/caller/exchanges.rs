@@ -9,7 +9,7 @@ use fixp_codec::{Code, Decoder, PacketRef, laxcus6};
 use super::lane::{Lane, Work};
 use super::own::own_of;
 use super::peers::Kind;
-use super::{BATCH, Caller, Out, Place, Port, Repeat, Security, Ticket, Timer, WE};
+use super::{BATCH, Caller, Out, Place, Port, RESERVE, Repeat, Security, Ticket, Timer, WE};
 use crate::extension::key;
 use crate::keep::control;
 use crate::keep::pieces::Mark;
@@ -223,27 +223,35 @@ impl Caller {
         } else {
             // What waits to be sent is due, and stays so until it is.
             let due = requester.poll_timeout().filter(|&at| at > now);
-            self.rebook_until(to, port, due);
-            self.enqueue(to, port);
+            let whose = lane.ticket();
+            let booked = self.rebook_until(to, port, due);
+            match whose {
+                Some(ticket) if !booked => self.fail(now, ticket, Cause::Full),
+                _ => self.enqueue(to, port),
+            }
         }
     }
 
-    /// Books what a lane holds, sets its timer, and lets it send.
+    /// Books what a lane holds, and sets its timer.
     pub(super) fn rebook(&mut self, to: SocketAddr, port: Port) {
         let due = self.peers.get(to).and_then(|peer| peer.lane(port)).and_then(Lane::due);
         self.rebook_until(to, port, due);
     }
 
-    pub(super) fn rebook_until(&mut self, to: SocketAddr, port: Port, due: Option<Instant>) {
-        let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
+    /// The same with this timer; tells whether there was room for all that it holds.
+    pub(super) fn rebook_until(&mut self, to: SocketAddr, port: Port, due: Option<Instant>) -> bool {
+        let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return true };
         let held = lane.held();
-        if held < lane.booked {
-            self.ledger.give(lane.booked - held);
-            lane.booked = held;
-        } else if self.ledger.take(held - lane.booked) {
-            // Room has been made for it before; what RETRY takes has its reserve.
+        let wanted = held + if lane.is_busy() { RESERVE } else { 0 };
+        if wanted <= lane.booked {
+            self.ledger.give(lane.booked - wanted);
+            lane.booked = wanted;
+        } else if self.ledger.take(wanted - lane.booked) {
+            lane.booked = wanted;
+        } else if held > lane.booked && self.ledger.take(held - lane.booked) {
             lane.booked = held;
         }
+        let booked = held <= lane.booked;
         if lane.timer != due {
             if let Some(old) = std::mem::replace(&mut lane.timer, due) {
                 self.timers.remove(&(old, Timer::Lane(to, port)));
@@ -253,6 +261,7 @@ impl Caller {
             }
         }
         self.note();
+        booked
     }
 
     /// Lets a lane send what it has.
