@@ -40,7 +40,9 @@ struct Node {
     now: Instant,
     came: u64,
     went: u64,
-    /// The most that ever went beyond what came and the rates.
+    /// What of that were ACCEPTED and answers to CANCEL, which have a bound of their own.
+    controls: u64,
+    /// The most that ever went beside them beyond what came and the rates.
     beyond: i64,
     signs: bool,
     /// The size of its answers.
@@ -51,8 +53,8 @@ impl Node {
     fn new(dialect: &'static Dialect, size: usize) -> Self {
         let now = Instant::now();
         let machine = Responder::new(responder::Config::new(dialect));
-        let (came, went, beyond) = (0, 0, i64::MIN);
-        Self { machine, dialect, begin: now, now, came, went, beyond, signs: false, size }
+        let (came, went, controls, beyond) = (0, 0, 0, i64::MIN);
+        Self { machine, dialect, begin: now, now, came, went, controls, beyond, signs: false, size }
     }
 
     /// What has left now.
@@ -64,6 +66,10 @@ impl Node {
         let mut out = Vec::new();
         while let Some(sent) = self.machine.poll_transmit(self.now) {
             self.went += sent.bytes.len() as u64;
+            let packet = Decoder::new(self.dialect).packet(&sent.bytes).unwrap();
+            if !packet.code().is_request() && Mark::of(self.dialect, &packet).is_none() {
+                self.controls += sent.bytes.len() as u64;
+            }
             out.push(sent.bytes);
         }
         let time = (self.now - self.begin).as_secs_f64();
@@ -71,7 +77,8 @@ impl Node {
         if self.signs {
             may += Rates::SIGN_BURST as f64 + Rates::SIGN_RATE as f64 * time;
         }
-        self.beyond = self.beyond.max(self.went as i64 - may as i64);
+        self.beyond = self.beyond.max((self.went - self.controls) as i64 - may as i64);
+        assert!(self.controls <= 3 * self.came, "{} of {}", self.controls, self.came);
         out
     }
 

@@ -324,8 +324,10 @@ impl Default for Bounds {
 pub enum Added {
     /// It is kept, and some are missing.
     Kept,
-    /// It was there already. The first of two stays.
+    /// It was there already.
     Known,
+    /// Another is there in its place: they are of two packets, and the group stays as it was.
+    Differs,
     /// It was the last.
     Whole,
     /// It belongs to another group: its code, identity or count is another.
@@ -381,8 +383,8 @@ impl Gather {
         }
         // Nearly all come in their order.
         let next = self.pieces.last_key_value().is_none_or(|(&last, _)| mark.index > last);
-        if !next && self.pieces.contains_key(&mark.index) {
-            return Added::Known;
+        if !next && let Some(&(_, had)) = self.pieces.get(&mark.index) {
+            return if had == digest { Added::Known } else { Added::Differs };
         }
         let entity = packet.entity();
         if mark.count > bounds.pieces || entity.len() > bounds.entity - self.bytes.min(bounds.entity) {

@@ -93,8 +93,8 @@ pub struct Config {
     /// comes late it would begin anew. Only a network that itself doubles datagrams can have it executed twice
     /// then. It costs: where one datagram of a request of one piece is lost, or the last pieces of one towards
     /// laxcus6 for 6 s, or all of them, or what lexst1's server had of it when it began to ask, the request waits,
-    /// for its whole [`Config::timeout`] if need be; a stale group of a laxcus6 server (Q21) is cancelled, but
-    /// this request has failed by it.
+    /// for its whole [`Config::timeout`] if need be; a stale group of a laxcus6 server (Q21) is cancelled
+    /// once, since that server has taken nothing of the request then; at another the request fails.
     pub repeat: bool,
     /// Bytes a second at which pieces leave, see [`Pace::RATE`].
     pub rate: u64,
@@ -136,6 +136,8 @@ impl Config {
     }
 }
 
+/// The major command of calls in laxcus6.
+const CALL: u8 = 2;
 /// What each piece costs that has been asked for, where that is remembered.
 const AGAIN_COST: usize = 16;
 /// Pieces that were asked for and wait to be sent. Further ones are asked for again.
@@ -167,6 +169,8 @@ enum State {
 #[derive(Debug)]
 struct Asking {
     pieces: Pieces,
+    /// Whether it is a call, the only kind that laxcus6 wants a cipher for.
+    is_call: bool,
     deadline: Instant,
     /// The whole request has come, the peer says.
     accepted: bool,
@@ -225,6 +229,7 @@ impl Requester {
         let form =
             Form { size: self.config.piece, bind_ip: self.config.bind_ip, ..self.form_of_request(identity) };
         let (size, limit) = (packet.entity.len(), self.config.bounds.entity);
+        let is_call = matches!(packet.code, Code::Request { major: CALL, .. });
         let pieces = Pieces::cut(self.config.dialect, packet, form)
             .map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
         if size > limit || pieces.count() > self.config.bounds.pieces {
@@ -248,6 +253,7 @@ impl Requester {
             cured: None,
             left: 0,
             again: BTreeSet::new(),
+            is_call,
             pieces,
         }));
         Ok(())
@@ -289,7 +295,7 @@ impl Requester {
     /// Gives up: no event comes. What was sent is cancelled.
     pub fn abandon(&mut self, now: Instant) {
         if let State::Asking(asking) = &self.state {
-            let (identity, sent) = (asking.pieces.identity(), asking.sent);
+            let (identity, sent) = (asking.pieces.identity(), asking.left > 0);
             self.finish(now, identity, sent);
             self.spoilt |= sent && self.table.cancel_is_idle;
         }
@@ -362,7 +368,9 @@ impl Requester {
         }
         let Some(mark) = Mark::of(self.config.dialect, packet) else {
             let refuses = self.config.dialect.name() != "lexst1" && LAXCUS6.reads(code);
-            if refuses && code == laxcus6::answer::ENCRYPT_CONTENT_NOTIFY {
+            // It names no identity, so that it may be a stray one. It is said to calls only, and never after this.
+            let taken = asking.accepted || asking.heard || asking.answer.is_some();
+            if refuses && asking.is_call && !taken && code == laxcus6::answer::ENCRYPT_CONTENT_NOTIFY {
                 // It is said instead of serving.
                 let Code::Answer(number) = code else { return };
                 self.fail(now, CallError::not_sent(Cause::Security(number)));
@@ -385,7 +393,7 @@ impl Requester {
                 asking.asked.clear();
                 asking.heard_at(now, self.config.every);
             }
-            Added::Foreign | Added::Refused => {}
+            Added::Foreign | Added::Differs | Added::Refused => {}
             Added::Whole => {
                 let packet = asking.answer.take().and_then(|gather| gather.join(self.config.dialect));
                 if let Some(packet) = packet {
@@ -404,18 +412,27 @@ impl Requester {
             return;
         }
         // One cure at a time: a server repeats its question each second.
-        if asking.accepted
-            || asking.answer.is_some()
-            || asking.cures == 0
-            || asking.cured.is_some_and(|until| now < until)
-        {
+        if asking.accepted || asking.answer.is_some() || asking.cured.is_some_and(|until| now < until) {
+            return;
+        }
+        if !self.config.repeat && (asking.heard || asking.cured.is_some()) {
+            // Some of it may have been taken, so that one more copy would be a repetition.
+            let cause = Cause::Unexpected;
+            let sent = asking.sent;
+            self.fail(
+                now,
+                if sent { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) },
+            );
+            return;
+        }
+        if asking.cures == 0 {
             return;
         }
         asking.cures -= 1;
         asking.cured = Some(now + self.config.every / 2);
-        if self.config.repeat {
-            asking.burst = 0..asking.pieces.count();
-        }
+        // Of this request that server has taken nothing.
+        asking.burst = 0..asking.pieces.count();
+        asking.asked.clear();
         asking.heard_at(now, self.config.every);
         self.say(|dialect, bind_ip| control::cancel(dialect, bind_ip, stale));
     }
@@ -428,7 +445,7 @@ impl Requester {
 
     fn fail(&mut self, now: Instant, error: CallError) {
         let State::Asking(asking) = &self.state else { return };
-        let (identity, sent) = (asking.pieces.identity(), asking.sent || asking.burst.start > 0);
+        let (identity, sent) = (asking.pieces.identity(), asking.left > 0);
         self.events.push_back(Err(error));
         self.finish(now, identity, sent);
         // CANCEL clears a group at laxcus6, and nothing at lexst1.

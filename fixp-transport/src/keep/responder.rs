@@ -38,7 +38,8 @@
 //!
 //! - A laxcus6 client that has had ACCEPTED never asks for a lost piece of its answer, and a lexst1 client that
 //!   has had nothing may wait for ever: the answer is sent again, after 1, 2, 4, 8 and 16 s, until CANCEL or until
-//!   the client asks by itself (Q4, Q8); never that of an identity that is not the peer's latest (Q9).
+//!   the client asks by itself (Q4, Q8). Of an identity that is not the peer's latest nothing leaves unless RETRY
+//!   names it (Q2, Q9).
 //! - CANCEL is always answered, in lexst1 by NOTFOUND, and everything of the exchange is gone (Q5, Q10).
 //! - RETRY and CANCEL are for the identity that they name (Q19). A CANCEL does not touch another exchange.
 //! - Counts allocate nothing; RETRY is no more bytes than came; everything held is in one ledger
@@ -133,7 +134,8 @@ pub struct Responder {
     timers: BTreeSet<(Instant, Key)>,
     controls: VecDeque<Transmit>,
     /// Exchanges with pieces to be sent, in turns.
-    sending: VecDeque<Key>,
+    sending: BTreeMap<u64, Key>,
+    next_turn: u64,
     events: VecDeque<(Event, usize)>,
     budget: Budget,
     settled: Settled,
@@ -178,7 +180,8 @@ impl Responder {
             next_ticket: 0,
             timers: BTreeSet::new(),
             controls: VecDeque::new(),
-            sending: VecDeque::new(),
+            sending: BTreeMap::new(),
+            next_turn: 0,
             events: VecDeque::new(),
             budget: Budget::new(config.rates),
             settled: Settled::default(),
@@ -248,6 +251,9 @@ impl Responder {
             }
             None => Ok(()),
             Some(answer) => self.cut(now, key.1, answer).map(|mut held| {
+                if !self.is_latest(key) {
+                    held.rest();
+                }
                 if let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) {
                     held.came(done.came);
                     (done.stage, done.told, done.came) = (Stage::Held(Box::new(held)), now, 0);
@@ -298,7 +304,7 @@ impl Responder {
 
     fn exchange_timeout(&mut self, now: Instant, key: Key) {
         let limits = &self.config.limits;
-        let latest = self.peers.get(&key.0).is_none_or(|peer| peer.latest == key.1);
+        let latest = self.is_latest(key);
         let Some(exchange) = self.exchanges.get_mut(&key) else { return };
         if let Some(group) = &exchange.group
             && (now >= group.last + limits.idle || now >= group.created + limits.lifetime)
@@ -315,8 +321,12 @@ impl Responder {
                         held.end(now, false, &mut self.budget, key.0.ip());
                     }
                 }
-                // Of an identity that is not the latest nothing is sent unasked.
-                Stage::Held(held) => turn = held.wakes(now) | held.begin_again(now, latest),
+                Stage::Held(held) => {
+                    if !latest {
+                        held.rest();
+                    }
+                    turn = held.wakes(now) | held.begin_again(now);
+                }
                 Stage::Tombstone { until } if now >= *until => exchange.done = None,
                 Stage::Tombstone { .. } => {}
             }
@@ -352,10 +362,14 @@ impl Responder {
             self.balance();
             return Some(transmit);
         }
-        while let Some(key) = self.sending.pop_front() {
+        while let Some((_, key)) = self.sending.pop_first() {
+            let latest = self.is_latest(key);
             let Some(exchange) = self.exchanges.get_mut(&key) else { continue };
-            exchange.sending = false;
+            exchange.turn = None;
             let Some(Done { stage: Stage::Held(held), .. }) = &mut exchange.done else { continue };
+            if !latest {
+                held.rest();
+            }
             let ip = key.0.ip();
             let budget = (!self.config.allow.allows(ip)).then_some((&mut self.budget, ip));
             let again = held.sends_again();
@@ -363,8 +377,7 @@ impl Responder {
                 Turn::Piece(bytes) => {
                     self.stats.pieces += 1;
                     self.stats.again += u64::from(again);
-                    exchange.sending = true;
-                    self.sending.push_back(key);
+                    self.turn(key);
                     return Some(Transmit { to: key.0, bytes });
                 }
                 Turn::Wait | Turn::Over => self.arm(now, key),
@@ -378,5 +391,33 @@ impl Drop for Responder {
     fn drop(&mut self) {
         self.held = 0;
         self.balance();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use fixp_codec::LAXCUS6;
+    use fixp_codec::laxcus6::{answer, notify};
+
+    use super::*;
+    use crate::keep::control;
+
+    #[test]
+    fn those_who_are_gone_have_no_turn() {
+        let now = Instant::now();
+        let mut machine = Responder::new(Config::new(&LAXCUS6));
+        let from = "127.0.0.1:4000".parse().unwrap();
+        for identity in 1..=1000 {
+            let log = Packet::new(notify::FLUSH_LOG).with_entity(vec![7; 100]);
+            let pieces = Pieces::cut(&LAXCUS6, log, Form::of_request(&LAXCUS6, identity)).unwrap();
+            machine.handle_datagram(now, from, &pieces.datagram(0).unwrap());
+            let event = machine.poll_event().unwrap();
+            machine.answer(now, event.ticket, Some(Packet::new(answer::OKAY))).unwrap();
+            assert_eq!(machine.sending.len(), 1);
+            machine.handle_datagram(now, from, &control::cancel(&LAXCUS6, None, identity).unwrap());
+            assert_eq!((machine.sending.len(), machine.exchanges()), (0, 0));
+            machine.controls.clear();
+        }
     }
 }

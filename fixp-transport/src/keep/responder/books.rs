@@ -31,10 +31,17 @@ impl Responder {
     /// Puts an exchange in the turns of those that send.
     pub(super) fn turn(&mut self, key: Key) {
         if let Some(exchange) = self.exchanges.get_mut(&key)
-            && !std::mem::replace(&mut exchange.sending, true)
+            && exchange.turn.is_none()
         {
-            self.sending.push_back(key);
+            exchange.turn = Some(self.next_turn);
+            self.sending.insert(self.next_turn, key);
+            self.next_turn += 1;
         }
+    }
+
+    /// Whether an identity is the one that its peer came with last.
+    pub(super) fn is_latest(&self, key: Key) -> bool {
+        self.peers.get(&key.0).is_none_or(|peer| peer.latest == key.1)
     }
 
     /// Brings the ledger up to date after anything has changed in an exchange, and forgets one that is over.
@@ -50,7 +57,7 @@ impl Responder {
         if !over && !fresh && live == before {
             return;
         }
-        let timer = exchange.timer;
+        let (timer, turn) = (exchange.timer, exchange.turn);
         let peer = self.peers.entry(key.0).or_insert(Peer { exchanges: 0, live: 0, latest: key.1 });
         peer.exchanges += usize::from(fresh);
         peer.live = peer.live + usize::from(live) - usize::from(before);
@@ -61,6 +68,9 @@ impl Responder {
             }
             if let Some(at) = timer {
                 self.timers.remove(&(at, key));
+            }
+            if let Some(turn) = turn {
+                self.sending.remove(&turn);
             }
             self.exchanges.remove(&key);
         }

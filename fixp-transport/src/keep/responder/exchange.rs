@@ -10,8 +10,8 @@ use super::{EXCHANGE_COST, Ticket};
 pub(super) struct Exchange {
     pub(super) group: Option<Group>,
     pub(super) done: Option<Done>,
-    /// Whether it stands in the turns.
-    pub(super) sending: bool,
+    /// Where it stands in the turns.
+    pub(super) turn: Option<u64>,
     pub(super) timer: Option<Instant>,
     /// What is in the ledger for it.
     pub(super) booked: usize,
@@ -44,7 +44,7 @@ pub(super) enum Stage {
 
 impl Exchange {
     pub(super) const fn new() -> Self {
-        Self { group: None, done: None, sending: false, timer: None, booked: 0, live: false }
+        Self { group: None, done: None, turn: None, timer: None, booked: 0, live: false }
     }
 
     pub(super) fn is_live(&self) -> bool {

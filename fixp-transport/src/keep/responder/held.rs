@@ -110,20 +110,21 @@ impl Held {
     }
 
     /// Sends all again where nothing was heard for as long as it waits for that. Nobody has said that any of it
-    /// came, so it goes slower. Nothing but the next time changes unless it is its peer's latest.
-    pub(super) fn begin_again(&mut self, now: Instant, latest: bool) -> bool {
+    /// came, so it goes slower.
+    pub(super) fn begin_again(&mut self, now: Instant) -> bool {
         if self.again.is_none_or(|at| at > now) {
             return false;
         }
         self.agains = self.agains.saturating_sub(1);
         self.pause *= 2;
-        if latest {
-            self.pace.lost(now);
-            self.begin();
-        } else {
-            self.again = (self.agains > 0).then(|| now + self.pause);
-        }
-        latest
+        self.pace.lost(now);
+        self.begin();
+        true
+    }
+
+    /// Its peer has gone on to another request: what is left of it waits to be asked for.
+    pub(super) fn rest(&mut self) {
+        (self.burst, self.again, self.agains) = (0..0, None, 0);
     }
 
     /// The peer asks for these pieces: it recovers by itself.

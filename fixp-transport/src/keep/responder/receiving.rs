@@ -14,6 +14,9 @@ use super::{Config, EXCHANGE_COST, Event, Key, QUEUE_COST, Responder, Ticket};
 use crate::keep::pieces::{Added, Bounds, Gather, Mark};
 use crate::keep::{Transmit, control};
 
+/// How many times its bytes CANCEL may draw at once, without the budget of its prefix.
+const FACTOR: usize = 3;
+
 impl Responder {
     pub(super) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
         let Ok(packet) = Decoder::new(self.config.dialect).packet(bytes) else { return false };
@@ -88,20 +91,29 @@ impl Responder {
         if stale {
             exchange.group = None;
         }
-        let opened = exchange.group.is_none();
-        let group = exchange.group.get_or_insert_with(|| Group::new(now, mark));
-        let added = group.gather.add(mark, packet, digest, bounds);
+        let mut opened = exchange.group.is_none();
+        let mut group = exchange.group.get_or_insert_with(|| Group::new(now, mark));
+        let mut added = group.gather.add(mark, packet, digest, bounds);
+        if added == Added::Differs {
+            // The earlier one is of another request, which is nobody's by now. They are never joined.
+            opened = true;
+            group = exchange.group.insert(Group::new(now, mark));
+            added = group.gather.add(mark, packet, digest, bounds);
+        }
         match added {
             Added::Kept | Added::Known | Added::Whole => {
                 group.last = now;
                 group.came += bytes.len();
             }
-            Added::Foreign => {}
+            Added::Foreign | Added::Differs => {}
             Added::Refused if group.gather.is_empty() => exchange.group = None,
             Added::Refused => {}
         }
         self.book(key);
-        if opened && let Some(peer) = self.peers.get_mut(&from) {
+        if opened
+            && matches!(added, Added::Kept | Added::Whole)
+            && let Some(peer) = self.peers.get_mut(&from)
+        {
             peer.latest = mark.identity;
         }
         self.stats.refused += u64::from(added == Added::Refused);
@@ -146,30 +158,25 @@ impl Responder {
         self.events.push_back((Event { ticket, from: key.0, packet }, cost));
         self.book(key);
         let copies = self.table.accepted.map_or(0, |(_, copies)| copies);
-        self.accept(now, key, copies);
+        self.accept(key, copies);
     }
 
-    pub(super) fn accept(&mut self, now: Instant, key: Key, copies: u8) {
+    /// ACCEPTED. Three copies are less than three times the shortest piece, so no budget has them wait; but what
+    /// they take of the bytes that came is not left for the answer.
+    pub(super) fn accept(&mut self, key: Key, copies: u8) {
         let Ok(Some(bytes)) = control::accepted(self.config.dialect, key.1) else { return };
         for _ in 0..copies {
-            let done = self.exchanges.get_mut(&key).and_then(|exchange| exchange.done.as_mut());
-            let paid = done.map_or(0, |done| {
-                let paid = done.came.min(bytes.len());
-                done.came -= paid;
-                paid
-            });
-            self.say(now, key.0, bytes.clone(), paid);
+            if let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) {
+                done.came = done.came.saturating_sub(bytes.len());
+            }
+            self.say(key.0, bytes.clone());
         }
     }
 
-    /// Sends a datagram for which so many bytes have come. Without room or budget it is lost.
-    pub(super) fn say(&mut self, now: Instant, to: SocketAddr, bytes: Bytes, paid: usize) {
+    /// Sends a datagram that is answer to another. Without room it is lost.
+    pub(super) fn say(&mut self, to: SocketAddr, bytes: Bytes) {
         let cost = bytes.len() + QUEUE_COST;
-        let beyond = bytes.len().saturating_sub(paid);
-        if self.controls.len() < self.config.limits.controls
-            && self.has_room(cost)
-            && (beyond == 0 || self.config.allow.allows(to.ip()) || self.budget.take(now, to.ip(), beyond))
-        {
+        if self.controls.len() < self.config.limits.controls && self.has_room(cost) {
             self.held += cost;
             self.controls.push_back(Transmit { to, bytes });
         }
@@ -179,6 +186,7 @@ impl Responder {
     pub(super) fn duplicate(&mut self, now: Instant, key: Key, bytes: usize) {
         let spacing = self.config.spacing;
         let accepts = self.table.accepted.is_some();
+        let latest = self.is_latest(key);
         let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) else { return };
         let told = now < done.told + spacing;
         if !told {
@@ -187,13 +195,13 @@ impl Responder {
         match &mut done.stage {
             Stage::Executing { .. } => {
                 done.came = done.came.saturating_add(bytes);
-                if accepts && !told {
-                    self.accept(now, key, 1);
+                if accepts && !told && latest {
+                    self.accept(key, 1);
                 }
             }
             Stage::Held(held) => {
                 held.came(bytes);
-                if !told {
+                if !told && latest {
                     held.begin();
                     self.turn(key);
                 }
@@ -252,9 +260,24 @@ impl Responder {
         // laxcus6 does not answer without an identity. To lexst1 there is never anything left.
         if self.table.cancel_is_idle || identity.is_some() {
             let found = found && !self.table.cancel_is_idle;
-            if let Ok(answer) = control::cancelled(self.config.dialect, self.config.bind_ip, found) {
-                self.say(now, from, answer, bytes);
-            }
+            self.answer_cancel(now, from, found, bytes);
+        }
+    }
+
+    /// Answers a CANCEL of so many bytes: always where that is not [`FACTOR`] times as much, and BIND_IP is left
+    /// out for that. Only one that says nothing at all has its answer wait for the budget of its prefix.
+    fn answer_cancel(&mut self, now: Instant, to: SocketAddr, found: bool, bytes: usize) {
+        let most = bytes.saturating_mul(FACTOR);
+        let written = |bind_ip| control::cancelled(self.config.dialect, bind_ip, found);
+        let Ok(mut answer) = written(self.config.bind_ip) else { return };
+        if answer.len() > most
+            && let Ok(short) = written(None)
+        {
+            answer = short;
+        }
+        let beyond = answer.len().saturating_sub(most);
+        if beyond == 0 || self.config.allow.allows(to.ip()) || self.budget.take(now, to.ip(), beyond) {
+            self.say(to, answer);
         }
     }
 
@@ -281,9 +304,8 @@ impl Responder {
         let Some(Exchange { group: Some(group), .. }) = self.exchanges.get_mut(&key) else { return };
         for question in group.questions(now, dialect, bind_ip, self.table, before_last) {
             // It is no more than what came for the group.
-            let paid = question.len();
             self.stats.questions += 1;
-            self.say(now, key.0, question, paid);
+            self.say(key.0, question);
         }
     }
 }

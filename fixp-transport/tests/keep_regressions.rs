@@ -1,0 +1,411 @@
+//! What a review of KEEP UDP has found, a test each, so that it stays mended.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_transport::keep::pieces::{Form, Mark, Pieces};
+use fixp_transport::keep::{Limits, Requester, Responder, control, requester, responder};
+use fixp_transport::server::AllowList;
+use fixp_transport::{Cause, Fate};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+fn code(dialect: &Dialect) -> fixp_codec::Code {
+    if dialect.name() == "lexst1" { lexst1::app::ADD_LOG } else { laxcus6::notify::FLUSH_LOG }
+}
+
+fn okay(dialect: &Dialect, size: usize) -> Packet {
+    Packet::new(fixp_transport::tables::of(dialect).okay).with_entity(vec![9; size])
+}
+
+fn cut(dialect: &'static Dialect, identity: i32, entity: Vec<u8>) -> Pieces {
+    let packet = Packet::new(code(dialect)).with_entity(entity);
+    Pieces::cut(dialect, packet, Form::of_request(dialect, identity)).unwrap()
+}
+
+fn client() -> SocketAddr {
+    "203.0.113.5:4000".parse().unwrap()
+}
+
+/// The identities of the pieces that leave now.
+fn identities(dialect: &'static Dialect, machine: &mut Responder, now: Instant) -> Vec<i32> {
+    std::iter::from_fn(|| machine.poll_transmit(now))
+        .filter_map(|sent| {
+            let packet = Decoder::new(dialect).packet(&sent.bytes).unwrap();
+            Mark::of(dialect, &packet).map(|mark| mark.identity)
+        })
+        .collect()
+}
+
+/// The codes of the datagrams that leave now.
+fn codes(dialect: &'static Dialect, machine: &mut Responder, now: Instant) -> Vec<fixp_codec::Code> {
+    std::iter::from_fn(|| machine.poll_transmit(now))
+        .map(|sent| Decoder::new(dialect).packet(&sent.bytes).unwrap().code())
+        .collect()
+}
+
+/// Pieces of two requests are never one: the later of two pieces with one serial begins anew.
+#[test]
+fn two_requests_are_not_mixed() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let now = Instant::now();
+        let mut machine = Responder::new(responder::Config::new(dialect));
+        let (one, other) = (cut(dialect, 1, vec![b'a'; 900]), cut(dialect, 1, vec![b'b'; 900]));
+        machine.handle_datagram(now, client(), &one.datagram(0).unwrap());
+        // Its client is started anew, or another has got its port.
+        let now = now + 20 * SECOND;
+        machine.handle_timeout(now);
+        for index in 0..2 {
+            machine.handle_datagram(now, client(), &other.datagram(index).unwrap());
+        }
+        assert_eq!(machine.poll_event().unwrap().packet.entity, vec![b'b'; 900], "{}", dialect.name());
+        assert!(machine.poll_event().is_none());
+    }
+}
+
+/// Q2, Q9: an answer that comes late is that of an old identity. RETRY still gets it.
+#[test]
+fn a_late_answer_of_an_old_identity_is_not_sent() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let now = Instant::now();
+        let mut machine = Responder::new(responder::Config::new(dialect));
+        machine.handle_datagram(now, client(), &cut(dialect, 1, vec![1; 10]).datagram(0).unwrap());
+        let one = machine.poll_event().unwrap();
+        let now = now + 130 * SECOND;
+        machine.handle_timeout(now);
+        machine.handle_datagram(now, client(), &cut(dialect, 2, vec![2; 10]).datagram(0).unwrap());
+        machine.poll_event().unwrap();
+        while machine.poll_transmit(now).is_some() {}
+        machine.answer(now, one.ticket, Some(okay(dialect, 1000))).unwrap();
+        for second in 0..40 {
+            let now = now + second * SECOND;
+            machine.handle_timeout(now);
+            assert_eq!(identities(dialect, &mut machine, now), [0; 0], "{} after {second} s", dialect.name());
+        }
+        let now = now + 40 * SECOND;
+        let retry = control::retry(dialect, None, 1, &[dialect.first_serial()]).unwrap();
+        machine.handle_datagram(now, client(), &retry);
+        assert_eq!(identities(dialect, &mut machine, now), [1]);
+    }
+}
+
+/// A burst of the old identity ends where a new one comes.
+#[test]
+fn a_burst_of_an_old_identity_ends() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut now = Instant::now();
+        let mut machine = Responder::new(responder::Config::new(dialect));
+        machine.handle_datagram(now, client(), &cut(dialect, 1, vec![1; 10]).datagram(0).unwrap());
+        let one = machine.poll_event().unwrap();
+        machine.answer(now, one.ticket, Some(okay(dialect, 8 << 20))).unwrap();
+        while machine.poll_transmit(now).is_some() {}
+        machine.handle_datagram(now, client(), &cut(dialect, 2, vec![2; 10]).datagram(0).unwrap());
+        for _ in 0..100 {
+            now += SECOND / 10;
+            machine.handle_timeout(now);
+            assert_eq!(identities(dialect, &mut machine, now), [0; 0], "{}", dialect.name());
+        }
+    }
+}
+
+/// Q9: a late duplicate of an old request draws neither its answer nor ACCEPTED.
+#[test]
+fn a_late_duplicate_draws_no_old_answer() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        for answered in [true, false] {
+            let now = Instant::now();
+            let mut machine = Responder::new(responder::Config::new(dialect));
+            let first = cut(dialect, 1, vec![1; 10]).datagram(0).unwrap();
+            machine.handle_datagram(now, client(), &first);
+            let one = machine.poll_event().unwrap();
+            if answered {
+                machine.answer(now, one.ticket, Some(okay(dialect, 1000))).unwrap();
+            }
+            while machine.poll_transmit(now).is_some() {}
+            let now = now + 2 * SECOND;
+            machine.handle_datagram(now, client(), &cut(dialect, 2, vec![2; 10]).datagram(0).unwrap());
+            while machine.poll_transmit(now).is_some() {}
+            machine.handle_datagram(now, client(), &first);
+            assert_eq!(codes(dialect, &mut machine, now), [], "{}", dialect.name());
+        }
+    }
+}
+
+/// A piece that is refused does not make its identity the latest.
+#[test]
+fn a_refused_piece_ends_no_answer() {
+    let now = Instant::now();
+    let limits = Limits { entity: 1000, ..Limits::default() };
+    let mut machine = Responder::new(responder::Config { limits, ..responder::Config::new(&LAXCUS6) });
+    machine.handle_datagram(now, client(), &cut(&LAXCUS6, 1, vec![1; 10]).datagram(0).unwrap());
+    let one = machine.poll_event().unwrap();
+    let large = Packet::new(code(&LAXCUS6)).with_entity(vec![2; 3000]);
+    let form = Form { size: 1500, ..Form::of_request(&LAXCUS6, 2) };
+    let large = Pieces::cut(&LAXCUS6, large, form).unwrap();
+    machine.handle_datagram(now, client(), &large.datagram(0).unwrap());
+    while machine.poll_transmit(now).is_some() {}
+    machine.answer(now, one.ticket, Some(okay(&LAXCUS6, 100))).unwrap();
+    assert_eq!(identities(&LAXCUS6, &mut machine, now), [1]);
+}
+
+/// Q5, Q10: CANCEL and whole requests are answered whatever others of the prefix take.
+#[test]
+fn cancel_is_answered_while_a_neighbour_downloads() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        for bind_ip in ["203.0.113.5", "2001:db8:1111:2222:3333:4444:5555:6666"] {
+            let mut now = Instant::now();
+            let bind_ip = Some(bind_ip.parse().unwrap());
+            let config = responder::Config { bind_ip, ..responder::Config::new(dialect) };
+            let mut machine = Responder::new(config);
+            for nth in 0..4 {
+                let neighbour = SocketAddr::from(([203, 0, 113, 9 + nth], 4000));
+                machine.handle_datagram(now, neighbour, &cut(dialect, 1, vec![1; 10]).datagram(0).unwrap());
+                let one = machine.poll_event().unwrap();
+                machine.answer(now, one.ticket, Some(okay(dialect, 8 << 20))).unwrap();
+            }
+            let accepts = usize::from(dialect.name() == "laxcus6") * 3;
+            for nth in 0..2000 {
+                now += SECOND / 100;
+                machine.handle_timeout(now);
+                while machine.poll_transmit(now).is_some() {}
+                if nth > 300 && nth % 100 == 0 {
+                    // As short as a client's can be.
+                    let cancel = control::cancel(dialect, None, 7).unwrap();
+                    machine.handle_datagram(now, client(), &cancel);
+                    let answers: Vec<_> = std::iter::from_fn(|| machine.poll_transmit(now)).collect();
+                    let bytes: usize = answers.iter().map(|answer| answer.bytes.len()).sum();
+                    assert!(answers.len() == 1 && bytes <= 3 * cancel.len(), "{}: {answers:?}", dialect.name());
+
+                    let request = cut(dialect, nth, Vec::new()).datagram(0).unwrap();
+                    machine.handle_datagram(now, client(), &request);
+                    let accepted = std::iter::from_fn(|| machine.poll_transmit(now));
+                    assert_eq!(accepted.filter(|sent| sent.to == client()).count(), accepts);
+                    let ticket = machine.poll_event().unwrap().ticket;
+                    machine.answer(now, ticket, None).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// A request of which anything has left is cancelled, however little.
+#[test]
+fn abandoning_half_a_request_says_cancel() {
+    for dialect in [&LAXCUS6, &LEXST1] {
+        let now = Instant::now();
+        let mut machine = Requester::new(requester::Config::new(dialect), client());
+        machine.request(now, Packet::new(code(dialect)).with_entity(vec![1; 1 << 20])).unwrap();
+        let out = std::iter::from_fn(|| machine.poll_transmit(now)).count();
+        assert!(out > 10);
+        machine.abandon(now);
+        assert_eq!(std::iter::from_fn(|| machine.poll_transmit(now)).count(), 1);
+        assert_eq!(machine.is_spoilt(), dialect.name() == "lexst1");
+    }
+}
+
+/// A stale group costs a request that is not repeated one cure: its peer has taken nothing of it.
+#[test]
+fn a_stale_group_is_cured_once_where_nothing_is_repeated() {
+    let begin = Instant::now();
+    let config = requester::Config { repeat: false, identity: 5, ..requester::Config::new(&LAXCUS6) };
+    let mut machine = Requester::new(config, client());
+    machine.request(begin, Packet::new(code(&LAXCUS6)).with_entity(vec![1; 1000])).unwrap();
+    assert_eq!(std::iter::from_fn(|| machine.poll_transmit(begin)).count(), 3);
+
+    let stale = control::retry(&LAXCUS6, None, 3, &[0]).unwrap();
+    let now = begin + SECOND;
+    machine.handle_datagram(now, client(), &stale);
+    // One question is often several datagrams.
+    machine.handle_datagram(now + MILLI, client(), &stale);
+    let sent: Vec<_> = std::iter::from_fn(|| machine.poll_transmit(now)).map(|sent| sent.bytes).collect();
+    assert_eq!(sent[0], control::cancel(&LAXCUS6, None, 3).unwrap());
+    assert_eq!(sent[1..], [0, 1, 2].map(|index| cut(&LAXCUS6, 5, vec![1; 1000]).datagram(index).unwrap()));
+
+    // Asked again, nobody knows what became of the copy.
+    machine.handle_datagram(now + 5 * SECOND, client(), &stale);
+    let error = machine.poll_event().unwrap().unwrap_err();
+    assert_eq!((error.cause, error.fate), (Cause::Unexpected, Fate::PossiblyExecuted));
+    let cancel = control::cancel(&LAXCUS6, None, 5).unwrap();
+    assert_eq!(machine.poll_transmit(now + 5 * SECOND).unwrap().bytes, cancel);
+}
+
+/// A request that was taken was sent, whoever says 1002; and for what is no call 1002 is never said.
+#[test]
+fn a_stray_encrypt_notify_is_not_not_sent() {
+    let now = Instant::now();
+    let notify = Packet::new(laxcus6::answer::ENCRYPT_CONTENT_NOTIFY).to_bytes(&LAXCUS6).unwrap();
+    let accepted = control::accepted(&LAXCUS6, 5).unwrap().unwrap();
+    let retry = control::retry(&LAXCUS6, None, 5, &[0]).unwrap();
+    let piece = Pieces::cut(&LAXCUS6, okay(&LAXCUS6, 1000), Form::of_answer(&LAXCUS6, 5)).unwrap();
+    let piece = piece.datagram(1).unwrap();
+    let call = fixp_codec::Code::Request { major: 2, minor: 1 };
+    for (code, before, refused) in [
+        (call, None, true),
+        (call, Some(&accepted), false),
+        (call, Some(&retry), false),
+        (call, Some(&piece), false),
+        (code(&LAXCUS6), None, false),
+    ] {
+        let config = requester::Config { identity: 5, ..requester::Config::new(&LAXCUS6) };
+        let mut machine = Requester::new(config, client());
+        machine.request(now, Packet::new(code).with_entity(vec![1; 10])).unwrap();
+        while machine.poll_transmit(now).is_some() {}
+        if let Some(before) = before {
+            machine.handle_datagram(now, client(), before);
+        }
+        machine.handle_datagram(now, client(), &notify);
+        let error = machine.poll_event().map(|outcome| outcome.unwrap_err().fate);
+        assert_eq!(error, refused.then_some(Fate::NotSent), "{code:?} {before:?}");
+    }
+}
+
+/// One network does not take everything, neither of the bytes nor of the exchanges.
+#[test]
+fn one_source_does_not_take_all() {
+    let now = Instant::now();
+    let mut machine = Responder::new(responder::Config::new(&LAXCUS6));
+    let mut sent = 0;
+    let pieces = cut(&LAXCUS6, 1, vec![1; 15_000_000]);
+    'all: for port in 1..2000 {
+        let from = SocketAddr::from(([198, 51, 100, 1], port));
+        for index in 1..pieces.count() {
+            let bytes = pieces.datagram(index).unwrap();
+            sent += bytes.len();
+            let before = machine.held();
+            machine.handle_datagram(now, from, &bytes);
+            if machine.held() == before {
+                break 'all;
+            }
+        }
+    }
+    assert!(sent > Limits::BYTES / 2);
+    machine.handle_datagram(now, client(), &cut(&LAXCUS6, 1, vec![1; 470]).datagram(0).unwrap());
+    assert!(machine.poll_event().is_some(), "another is not served after {sent} bytes of one address");
+    // Its own large request has room, too.
+    let large = cut(&LAXCUS6, 2, vec![1; 15_000_000]);
+    for index in 0..large.count() {
+        machine.handle_datagram(now, client(), &large.datagram(index).unwrap());
+        assert!(machine.held() <= Limits::BYTES);
+    }
+    assert!(machine.poll_event().is_some());
+}
+
+/// The same of exchanges: those that are only remembered give way first, and only those of the largest.
+#[test]
+fn one_source_does_not_take_all_exchanges() {
+    let now = Instant::now();
+    let limits = Limits { exchanges: 64, ..Limits::default() };
+    let mut machine = Responder::new(responder::Config { limits, ..responder::Config::new(&LAXCUS6) });
+    let mut ask = |from: SocketAddr, identity| {
+        let piece = cut(&LAXCUS6, identity, vec![1; 10]).datagram(0).unwrap();
+        machine.handle_datagram(now, from, &piece);
+        let event = machine.poll_event();
+        if let Some(event) = &event {
+            machine.answer(now, event.ticket, None).unwrap();
+        }
+        assert!(machine.exchanges() <= 64);
+        event.is_some()
+    };
+    let honest = |nth| SocketAddr::from(([203, 0, nth, 5], 4000));
+    assert!(ask(honest(1), 1));
+    let flood = SocketAddr::from(([198, 51, 100, 1], 4000));
+    for identity in 0..1000 {
+        ask(flood, identity);
+    }
+    for nth in 2..12 {
+        assert!(ask(honest(nth), 1), "{nth}");
+    }
+    // Each is still remembered, and not executed again.
+    for nth in 1..12 {
+        assert!(!ask(honest(nth), 1), "{nth}");
+    }
+}
+
+/// 100 Mbit/s, 25 ms each way, and a queue of 256 KiB.
+struct Link {
+    free: Instant,
+    lost: u64,
+    way: VecDeque<(Instant, Bytes)>,
+}
+
+impl Link {
+    const RATE: f64 = 12_500_000.0;
+    const QUEUE: f64 = 262_144.0;
+
+    fn new(now: Instant) -> Self {
+        Self { free: now, lost: 0, way: VecDeque::new() }
+    }
+
+    fn send(&mut self, now: Instant, bytes: Bytes) {
+        if self.free.saturating_duration_since(now).as_secs_f64() * Self::RATE > Self::QUEUE {
+            self.lost += 1;
+            return;
+        }
+        self.free = self.free.max(now) + Duration::from_secs_f64(bytes.len() as f64 / Self::RATE);
+        self.way.push_back((self.free + 25 * MILLI, bytes));
+    }
+
+    fn receive(&mut self, now: Instant) -> Option<Bytes> {
+        self.way.pop_front_if(|(at, _)| *at <= now).map(|(_, bytes)| bytes)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.way.front().map(|&(at, _)| at)
+    }
+}
+
+/// How long an exchange takes over that link, and the pieces that it costs.
+fn over_a_slow_link(dialect: &'static Dialect, request: usize, answer: usize, repeat: bool) -> (Duration, u64) {
+    let begin = Instant::now();
+    let mut now = begin;
+    let server: SocketAddr = "203.0.113.9:6600".parse().unwrap();
+    let config = requester::Config { repeat, ..requester::Config::new(dialect) };
+    let mut asks = Requester::new(config, server);
+    let allow: AllowList = "203.0.113.0/24".parse().unwrap();
+    let mut answers = Responder::new(responder::Config { allow, ..responder::Config::new(dialect) });
+    asks.request(now, Packet::new(code(dialect)).with_entity(vec![1; request])).unwrap();
+    let (mut there, mut back) = (Link::new(now), Link::new(now));
+    loop {
+        asks.handle_timeout(now);
+        answers.handle_timeout(now);
+        while let Some(sent) = asks.poll_transmit(now) {
+            there.send(now, sent.bytes);
+        }
+        while let Some(sent) = answers.poll_transmit(now) {
+            back.send(now, sent.bytes);
+        }
+        while let Some(event) = answers.poll_event() {
+            assert_eq!(event.packet.entity.len(), request);
+            answers.answer(now, event.ticket, Some(okay(dialect, answer))).unwrap();
+        }
+        if let Some(outcome) = asks.poll_event() {
+            assert_eq!(outcome.unwrap().entity.len(), answer);
+            return (now - begin, there.lost + back.lost);
+        }
+        let times = [asks.poll_timeout(), answers.poll_timeout(), there.next(), back.next()];
+        now = now.max(times.into_iter().flatten().min().unwrap());
+        while let Some(bytes) = there.receive(now) {
+            answers.handle_datagram(now, client(), &bytes);
+        }
+        while let Some(bytes) = back.receive(now) {
+            asks.handle_datagram(now, server, &bytes);
+        }
+    }
+}
+
+/// A large request does not crawl over an ordinary link, whether it may be repeated or not.
+#[test]
+fn a_large_request_over_a_slow_link() {
+    for (size, most) in [(1 << 20, 3), (2 << 20, 3), (4 << 20, 3), (15 << 20, 10)] {
+        for repeat in [false, true] {
+            let (took, lost) = over_a_slow_link(&LAXCUS6, size, 10, repeat);
+            println!("{size} {repeat}: {took:?}, {lost} lost");
+            assert!(took < most * SECOND, "{size} {repeat}: {took:?}");
+        }
+    }
+}
