@@ -1,15 +1,12 @@
 //! What a review of KEEP UDP has found, a test each, so that it stays mended.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::keep::pieces::{Form, Mark, Pieces};
 use fixp_transport::keep::{Limits, Requester, Responder, control, requester, responder};
-use fixp_transport::server::AllowList;
 use fixp_transport::{Cause, Fate};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -179,7 +176,11 @@ fn cancel_is_answered_while_a_neighbour_downloads() {
                     machine.handle_datagram(now, client(), &cancel);
                     let answers: Vec<_> = std::iter::from_fn(|| machine.poll_transmit(now)).collect();
                     let bytes: usize = answers.iter().map(|answer| answer.bytes.len()).sum();
-                    assert!(answers.len() == 1 && bytes <= 3 * cancel.len(), "{}: {answers:?}", dialect.name());
+                    assert!(
+                        answers.len() == 1 && bytes <= 3 * cancel.len(),
+                        "{}: {answers:?}",
+                        dialect.name()
+                    );
 
                     let request = cut(dialect, nth, Vec::new()).datagram(0).unwrap();
                     machine.handle_datagram(now, client(), &request);
@@ -261,151 +262,5 @@ fn a_stray_encrypt_notify_is_not_not_sent() {
         machine.handle_datagram(now, client(), &notify);
         let error = machine.poll_event().map(|outcome| outcome.unwrap_err().fate);
         assert_eq!(error, refused.then_some(Fate::NotSent), "{code:?} {before:?}");
-    }
-}
-
-/// One network does not take everything, neither of the bytes nor of the exchanges.
-#[test]
-fn one_source_does_not_take_all() {
-    let now = Instant::now();
-    let mut machine = Responder::new(responder::Config::new(&LAXCUS6));
-    let mut sent = 0;
-    let pieces = cut(&LAXCUS6, 1, vec![1; 15_000_000]);
-    'all: for port in 1..2000 {
-        let from = SocketAddr::from(([198, 51, 100, 1], port));
-        for index in 1..pieces.count() {
-            let bytes = pieces.datagram(index).unwrap();
-            sent += bytes.len();
-            let before = machine.held();
-            machine.handle_datagram(now, from, &bytes);
-            if machine.held() == before {
-                break 'all;
-            }
-        }
-    }
-    assert!(sent > Limits::BYTES / 2);
-    machine.handle_datagram(now, client(), &cut(&LAXCUS6, 1, vec![1; 470]).datagram(0).unwrap());
-    assert!(machine.poll_event().is_some(), "another is not served after {sent} bytes of one address");
-    // Its own large request has room, too.
-    let large = cut(&LAXCUS6, 2, vec![1; 15_000_000]);
-    for index in 0..large.count() {
-        machine.handle_datagram(now, client(), &large.datagram(index).unwrap());
-        assert!(machine.held() <= Limits::BYTES);
-    }
-    assert!(machine.poll_event().is_some());
-}
-
-/// The same of exchanges: those that are only remembered give way first, and only those of the largest.
-#[test]
-fn one_source_does_not_take_all_exchanges() {
-    let now = Instant::now();
-    let limits = Limits { exchanges: 64, ..Limits::default() };
-    let mut machine = Responder::new(responder::Config { limits, ..responder::Config::new(&LAXCUS6) });
-    let mut ask = |from: SocketAddr, identity| {
-        let piece = cut(&LAXCUS6, identity, vec![1; 10]).datagram(0).unwrap();
-        machine.handle_datagram(now, from, &piece);
-        let event = machine.poll_event();
-        if let Some(event) = &event {
-            machine.answer(now, event.ticket, None).unwrap();
-        }
-        assert!(machine.exchanges() <= 64);
-        event.is_some()
-    };
-    let honest = |nth| SocketAddr::from(([203, 0, nth, 5], 4000));
-    assert!(ask(honest(1), 1));
-    let flood = SocketAddr::from(([198, 51, 100, 1], 4000));
-    for identity in 0..1000 {
-        ask(flood, identity);
-    }
-    for nth in 2..12 {
-        assert!(ask(honest(nth), 1), "{nth}");
-    }
-    // Each is still remembered, and not executed again.
-    for nth in 1..12 {
-        assert!(!ask(honest(nth), 1), "{nth}");
-    }
-}
-
-/// 100 Mbit/s, 25 ms each way, and a queue of 256 KiB.
-struct Link {
-    free: Instant,
-    lost: u64,
-    way: VecDeque<(Instant, Bytes)>,
-}
-
-impl Link {
-    const RATE: f64 = 12_500_000.0;
-    const QUEUE: f64 = 262_144.0;
-
-    fn new(now: Instant) -> Self {
-        Self { free: now, lost: 0, way: VecDeque::new() }
-    }
-
-    fn send(&mut self, now: Instant, bytes: Bytes) {
-        if self.free.saturating_duration_since(now).as_secs_f64() * Self::RATE > Self::QUEUE {
-            self.lost += 1;
-            return;
-        }
-        self.free = self.free.max(now) + Duration::from_secs_f64(bytes.len() as f64 / Self::RATE);
-        self.way.push_back((self.free + 25 * MILLI, bytes));
-    }
-
-    fn receive(&mut self, now: Instant) -> Option<Bytes> {
-        self.way.pop_front_if(|(at, _)| *at <= now).map(|(_, bytes)| bytes)
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.way.front().map(|&(at, _)| at)
-    }
-}
-
-/// How long an exchange takes over that link, and the pieces that it costs.
-fn over_a_slow_link(dialect: &'static Dialect, request: usize, answer: usize, repeat: bool) -> (Duration, u64) {
-    let begin = Instant::now();
-    let mut now = begin;
-    let server: SocketAddr = "203.0.113.9:6600".parse().unwrap();
-    let config = requester::Config { repeat, ..requester::Config::new(dialect) };
-    let mut asks = Requester::new(config, server);
-    let allow: AllowList = "203.0.113.0/24".parse().unwrap();
-    let mut answers = Responder::new(responder::Config { allow, ..responder::Config::new(dialect) });
-    asks.request(now, Packet::new(code(dialect)).with_entity(vec![1; request])).unwrap();
-    let (mut there, mut back) = (Link::new(now), Link::new(now));
-    loop {
-        asks.handle_timeout(now);
-        answers.handle_timeout(now);
-        while let Some(sent) = asks.poll_transmit(now) {
-            there.send(now, sent.bytes);
-        }
-        while let Some(sent) = answers.poll_transmit(now) {
-            back.send(now, sent.bytes);
-        }
-        while let Some(event) = answers.poll_event() {
-            assert_eq!(event.packet.entity.len(), request);
-            answers.answer(now, event.ticket, Some(okay(dialect, answer))).unwrap();
-        }
-        if let Some(outcome) = asks.poll_event() {
-            assert_eq!(outcome.unwrap().entity.len(), answer);
-            return (now - begin, there.lost + back.lost);
-        }
-        let times = [asks.poll_timeout(), answers.poll_timeout(), there.next(), back.next()];
-        now = now.max(times.into_iter().flatten().min().unwrap());
-        while let Some(bytes) = there.receive(now) {
-            answers.handle_datagram(now, client(), &bytes);
-        }
-        while let Some(bytes) = back.receive(now) {
-            asks.handle_datagram(now, server, &bytes);
-        }
-    }
-}
-
-/// A large request does not crawl over an ordinary link, whether it may be repeated or not.
-#[test]
-fn a_large_request_over_a_slow_link() {
-    for (size, most) in [(1 << 20, 3), (2 << 20, 3), (4 << 20, 3), (15 << 20, 10)] {
-        for repeat in [false, true] {
-            let (took, lost) = over_a_slow_link(&LAXCUS6, size, 10, repeat);
-            println!("{size} {repeat}: {took:?}, {lost} lost");
-            assert!(took < most * SECOND, "{size} {repeat}: {took:?}");
-        }
     }
 }

@@ -415,14 +415,11 @@ impl Requester {
         if asking.accepted || asking.answer.is_some() || asking.cured.is_some_and(|until| now < until) {
             return;
         }
-        if !self.config.repeat && (asking.heard || asking.cured.is_some()) {
-            // Some of it may have been taken, so that one more copy would be a repetition.
-            let cause = Cause::Unexpected;
-            let sent = asking.sent;
-            self.fail(
-                now,
-                if sent { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) },
-            );
+        let once = !self.config.repeat;
+        if once && !asking.heard && asking.cured.is_some() {
+            // What became of the copy is not known, so that one more would be a repetition.
+            let of = if asking.sent { CallError::possibly_executed } else { CallError::not_sent };
+            self.fail(now, of(Cause::Unexpected));
             return;
         }
         if asking.cures == 0 {
@@ -430,9 +427,11 @@ impl Requester {
         }
         asking.cures -= 1;
         asking.cured = Some(now + self.config.every / 2);
-        // Of this request that server has taken nothing.
-        asking.burst = 0..asking.pieces.count();
-        asking.asked.clear();
+        if !(once && asking.heard) {
+            // Of this request that server has taken nothing.
+            asking.burst = 0..asking.pieces.count();
+            asking.asked.clear();
+        }
         asking.heard_at(now, self.config.every);
         self.say(|dialect, bind_ip| control::cancel(dialect, bind_ip, stale));
     }
