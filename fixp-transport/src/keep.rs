@@ -52,6 +52,7 @@ pub mod pieces;
 pub mod requester;
 pub mod responder;
 pub mod table;
+mod wanted;
 
 pub(crate) use client::Pending;
 pub use client::{BatchedBinder, Builder, Client};

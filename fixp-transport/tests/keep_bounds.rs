@@ -315,11 +315,12 @@ fn both_machines_keep_the_pace_and_slow_down_for_losses() {
         asking.handle_timeout(at);
         burst(&mut asking, at);
     }
-    // The server asks for what was lost: half as fast, and half of that for the next loss.
+    // The server asks for what was lost: half as fast, and half of that for the next loss, where it is less than
+    // half of what has left since.
     now += 200 * MILLI;
-    for rate in [Pace::RATE / 2, Pace::RATE / 4] {
+    for (rate, packets) in [(Pace::RATE / 2, 20), (Pace::RATE / 4, 8)] {
         now += Pace::LOSS;
-        for packet in 0..20 {
+        for packet in 0..packets {
             let serials: Vec<u32> = (0..50).map(|serial| packet * 50 + serial).collect();
             let retry = control::retry(&LAXCUS6, None, 1, &serials).unwrap();
             asking.handle_datagram(now, server, &retry);
@@ -327,7 +328,10 @@ fn both_machines_keep_the_pace_and_slow_down_for_losses() {
         burst(&mut asking, now);
         let next = burst(&mut asking, now + MILLI);
         assert!((rate / 1000 - 600..rate / 1000 + 600).contains(&next), "{next}");
-        while burst(&mut asking, now + 50 * MILLI) > 0 {}
+        now += 50 * MILLI;
+        while burst(&mut asking, now) > 0 {
+            now += MILLI;
+        }
     }
 
     let mut answering = Responder::new(responder::Config::new(&LAXCUS6));

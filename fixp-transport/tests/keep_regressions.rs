@@ -1,12 +1,15 @@
 //! What a review of KEEP UDP has found, a test each, so that it stays mended.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::keep::pieces::{Form, Mark, Pieces};
 use fixp_transport::keep::{Limits, Requester, Responder, control, requester, responder};
+use fixp_transport::server::AllowList;
 use fixp_transport::{Cause, Fate};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -262,5 +265,94 @@ fn a_stray_encrypt_notify_is_not_not_sent() {
         machine.handle_datagram(now, client(), &notify);
         let error = machine.poll_event().map(|outcome| outcome.unwrap_err().fate);
         assert_eq!(error, refused.then_some(Fate::NotSent), "{code:?} {before:?}");
+    }
+}
+
+/// 100 Mbit/s, 25 ms each way, and a queue of 256 KiB.
+struct Link {
+    free: Instant,
+    lost: u64,
+    way: VecDeque<(Instant, Bytes)>,
+}
+
+impl Link {
+    const RATE: f64 = 12_500_000.0;
+    const QUEUE: f64 = 262_144.0;
+
+    fn new(now: Instant) -> Self {
+        Self { free: now, lost: 0, way: VecDeque::new() }
+    }
+
+    fn send(&mut self, now: Instant, bytes: Bytes) {
+        if self.free.saturating_duration_since(now).as_secs_f64() * Self::RATE > Self::QUEUE {
+            self.lost += 1;
+            return;
+        }
+        self.free = self.free.max(now) + Duration::from_secs_f64(bytes.len() as f64 / Self::RATE);
+        self.way.push_back((self.free + 25 * MILLI, bytes));
+    }
+
+    fn receive(&mut self, now: Instant) -> Option<Bytes> {
+        self.way.pop_front_if(|(at, _)| *at <= now).map(|(_, bytes)| bytes)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.way.front().map(|&(at, _)| at)
+    }
+}
+
+/// How long an exchange takes over that link, and the pieces that it costs.
+fn over_a_slow_link(
+    dialect: &'static Dialect,
+    request: usize,
+    answer: usize,
+    repeat: bool,
+) -> (Duration, u64) {
+    let begin = Instant::now();
+    let mut now = begin;
+    let server: SocketAddr = "203.0.113.9:6600".parse().unwrap();
+    let config = requester::Config { repeat, ..requester::Config::new(dialect) };
+    let mut asks = Requester::new(config, server);
+    let allow: AllowList = "203.0.113.0/24".parse().unwrap();
+    let mut answers = Responder::new(responder::Config { allow, ..responder::Config::new(dialect) });
+    asks.request(now, Packet::new(code(dialect)).with_entity(vec![1; request])).unwrap();
+    let (mut there, mut back) = (Link::new(now), Link::new(now));
+    loop {
+        asks.handle_timeout(now);
+        answers.handle_timeout(now);
+        while let Some(sent) = asks.poll_transmit(now) {
+            there.send(now, sent.bytes);
+        }
+        while let Some(sent) = answers.poll_transmit(now) {
+            back.send(now, sent.bytes);
+        }
+        while let Some(event) = answers.poll_event() {
+            assert_eq!(event.packet.entity.len(), request);
+            answers.answer(now, event.ticket, Some(okay(dialect, answer))).unwrap();
+        }
+        if let Some(outcome) = asks.poll_event() {
+            assert_eq!(outcome.unwrap().entity.len(), answer);
+            return (now - begin, there.lost + back.lost);
+        }
+        let times = [asks.poll_timeout(), answers.poll_timeout(), there.next(), back.next()];
+        now = now.max(times.into_iter().flatten().min().unwrap());
+        while let Some(bytes) = there.receive(now) {
+            answers.handle_datagram(now, client(), &bytes);
+        }
+        while let Some(bytes) = back.receive(now) {
+            asks.handle_datagram(now, server, &bytes);
+        }
+    }
+}
+
+/// A large request does not crawl over an ordinary link, whether it may be repeated or not.
+#[test]
+fn a_large_request_over_a_slow_link() {
+    for (size, most) in [(1 << 20, 3), (2 << 20, 3), (4 << 20, 3), (15 << 20, 10)] {
+        for repeat in [false, true] {
+            let (took, lost) = over_a_slow_link(&LAXCUS6, size, 10, repeat);
+            println!("{size} {repeat}: {took:?}, {lost} lost");
+            assert!(took < most * SECOND, "{size} {repeat}: {took:?}");
+        }
     }
 }

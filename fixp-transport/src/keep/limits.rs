@@ -24,7 +24,8 @@ pub struct Limits {
     pub bytes: usize,
     /// Datagrams that wait to be sent beside the pieces of answers. Further ones are lost, as on the way.
     pub controls: usize,
-    /// How often missing pieces of a request are asked for. The bytes of that never exceed those that have come.
+    /// How often missing pieces of a request are asked for, without one that comes. The bytes of that never exceed
+    /// those that have come.
     pub retries: u32,
     /// How often an answer is sent in all: as many datagrams as it has pieces, times this.
     pub sendings: u32,

@@ -34,6 +34,19 @@ pub struct Pace {
     waits: bool,
     /// When the rate last changed.
     changed: Option<Instant>,
+    /// What has left since the last loss began.
+    left: u64,
+    loss: Option<Loss>,
+}
+
+/// A loss, of which one datagram after the other tells.
+#[derive(Clone, Debug)]
+struct Loss {
+    began: Instant,
+    /// The rate until then, what had left at it, and what of that is missing.
+    rate: u64,
+    left: u64,
+    missing: u64,
 }
 
 impl Pace {
@@ -48,6 +61,8 @@ impl Pace {
     pub const BURST: u64 = 64 << 10;
     /// Losses within this time are one loss: a RETRY of many pieces is many datagrams.
     pub const LOSS: Duration = Duration::from_millis(100);
+    /// One loss makes the rate no less than this part of it.
+    pub const FALL: u64 = 16;
     /// After this long without a loss the rate doubles.
     pub const GROW: Duration = Duration::from_secs(1);
 
@@ -56,7 +71,7 @@ impl Pace {
     pub const fn new(rate: u64) -> Self {
         let most = if rate == 0 { 1 } else { rate };
         let room = Self::BURST.cast_signed();
-        Self { most, rate: most, room, last: None, waits: false, changed: None }
+        Self { most, rate: most, room, last: None, waits: false, changed: None, left: 0, loss: None }
     }
 
     /// Bytes a second now.
@@ -95,18 +110,25 @@ impl Pace {
     /// A piece of so many bytes has left.
     pub fn sent(&mut self, bytes: usize) {
         self.room = self.room.saturating_sub_unsigned(bytes as u64);
+        self.left = self.left.saturating_add(bytes as u64);
     }
 
-    /// Pieces were lost, the peer says.
-    pub fn lost(&mut self, now: Instant) {
+    /// Pieces of so many bytes were lost, the peer says. The rate is halved; where more than half of what has left
+    /// is missing, it falls to what has come through.
+    pub fn lost(&mut self, now: Instant, bytes: usize) {
         self.grow(now);
-        if self.rate < self.most
-            && self.changed.is_some_and(|at| now.saturating_duration_since(at) < Self::LOSS)
-        {
-            return;
-        }
-        self.rate = (self.rate / 2).max(Self::LEAST.min(self.most));
+        let mut loss =
+            self.loss.take().filter(|loss| now.saturating_duration_since(loss.began) < Self::LOSS).unwrap_or(
+                Loss { began: now, rate: self.rate, left: std::mem::take(&mut self.left), missing: 0 },
+            );
+        loss.missing = loss.missing.saturating_add(bytes as u64);
+        let came = u128::from(loss.left.saturating_sub(loss.missing)) * u128::from(loss.rate);
+        let came = came.checked_div(loss.left.into()).and_then(|came| u64::try_from(came).ok());
+        // More than one step at a time only as far as it is known how much more.
+        let rate = came.unwrap_or(loss.rate).clamp(loss.rate / Self::FALL, loss.rate / 2);
+        self.rate = rate.max(Self::LEAST.min(self.most));
         self.changed = Some(now);
+        self.loss = Some(loss);
     }
 
     fn grow(&mut self, now: Instant) {
@@ -172,19 +194,35 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(Pace::RATE);
         for _ in 0..10 {
-            pace.lost(now);
+            pace.lost(now, 0);
         }
         assert_eq!(pace.rate(), Pace::RATE / 2);
-        pace.lost(now + Pace::LOSS);
+        pace.lost(now + Pace::LOSS, 0);
         assert_eq!(pace.rate(), Pace::RATE / 4);
         let later = now + Pace::LOSS + Pace::GROW;
         pace.ready(later).unwrap();
         assert_eq!(pace.rate(), Pace::RATE / 2);
         for nth in 0..100 {
-            pace.lost(later + nth * Pace::LOSS);
+            pace.lost(later + nth * Pace::LOSS, 0);
         }
         assert_eq!(pace.rate(), Pace::LEAST);
         pace.ready(later + 60 * Pace::GROW).unwrap();
         assert_eq!(pace.rate(), Pace::RATE);
+    }
+
+    #[test]
+    fn a_large_loss_tells_the_rate_of_the_way() {
+        let now = Instant::now();
+        let mut pace = Pace::new(Pace::RATE);
+        pace.sent(1_000_000);
+        // It is told by many datagrams.
+        for _ in 0..16 {
+            pace.lost(now, 50_000);
+        }
+        assert_eq!(pace.rate(), Pace::RATE / 5);
+        // All of what has left since.
+        pace.sent(1000);
+        pace.lost(now + Pace::LOSS, 1000);
+        assert_eq!(pace.rate(), Pace::RATE / 5 / Pace::FALL);
     }
 }

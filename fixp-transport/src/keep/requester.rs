@@ -53,6 +53,7 @@ use fixp_codec::{Code, Decoder, Dialect, LAXCUS6, Packet, PacketRef, laxcus6};
 use super::pace::Pace;
 use super::pieces::{Added, Bounds, Form, Gather, Mark, PIECE, Pieces};
 use super::table::{self, Table};
+use super::wanted::Wanted;
 use super::{Transmit, control};
 use crate::{CallError, Cause};
 
@@ -140,8 +141,6 @@ impl Config {
 const CALL: u8 = 2;
 /// What each piece costs that has been asked for, where that is remembered.
 const AGAIN_COST: usize = 16;
-/// Pieces that were asked for and wait to be sent. Further ones are asked for again.
-const ASKED: usize = 1024;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -180,7 +179,7 @@ struct Asking {
     sent: bool,
     /// What remains of a whole copy that is being sent.
     burst: Range<u32>,
-    asked: VecDeque<u32>,
+    asked: Wanted,
     answer: Option<Gather>,
     /// When it has been silent for long enough.
     quiet: Instant,
@@ -243,7 +242,7 @@ impl Requester {
             heard: false,
             sent: false,
             burst: 0..pieces.count(),
-            asked: VecDeque::new(),
+            asked: Wanted::new(pieces.count()),
             answer: None,
             quiet: now + self.config.every,
             last: now,
@@ -284,7 +283,7 @@ impl Requester {
             State::Asking(asking) => {
                 asking.pieces.cost()
                     + asking.answer.as_ref().map_or(0, Gather::cost)
-                    + asking.asked.len() * 4
+                    + asking.asked.cost()
                     + asking.again.len() * AGAIN_COST
             }
             _ => 0,
@@ -343,11 +342,11 @@ impl Requester {
                 Some(_) if !asking.accepted => {
                     (asking.heard, asking.tail) = (true, None);
                     asking.heard_at(now, self.config.every);
+                    let lost = asking.serve(self.config.dialect, self.table, packet, self.config.repeat);
                     // Only of what has left can anything be lost: laxcus6 also asks for what is on its way.
                     if asking.burst.is_empty() {
-                        self.pace.lost(now);
+                        self.pace.lost(now, lost * asking.pieces.longest());
                     }
-                    asking.serve(self.config.dialect, self.table, packet, self.config.repeat);
                 }
                 _ => {}
             }
@@ -535,7 +534,7 @@ impl Requester {
                 let may = self.config.repeat && (self.table.accepted.is_some() || !asking.heard);
                 if may && now >= asking.resend {
                     asking.resend = now + self.config.resend;
-                    self.pace.lost(now);
+                    self.pace.lost(now, 0);
                     asking.asked.clear();
                     asking.burst = 0..asking.pieces.count();
                 }
@@ -578,7 +577,7 @@ impl Requester {
             self.waits = Some(at);
             return None;
         }
-        let index = match asking.asked.pop_front() {
+        let index = match asking.asked.pop() {
             Some(index) => index,
             None => asking.burst.next()?,
         };
@@ -608,12 +607,14 @@ impl Asking {
 
     /// Sends a piece, unless it will be sent anyway.
     fn ask(&mut self, index: u32) {
-        if !self.burst.contains(&index) && self.asked.len() < ASKED && !self.asked.contains(&index) {
-            self.asked.push_back(index);
+        if !self.burst.contains(&index) {
+            self.asked.insert(index);
         }
     }
 
-    fn serve(&mut self, dialect: &Dialect, table: &Table, packet: &PacketRef<'_>, repeat: bool) {
+    /// Sends what a RETRY asks for. Tells how many of that had left, and may be lost.
+    fn serve(&mut self, dialect: &Dialect, table: &Table, packet: &PacketRef<'_>, repeat: bool) -> usize {
+        let before = self.asked.len();
         let head = packet.head();
         for index in control::asked(dialect, table, &head, self.pieces.count()) {
             if !repeat && !self.again.contains(&index) {
@@ -625,5 +626,6 @@ impl Asking {
             }
             self.ask(index);
         }
+        self.asked.len() - before
     }
 }

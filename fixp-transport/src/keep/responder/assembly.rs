@@ -40,6 +40,11 @@ impl Group {
         }
     }
 
+    /// A piece has come that was missing: what is asked for comes.
+    pub(super) const fn progresses(&mut self) {
+        self.retries = 0;
+    }
+
     /// The bytes that may still leave for it, which are no more than came.
     pub(super) const fn credit(&self) -> usize {
         self.came.saturating_sub(self.asked)

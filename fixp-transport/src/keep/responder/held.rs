@@ -1,6 +1,5 @@
 //! An answer that is sent, and held to be sent again: as fast as its pace and the budget of its peer allow.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -11,11 +10,10 @@ use super::Config;
 use crate::keep::budget::Budget;
 use crate::keep::pace::Pace;
 use crate::keep::pieces::Pieces;
+use crate::keep::wanted::Wanted;
 
 /// What a held answer costs beside its pieces.
 const HELD_COST: usize = 320;
-/// Pieces of one answer that were asked for and wait to be sent.
-const ASKED: usize = 1024;
 /// The bytes that are taken from the budget at a time, so that those of a prefix get them in turns.
 const SHARE: usize = 16 << 10;
 
@@ -24,7 +22,7 @@ pub(super) struct Held {
     pieces: Pieces,
     pub(super) until: Instant,
     burst: Range<u32>,
-    asked: VecDeque<u32>,
+    asked: Wanted,
     /// Datagrams that may still be sent.
     left: u64,
     /// When the answer is sent again unasked, after how long then, and how often.
@@ -58,7 +56,7 @@ impl Held {
         Self {
             until: now + config.limits.hold,
             burst: 0..pieces.count(),
-            asked: VecDeque::new(),
+            asked: Wanted::new(pieces.count()),
             left: u64::from(pieces.count()) * u64::from(config.limits.sendings),
             again: None,
             pause: config.again,
@@ -93,7 +91,7 @@ impl Held {
     }
 
     pub(super) fn cost_of(pieces: &Pieces) -> usize {
-        pieces.cost() + HELD_COST + ASKED.min(pieces.count() as usize) * size_of::<u32>()
+        pieces.cost() + HELD_COST + Wanted::cost_of(pieces.count())
     }
 
     /// So many bytes have come for it.
@@ -117,7 +115,7 @@ impl Held {
         }
         self.agains = self.agains.saturating_sub(1);
         self.pause *= 2;
-        self.pace.lost(now);
+        self.pace.lost(now, 0);
         self.begin();
         true
     }
@@ -129,12 +127,13 @@ impl Held {
 
     /// The peer asks for these pieces: it recovers by itself.
     pub(super) fn ask(&mut self, now: Instant, indexes: impl Iterator<Item = u32>) {
+        let before = self.asked.len();
         for index in indexes {
-            if !self.burst.contains(&index) && self.asked.len() < ASKED && !self.asked.contains(&index) {
-                self.asked.push_back(index);
+            if !self.burst.contains(&index) {
+                self.asked.insert(index);
             }
         }
-        self.pace.lost(now);
+        self.pace.lost(now, (self.asked.len() - before) * self.pieces.longest());
         if let Some(again) = &mut self.again {
             *again = (*again).max(now + self.pause);
         }
@@ -161,7 +160,7 @@ impl Held {
         patience: Duration,
         budget: Option<(&mut Budget, IpAddr)>,
     ) -> Turn {
-        let next = self.asked.front().copied().or((!self.burst.is_empty()).then_some(self.burst.start));
+        let next = self.asked.first().or((!self.burst.is_empty()).then_some(self.burst.start));
         let Some(index) = next.filter(|_| self.left > 0) else {
             self.stop(now);
             return Turn::Over;
@@ -206,7 +205,7 @@ impl Held {
         }
         self.left -= 1;
         self.pace.sent(bytes.len());
-        if self.asked.pop_front().is_none() {
+        if self.asked.pop().is_none() {
             self.burst.start += 1;
             if self.burst.is_empty() {
                 self.whole = true;

@@ -100,6 +100,9 @@ impl Responder {
             group = exchange.group.insert(Group::new(now, mark));
             added = group.gather.add(mark, packet, digest, bounds);
         }
+        if added == Added::Kept {
+            group.progresses();
+        }
         match added {
             Added::Kept | Added::Known | Added::Whole => {
                 group.last = now;
