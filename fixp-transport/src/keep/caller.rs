@@ -136,7 +136,7 @@ const WE: Capabilities = Capabilities::OURS.with(Capabilities::OWN_KEEP);
 pub struct Caller {
     config: Config,
     table: &'static Table,
-    calls: BTreeMap<Ticket, Call>,
+    calls: BTreeMap<Ticket, Box<Call>>,
     next_ticket: u64,
     next_identity: i32,
     ports: Ports,
@@ -292,7 +292,7 @@ impl Caller {
         let (place, again) = (Place::Waiting, 0);
         let call =
             Call { peer, code, packet: Some(packet), cost, size: cost, deadline, repeat, place, again };
-        self.calls.insert(ticket, call);
+        self.calls.insert(ticket, Box::new(call));
         self.queued += cost;
         self.timers.insert((deadline, Timer::Call(ticket)));
         let behind = self.waiting.contains(&peer);
@@ -609,11 +609,11 @@ impl Caller {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(&(at, timer)) = self.timers.first() {
+        while let Some((at, timer)) = self.next_timer() {
             if at > now {
                 break;
             }
-            self.timers.pop_first();
+            self.timers.remove(&(at, timer));
             match timer {
                 Timer::Call(ticket) => self.call_timeout(now, ticket),
                 Timer::Lane(to, port) => self.lane_timeout(now, to, port),
@@ -667,7 +667,14 @@ impl Caller {
     /// When [`Caller::handle_timeout`] is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|&(at, _)| at)
+        self.next_timer().map(|(at, _)| at)
+    }
+
+    /// Those of the endpoints change with each datagram, and stand beside the others.
+    fn next_timer(&self) -> Option<(Instant, Timer)> {
+        let [v4, v6] = &self.own;
+        let of = |own: &Option<Own>, v6| Some((own.as_ref()?.timer?, Timer::Own(v6)));
+        [self.timers.first().copied(), of(v4, false), of(v6, true)].into_iter().flatten().min()
     }
 
     /// Whether something is to be done with the sockets.

@@ -393,6 +393,18 @@ impl Core {
         sooner || self.blocked.is_some() || self.caller.wants_action() || self.caller.wants_transmit()
     }
 
+    /// When the task with the sockets is to look at the time.
+    fn arm(&mut self, now: Instant) -> Option<Instant> {
+        // Where nothing is due, whoever comes next has to wake it. What is due now is looked at once more, and not
+        // without end. A timer that is early costs a look; one set anew for every request, and a task woken for
+        // that, would cost more.
+        let due = self.caller.poll_timeout().into_iter().chain(self.closing).min();
+        let due = due.map(|at| at.max(now + Duration::from_millis(1)));
+        let early = self.armed.filter(|&armed| armed > now);
+        self.armed = due.map(|at| early.map_or(at, |early| early.min(at)));
+        self.armed
+    }
+
     /// Closes the sockets.
     fn end(&mut self) {
         self.caller.clear();
@@ -533,7 +545,6 @@ impl<B: Bind> Driver<B> {
             // What these leave is done below: only what they may still have asks for another round.
             let mut again = self.poll_opening(cx);
             again |= self.poll_receive(now, cx);
-            again |= self.act();
             let mut core = self.shared.lock();
             core.caller.handle_timeout(now);
             again |= core.transmit(now, cx, BURST);
@@ -541,9 +552,10 @@ impl<B: Bind> Driver<B> {
             if self.shared.end_if_due(&mut core, now) {
                 return Poll::Ready(());
             }
-            again |= core.caller.wants_action();
+            let (acts, due) = (core.caller.wants_action(), core.arm(now));
             drop(core);
-            again |= self.poll_timer(now, cx);
+            again |= acts && self.act();
+            again |= due.is_some_and(|at| self.timer.poll(at, cx).is_ready());
             if !again {
                 return Poll::Pending;
             }
@@ -554,7 +566,9 @@ impl<B: Bind> Driver<B> {
 
     fn poll_opening(&mut self, cx: &mut Context<'_>) -> bool {
         let mut worked = false;
-        while let Poll::Ready(Some((port, socket))) = self.opening.poll_next_unpin(cx) {
+        while !self.opening.is_empty()
+            && let Poll::Ready(Some((port, socket))) = self.opening.poll_next_unpin(cx)
+        {
             worked = true;
             let mut buffer = None;
             let local = socket.and_then(|socket| {
@@ -633,22 +647,5 @@ impl<B: Bind> Driver<B> {
             }
         }
         worked
-    }
-
-    /// Whether a time has come.
-    fn poll_timer(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let mut core = self.shared.lock();
-        let Some(at) = core.caller.poll_timeout().into_iter().chain(core.closing).min() else {
-            // Whoever comes next has to wake this task.
-            core.armed = None;
-            return false;
-        };
-        // What is due now is looked at once more, and not without end. A timer that is early costs a look; one set
-        // anew for every request, and a task woken for that, would cost more.
-        let at = at.max(now + Duration::from_millis(1));
-        let at = core.armed.filter(|&armed| armed > now).map_or(at, |armed| armed.min(at));
-        core.armed = Some(at);
-        drop(core);
-        self.timer.poll(at, cx).is_ready()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use fixp_codec::{Dialect, Packet};
 
 use super::peers::Kind;
-use super::{Call, Caller, Config, Out, Outcome, Place, Port, Repeat, Ticket, Timer, Transmission};
+use super::{Call, Caller, Config, Out, Outcome, Place, Port, Repeat, Ticket, Transmission};
 use crate::extension::key;
 use crate::keep::own::{self, AssociationId, Endpoint, Entity, Event};
 use crate::{CallError, Cause, Fate};
@@ -37,17 +37,17 @@ impl Own {
         now: Instant,
         to: SocketAddr,
         dialect: &'static Dialect,
-        packet: &Packet,
+        packet: impl Fn() -> Packet,
         ticket: Ticket,
     ) -> Result<own::Ticket, CallError> {
         let known = self.associations.get(&to).copied();
-        let first = known.map(|association| self.endpoint.request(now, association, packet.clone()));
+        let first = known.map(|association| self.endpoint.request(now, association, packet()));
         let begun = match first {
             // One that has just ended is not told of yet.
             None | Some(Err(CallError { cause: Cause::Closed, .. })) => {
                 let association = self.endpoint.connect(now, to, dialect);
                 self.associations.insert(to, association);
-                self.endpoint.request(now, association, packet.clone())
+                self.endpoint.request(now, association, packet())
             }
             Some(begun) => begun,
         };
@@ -100,11 +100,12 @@ impl Caller {
         };
         let Some(packet) = &call.packet else { return true };
         let left = call.deadline.saturating_duration_since(now).as_millis();
-        let packet = packet.clone().with(key::DEADLINE, i32::try_from(left).unwrap_or(i32::MAX));
+        let left = i32::try_from(left).unwrap_or(i32::MAX);
+        let packet = || packet.clone().with(key::DEADLINE, left);
         // The endpoint books it from here.
         self.queued -= call.cost;
         self.ledger.give(std::mem::take(&mut call.cost));
-        match own.request(now, to, self.config.dialect, &packet, ticket) {
+        match own.request(now, to, self.config.dialect, packet, ticket) {
             Ok(begun) => {
                 call.place = Place::Own(begun);
                 self.stats.own += 1;
@@ -147,14 +148,13 @@ impl Caller {
         if !std::mem::replace(&mut own.queued, true) {
             self.outbox.push_back(Out::Own(v6));
         }
-        self.set_own_timer(v6, due);
+        own.timer = due;
         self.note();
     }
 
     /// Those who wait for the port of an endpoint may have it closed, once nothing is under way there.
     pub(super) fn rested(&mut self, now: Instant, v6: bool) {
-        let idle = own_of(&mut self.own, v6).is_some_and(|own| own.endpoint.is_idle());
-        if idle && !self.stuck.is_empty() {
+        if !self.stuck.is_empty() && own_of(&mut self.own, v6).is_some_and(|own| own.endpoint.is_idle()) {
             self.pump_stuck(now);
         }
     }
@@ -241,7 +241,6 @@ impl Caller {
 
     /// The port of an endpoint has gone, and its associations with it.
     pub(super) fn lose_own(&mut self, v6: bool, cause: Cause) {
-        self.set_own_timer(v6, None);
         if let Some(own) = self.own.get_mut(usize::from(v6)) {
             *own = None;
         }
@@ -252,19 +251,6 @@ impl Caller {
                 peer.own = peer.own.saturating_sub(1);
             }
             self.ended(ticket, Err(CallError::possibly_executed(cause)));
-        }
-    }
-
-    pub(super) fn set_own_timer(&mut self, v6: bool, due: Option<Instant>) {
-        let Some(own) = own_of(&mut self.own, v6) else { return };
-        if own.timer == due {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut own.timer, due) {
-            self.timers.remove(&(old, Timer::Own(v6)));
-        }
-        if let Some(due) = due {
-            self.timers.insert((due, Timer::Own(v6)));
         }
     }
 
@@ -279,12 +265,12 @@ impl Caller {
         own.queued = false;
         buffer.clear();
         let sent = own.endpoint.poll_transmit(now, buffer, most.max(1));
-        let (port, due) = (own.port, own.endpoint.poll_timeout());
+        own.timer = own.endpoint.poll_timeout();
+        let port = own.port;
         if sent.is_some() {
             own.queued = true;
             self.outbox.push_back(Out::Own(v6));
         }
-        self.set_own_timer(v6, due);
         let sent = sent?;
         Some(Transmission { port, to: sent.to, segment: sent.segment, fragments: false, own: true })
     }

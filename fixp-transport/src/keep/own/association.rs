@@ -179,8 +179,8 @@ pub(super) struct Association {
     received: u64,
 
     /// Of a client: those that have no number yet.
-    waiting: BTreeMap<u64, Exchange>,
-    live: BTreeMap<u64, Exchange>,
+    waiting: BTreeMap<u64, Box<Exchange>>,
+    live: BTreeMap<u64, Box<Exchange>>,
     /// Of a client: the numbers of its serials.
     numbers: BTreeMap<u64, u64>,
     next_serial: u64,
@@ -368,7 +368,8 @@ impl Association {
         self.next_serial += 1;
         let serial = self.next_serial;
         let coming = ReceiveStream::new(&shared.ledger, self.bounds(shared), shared.config.exchange_window);
-        let mut exchange = Exchange::new(now, serial, Going::Stream(Box::new(stream)), coming, hold);
+        let going = Going::Stream(Box::new(stream));
+        let mut exchange = Box::new(Exchange::new(now, serial, going, coming, hold));
         exchange.deadline = deadline;
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, serial));
@@ -540,7 +541,7 @@ impl Association {
             Some(number) => self.live.get_mut(&number),
             None => self.waiting.get_mut(&ticket.serial),
         };
-        let Some(Exchange { going: Going::Stream(stream), .. }) = exchange else {
+        let Some(Exchange { going: Going::Stream(stream), .. }) = exchange.map(Box::as_mut) else {
             bytes.clear();
             return true;
         };

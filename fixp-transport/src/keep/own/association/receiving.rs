@@ -101,7 +101,8 @@ impl Association {
         match (self.role, window) {
             (Role::Client, Window::Request { exchange, limit })
             | (Role::Server, Window::Answer { exchange, limit }) => {
-                if let Some(Exchange { going: Going::Stream(stream), .. }) = self.live.get_mut(&exchange)
+                if let Some(Exchange { going: Going::Stream(stream), .. }) =
+                    self.live.get_mut(&exchange).map(Box::as_mut)
                     && stream.raise(limit)
                 {
                     self.stand_in_row(exchange);
@@ -135,7 +136,8 @@ impl Association {
         }
         let hold = Hold::of(&shared.ledger, EXCHANGE_COST).ok_or(Trouble::NoRoom)?;
         let coming = ReceiveStream::new(&shared.ledger, self.bounds(shared), shared.config.exchange_window);
-        self.live.insert(number, Exchange::new(now, number, Going::Nothing, coming, hold));
+        let exchange = Exchange::new(now, number, Going::Nothing, coming, hold);
+        self.live.insert(number, Box::new(exchange));
         if self.closing {
             self.refuse(shared, number, Refusal::Overloaded);
         }
@@ -416,7 +418,9 @@ impl Association {
         match item {
             Item::Nothing => {}
             Item::Chunk { number, range } => {
-                if let Some(Exchange { going: Going::Stream(stream), .. }) = self.live.get_mut(&number) {
+                if let Some(Exchange { going: Going::Stream(stream), .. }) =
+                    self.live.get_mut(&number).map(Box::as_mut)
+                {
                     stream.on_lost(range);
                     self.stand_in_row(number);
                 }

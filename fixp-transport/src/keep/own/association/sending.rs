@@ -176,7 +176,8 @@ impl Association {
         }
         for item in carried.items() {
             if let Item::Chunk { number, range } = item
-                && let Some(Exchange { going: Going::Stream(stream), .. }) = self.live.get(number)
+                && let Some(Exchange { going: Going::Stream(stream), .. }) =
+                    self.live.get(number).map(Box::as_ref)
             {
                 stream.copy(range.clone(), out);
             }
