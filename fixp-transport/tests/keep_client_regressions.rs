@@ -1,12 +1,13 @@
 //! Defects of the clients over UDP that a review found, each as the test that showed it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
-use fixp_transport::keep::caller::{self, Action, Caller, Options, Port, Repeat};
+use fixp_transport::keep::caller::{self, Action, Caller, Options, Port, Repeat, Security};
 use fixp_transport::keep::pieces::{Form, Mark, Pieces};
 use fixp_transport::keep::{self, control};
 use fixp_transport::{Cause, tables, udp};
@@ -175,4 +176,50 @@ fn many_peers_that_wait_are_not_searched() {
             assert!(looked < 4 * u64::from(many) + 1000, "{looked} looks, {ended} ended");
         }
     }
+}
+
+/// A laxcus6 program keeps the half of a request that nobody cancels, and refuses the next one of that port.
+#[test]
+fn after_a_dropped_call_the_next_one_works() {
+    let mut now = Instant::now();
+    let begun = now;
+    let mut config = caller::Config::new(&LAXCUS6);
+    (config.extensions, config.security, config.ports) = (false, Security::Unasked, 1);
+    let mut caller = Caller::new(config, 1);
+    let dropped = caller.request(now, peer(), request(&LAXCUS6, 1 << 20), Options::default()).unwrap();
+    let port = open(&mut caller, now)[0];
+    // The program: one group for a port, that of the identity that came first; CANCEL clears it.
+    let (mut group, mut has, mut cancels) = (None, BTreeSet::new(), 0);
+    let mut buffer = Vec::new();
+    let mut waiting = true;
+    loop {
+        caller.handle_timeout(now);
+        while let Some(sent) = caller.poll_transmit(now, &mut buffer, 1) {
+            caller.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+            let Some(mark) = identity(&LAXCUS6, &buffer) else {
+                (group, cancels) = (None, cancels + 1);
+                has.clear();
+                caller.handle_datagram(now, port, peer(), &cancelled(&LAXCUS6));
+                continue;
+            };
+            if *group.get_or_insert(mark.identity) == mark.identity {
+                has.insert(mark.index);
+                if has.len() == mark.count as usize {
+                    caller.handle_datagram(now, port, peer(), &answer(&LAXCUS6, mark.identity));
+                }
+            }
+        }
+        if std::mem::take(&mut waiting) {
+            assert!(has.len() > 10 && group.is_some(), "a part of the first has left");
+            caller.cancel(now, dropped);
+            caller.request(now, peer(), request(&LAXCUS6, 1000), Options::default()).unwrap();
+            continue;
+        }
+        if let Some((_, outcome)) = caller.poll_event() {
+            outcome.unwrap();
+            break;
+        }
+        now += SECOND / 100;
+    }
+    assert!(now - begun < SECOND && cancels > 0, "{:?}, {cancels} CANCEL", now - begun);
 }
