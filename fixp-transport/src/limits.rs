@@ -36,6 +36,11 @@ pub struct ServerLimits {
     pub bytes: usize,
     /// Datagrams being handled at a time; further ones are dropped, as a full socket would.
     pub datagrams: usize,
+    /// What plain answers over UDP may have for a source prefix (an IPv4 /24, an IPv6 /56) beyond three times the
+    /// bytes of their requests, in bytes a second: what passes it is not sent.
+    pub plain_rate: u64,
+    /// The same at once.
+    pub plain_burst: u64,
     /// How long a head may take from its first byte to its last.
     pub head_time: Duration,
     /// How long an entity may make no progress while the server wants it.
@@ -89,6 +94,11 @@ impl ServerLimits {
     pub const BYTES: usize = 256 << 20;
     /// Default of [`ServerLimits::datagrams`]. Costs up to 64 KiB each, within [`ServerLimits::bytes`].
     pub const DATAGRAMS: usize = 4096;
+    /// Default of [`ServerLimits::plain_rate`], 1 MiB: thousands of answers of an ordinary size, to whoever is said to
+    /// have asked. Costs 80 bytes for each of [`Rates::PREFIXES`].
+    pub const PLAIN_RATE: u64 = 1 << 20;
+    /// Default of [`ServerLimits::plain_burst`], 8 MiB: a hundred of the largest answers.
+    pub const PLAIN_BURST: u64 = 8 << 20;
     /// Default of [`ServerLimits::head_time`]: a head is one segment or two.
     pub const HEAD_TIME: Duration = Duration::from_secs(10);
     /// Default of [`ServerLimits::entity_time`].
@@ -132,6 +142,8 @@ impl Default for ServerLimits {
             bytes_per_connection: Self::BYTES_PER_CONNECTION,
             bytes: Self::BYTES,
             datagrams: Self::DATAGRAMS,
+            plain_rate: Self::PLAIN_RATE,
+            plain_burst: Self::PLAIN_BURST,
             head_time: Self::HEAD_TIME,
             entity_time: Self::ENTITY_TIME,
             idle_time: Self::IDLE_TIME,

@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::task::{Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::keep::Client;
 use fixp_transport::server::PublicKey;
 use fixp_transport::socket::{BatchedSocket, Datagrams, Inbox};
-use fixp_transport::{Echo, Server, tables};
+use fixp_transport::{Echo, Reply, Request, Server, handler_fn, tables};
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 
@@ -329,5 +329,30 @@ async fn inside() {
             }
             assert_eq!(socket.max_segments(), before);
         }
+    }
+}
+
+/// The answers of a server to clients of the programs: some thousand pieces for one.
+#[tokio::test]
+async fn large_answers_do_not_stall() {
+    let large = async |request: Request| -> Reply {
+        let code = tables::of(request.peer.dialect).okay;
+        Packet::new(code).with_entity(vec![7; 1 << 20]).into()
+    };
+    let key = PublicKey::new(&[0xff; 64], &[3]).unwrap();
+    let server = Server::builder(handler_fn(large)).public_key(key).bind(addr("127.0.0.1:0"));
+    let server = server.start().await.unwrap();
+    for (dialect, code) in [(&LAXCUS6, laxcus6::notify::FLUSH_LOG), (&LEXST1, lexst1::app::ADD_LOG)] {
+        let client = Client::builder().dialect(dialect).extensions(false).build();
+        // Other tests may have the processor just then: one in three is enough to tell it from a stall of seconds.
+        let mut took = Vec::new();
+        for _ in 0..3 {
+            let began = Instant::now();
+            let asked =
+                client.request(server.local_addr().unwrap(), Packet::new(code).with_entity(vec![1; 10]));
+            assert_eq!(within(asked).await.unwrap().entity.len(), 1 << 20);
+            took.push(began.elapsed());
+        }
+        assert!(took.iter().min().unwrap() < &Duration::from_secs(1), "{}: {took:?}", dialect.name());
     }
 }

@@ -539,6 +539,39 @@ async fn an_answer_too_large_is_not_sent() {
 }
 
 #[tokio::test]
+async fn answers_much_larger_than_their_requests_are_bounded() {
+    // SPEC 9.12
+    let answers = async |request: Request| -> Reply {
+        let entity =
+            if request.packet.entity.is_empty() { vec![7; 1000] } else { request.packet.entity.to_vec() };
+        Packet::new(laxcus6::answer::OKAY).with_entity(entity).into()
+    };
+    let limits = ServerLimits { plain_burst: 2500, plain_rate: 1, ..ServerLimits::default() };
+    let server = Server::builder(handler_fn(answers)).public_key(key()).limits(limits);
+    let server = server.keep_allow(AllowList::nobody()).serve_on_loopback().await;
+    let it = Caller::of(&server).await;
+    let ask = Packet::new(laxcus6::notify::FLUSH_LOG);
+    // 1013 bytes for 13: 974 beyond three times that, of which the burst has two.
+    for nth in 0..4_i64 {
+        // To have announced oneself proves nothing.
+        let ask =
+            if nth > 2 { announcing(ask.clone()).with(extension::key::SERIAL, nth) } else { ask.clone() };
+        it.send(&ask, &LAXCUS6).await;
+        if nth < 2 {
+            assert_eq!(it.datagram().await.len(), 1013);
+        } else {
+            it.gets_nothing().await;
+        }
+    }
+    assert_eq!(server.stats().datagrams_unsent, 2);
+    // As long as they came, any number of them.
+    for _ in 0..10 {
+        it.send(&ask.clone().with_entity(vec![1; 1000]), &LAXCUS6).await;
+        assert_eq!(it.datagram().await.len(), 1013);
+    }
+}
+
+#[tokio::test]
 async fn a_panic_is_of_one_datagram() {
     let handler = async |request: Request| -> Reply {
         if request.packet.entity.first() == Some(&1) {

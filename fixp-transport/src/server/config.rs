@@ -219,6 +219,10 @@ struct Limits {
     #[serde(deserialize_with = "size")]
     bytes: usize,
     datagrams: usize,
+    #[serde(deserialize_with = "size")]
+    plain_rate: u64,
+    #[serde(deserialize_with = "size")]
+    plain_burst: u64,
     #[serde(deserialize_with = "duration")]
     head_time: Duration,
     #[serde(deserialize_with = "duration")]

@@ -39,8 +39,10 @@ use crate::body::Body;
 use crate::extension::{self, Capabilities, Refusal, Said};
 use crate::handler::{Answer, Handler, Peer, Reply, Request};
 use crate::host::Transport;
+use crate::keep::budget::{Budget, Rates};
 use crate::keep::own::{self as own_transport, Endpoint, Ticket as OwnTicket};
 use crate::keep::responder;
+use crate::limits::ServerLimits;
 use crate::socket::{Buffers, Datagrams, Inbox};
 use crate::tables;
 use crate::timer::Timer;
@@ -48,6 +50,8 @@ use crate::udp::MAX_DATAGRAM;
 
 /// Datagrams read in a row before others have their turn.
 const TURN: usize = 64;
+/// So many times the bytes of its request an answer has without taking from the budget of its prefix.
+const AMPLIFICATION: usize = 3;
 /// How long nothing is read after the system refused to, and how long a whole request waits where there is no
 /// room for it.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -88,6 +92,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         inbox: Inbox::new(Inbox::SLOTS),
         wire: Vec::new(),
         outgoing: Outgoing::new(),
+        plain: Budget::new(plain_rates(&shared.limits)),
         pause: None,
         own_jobs: HashMap::new(),
         keep: Keep::new(keep_config(&shared), own(&shared, buffers)),
@@ -121,6 +126,8 @@ struct Service<S, H, W, F> {
     /// Where answers are written.
     wire: Vec<u8>,
     outgoing: Outgoing<H>,
+    /// Of plain answers, beyond what came.
+    plain: Budget,
     pause: Option<Pin<Box<Sleep>>>,
     keep: Keep,
     /// No request is begun any more; what comes is for those that have been.
@@ -260,6 +267,7 @@ where
             announces: None,
             own: false,
             serial: None,
+            came: bytes.len(),
         };
         // What came first is answered first.
         self.execute(cx, now);
@@ -311,6 +319,7 @@ where
             announces: None,
             own: false,
             serial: None,
+            came: 0,
         };
         let told = self.read_extensions(&mut asked, packet.code, &packet, now);
         if self.shared.extensions {
@@ -355,6 +364,7 @@ where
             announces: None,
             own: true,
             serial: None,
+            came: 0,
         };
         let left = left.map(|left| i32::try_from(left.as_millis()).unwrap_or(i32::MAX));
         let Some(deadline) = self.screen(cx, &asked, &packet, Told { left, ordered: false }, now) else {
@@ -508,8 +518,19 @@ where
                 return;
             }
         }
+        let copies = answer.copies.max(1);
+        let beyond = (self.wire.len() * usize::from(copies)).saturating_sub(AMPLIFICATION * asked.came);
+        let ip = asked.peer.addr.ip();
+        if beyond > 0
+            && !self.shared.keep_allow.allows(ip)
+            && !self.plain.take(crate::timer::now(), ip, beyond)
+        {
+            Counters::add(&self.shared.counters.datagrams_unsent);
+            debug!(peer = %asked.peer.addr, "an answer was not sent: too many larger than their requests");
+            return;
+        }
         let datagram = (self.wire.as_slice(), asked.to);
-        self.outgoing.send(cx, &self.socket, &self.shared, datagram, answer.copies.max(1));
+        self.outgoing.send(cx, &self.socket, &self.shared, datagram, copies);
     }
 
     /// Gives an answer to its machine, which sends it in its time.
@@ -550,6 +571,12 @@ where
         Counters::add(&self.shared.counters.datagrams_unsent);
         warn!(peer = %asked.peer.addr, "an answer was not sent: {why}");
     }
+}
+
+/// The budget of plain answers. Nothing tells that they arrive.
+fn plain_rates(limits: &ServerLimits) -> Rates {
+    let (rate, burst) = (limits.plain_rate, limits.plain_burst);
+    Rates { rate, burst, sign_rate: 0, sign_burst: 0, ..Rates::default() }
 }
 
 /// What the machines of KEEP UDP are made with.
@@ -650,7 +677,6 @@ mod tests {
     use super::outgoing::QUEUE;
     use super::*;
     use crate::handler::Echo;
-    use crate::limits::ServerLimits;
     use crate::server::{AllowList, PublicKey};
 
     fn peer(number: u32) -> SocketAddr {

@@ -291,6 +291,8 @@ impl Association {
         self.exchanges = Allowance::new(hello.grants.exchanges);
         self.recovery.set_peer_buffer(u64::from(hello.buffer));
         shared.stats.opened += 1;
+        // The server keeps what it has answered for a while only: it is begun now, whether there is a request or not.
+        self.ping = self.role == Role::Client;
         self.begin_waiting();
     }
 
@@ -649,12 +651,6 @@ impl Association {
     pub(super) fn make_room(&mut self, now: Instant, shared: &mut Shared, number: u64) {
         self.give_way(shared, number, Trouble::Full);
         self.settle(now, shared, number);
-    }
-
-    /// The socket does not send datagrams that are so long.
-    pub(super) fn too_long(&mut self, now: Instant, size: usize) {
-        self.mtu.on_refused(now, size);
-        self.recovery.set_datagram(self.mtu.current());
     }
 
     /// An acknowledgement, and what rides on it, leaves at the latest then.

@@ -34,7 +34,7 @@ pub struct Config {
     pub associations: usize,
     /// Associations whose client has not proven its address. The oldest goes where there is one too many.
     pub half_open: usize,
-    /// How long they are kept.
+    /// How long they are kept after the last OPEN.
     pub half_open_life: Duration,
     /// How long after the first OPEN the next one is sent; twice as long after each.
     pub open_every: Duration,
@@ -80,8 +80,9 @@ impl Config {
     pub const ASSOCIATIONS: usize = 65536;
     /// Default of [`Config::half_open`]. Each costs some 250 bytes.
     pub const HALF_OPEN: usize = 4096;
-    /// Default of [`Config::half_open_life`]: longer than a client repeats OPEN after it was answered.
-    pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(10);
+    /// Default of [`Config::half_open_life`]: longer than [`Config::LOST`], after which a client that was answered
+    /// goes on no more. One that comes later is told that its requests may have been executed, though they were not.
+    pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(40);
     /// Default of [`Config::open_every`].
     pub const OPEN_EVERY: Duration = Duration::from_millis(200);
     /// Default of [`Config::opens`]: over 12.6 s.

@@ -37,7 +37,7 @@ pub struct Endpoint {
     /// Of the numbers of associations: one must not tell the next, since it proves an address.
     random: StdRng,
     associations: BTreeMap<AssociationId, Association>,
-    /// Associations whose client has not proven its address, by age.
+    /// Associations whose client has not proven its address, the one that was silent for longest first.
     halves: BTreeMap<u64, Half>,
     /// By our own number.
     numbers: HashMap<u64, Place, FixedState>,
@@ -66,7 +66,8 @@ struct Half {
     dialect: &'static Dialect,
     hello: Hello,
     number: u64,
-    created: Instant,
+    /// When something of its client came that would begin it.
+    heard: Instant,
     /// The bytes that came from there, and that were sent there.
     came: usize,
     sent: usize,
@@ -330,8 +331,8 @@ impl Endpoint {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((&half, Half { created, .. })) = self.halves.first_key_value()
-            && *created + self.shared.config.half_open_life <= now
+        while let Some((&half, Half { heard, .. })) = self.halves.first_key_value()
+            && *heard + self.shared.config.half_open_life <= now
         {
             self.forget_half(half);
         }
@@ -347,19 +348,11 @@ impl Endpoint {
         }
     }
 
-    /// The socket does not send datagrams of this length to a peer: shorter ones are sent from now on.
-    pub fn too_long(&mut self, now: Instant, to: SocketAddr, length: usize) {
-        // It happens once for each path, perhaps: no index is kept for it.
-        for association in self.associations.values_mut().filter(|association| association.peer == to) {
-            association.too_long(now, length);
-        }
-    }
-
     /// When [`Endpoint::handle_timeout`] is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let half = self.halves.first_key_value();
-        let half = half.map(|(_, half)| half.created + self.shared.config.half_open_life);
+        let half = half.map(|(_, half)| half.heard + self.shared.config.half_open_life);
         self.timers.first().map(|&(at, _)| at).into_iter().chain(half).min()
     }
 
@@ -432,7 +425,7 @@ impl Endpoint {
     ) -> bool {
         let key = (from, hello.number, false);
         let half = match self.peers.get(&key) {
-            Some(&Place::Half(half)) => half,
+            Some(&Place::Half(half)) => self.refresh_half(now, half),
             // A copy from the network: the client has our number already.
             Some(Place::Whole(_)) => return false,
             None => {
@@ -449,7 +442,7 @@ impl Endpoint {
                 let number = self.number();
                 self.next_half += 1;
                 let half =
-                    Half { peer: from, dialect, hello, number, created: now, came: 0, sent: 0, _hold: hold };
+                    Half { peer: from, dialect, hello, number, heard: now, came: 0, sent: 0, _hold: hold };
                 self.numbers.insert(number, Place::Half(self.next_half));
                 self.peers.insert(key, Place::Half(self.next_half));
                 self.halves.insert(self.next_half, half);
@@ -539,14 +532,16 @@ impl Endpoint {
         half: u64,
     ) -> Option<AssociationId> {
         let known = self.halves.get(&half)?;
-        if known.peer != from
-            || known.dialect.name() != dialect.name()
-            || self.associations.len() >= self.shared.config.associations
-        {
+        if known.peer != from || known.dialect.name() != dialect.name() {
             return None;
         }
         let (number, hello) = (known.number, known.hello);
-        let hold = Hold::of(&self.shared.ledger, ASSOCIATION_COST)?;
+        let room = self.associations.len() < self.shared.config.associations;
+        let Some(hold) = room.then(|| Hold::of(&self.shared.ledger, ASSOCIATION_COST)).flatten() else {
+            // There may be room when it comes again.
+            self.refresh_half(now, half);
+            return None;
+        };
         self.forget_half(half);
         self.next_association += 1;
         let id = AssociationId(self.next_association);
@@ -595,6 +590,18 @@ impl Endpoint {
             }
             None => false,
         }
+    }
+
+    /// Its client goes on: it is the youngest again. Gives its new place.
+    fn refresh_half(&mut self, now: Instant, half: u64) -> u64 {
+        let Some(mut known) = self.halves.remove(&half) else { return half };
+        known.heard = now;
+        self.next_half += 1;
+        let place = Place::Half(self.next_half);
+        self.numbers.insert(known.number, place);
+        self.peers.insert((known.peer, known.hello.number, false), place);
+        self.halves.insert(self.next_half, known);
+        self.next_half
     }
 
     fn forget_half(&mut self, half: u64) {

@@ -135,15 +135,6 @@ impl PathMtu {
         }
     }
 
-    /// The socket does not send datagrams of this size.
-    pub fn on_refused(&mut self, now: Instant, size: usize) {
-        self.probe = self.probe.filter(|probe| *probe < size);
-        self.refuse(size);
-        if size <= self.current {
-            self.fall(now);
-        }
-    }
-
     /// A datagram arrived that was not a probe.
     #[inline]
     pub fn on_acked(&mut self, size: usize, number: u64) {
@@ -264,18 +255,6 @@ mod tests {
         assert_eq!(path.poll_timeout(), Some(at(862)));
         search(&mut path, at(862), 65507);
         assert!(path.current() > 65507 - GRAIN, "{}", path.current());
-    }
-
-    #[test]
-    fn the_socket_knows_better() {
-        let now = Instant::now();
-        let mut path = PathMtu::new(false, usize::MAX);
-        assert_eq!(path.poll_probe(now), Some(1472));
-        path.on_refused(now, 1472);
-        assert_eq!(path.poll_probe(now), Some(1336), "the middle, without a second try");
-        path.on_probe_acked(1336);
-        path.on_refused(now, 1300);
-        assert_eq!(path.current(), BASE);
     }
 
     proptest! {

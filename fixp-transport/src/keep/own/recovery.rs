@@ -190,6 +190,8 @@ pub struct Recovery<T> {
     last_sent: Instant,
     /// Probes since the last acknowledgement.
     probes: u32,
+    /// By chance: how far the next probe is put off beyond its time.
+    spread: u64,
 
     congestion: Congestion,
     pacer: Pacer,
@@ -220,6 +222,7 @@ impl<T> Recovery<T> {
             probe_at: None,
             last_sent: now,
             probes: 0,
+            spread: seed,
             lost_packets: 0,
             late_packets: 0,
         }
@@ -334,6 +337,9 @@ impl<T> Recovery<T> {
             return 0;
         }
         self.probes = self.probes.saturating_add(1);
+        // A multiplier and an increment of the field (Knuth, MMIX).
+        self.spread =
+            self.spread.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.probe_at = Some(now + self.probe_timeout());
         PROBES
     }
@@ -515,10 +521,17 @@ impl<T> Recovery<T> {
         self.lost_queue.push_back(Gone { number, bytes, kind, carried });
     }
 
-    /// How long to wait for an acknowledgement of what was sent last.
+    /// How long to wait for an acknowledgement of what was sent last: from the second time on up to half as long
+    /// again by chance. Many who began in the same instant would else all fill the same queue together, each time
+    /// anew, and always the same ones would find room in it.
     fn probe_timeout(&self) -> Duration {
         let once = self.rtt.smoothed() + (self.rtt.variation() * 4).max(GRAIN) + self.config.peer_delay;
-        (once * (1 << self.probes.min(10))).min(LONGEST_WAIT.max(once))
+        let wait = (once * (1 << self.probes.min(10))).min(LONGEST_WAIT.max(once));
+        if self.probes == 0 {
+            return wait;
+        }
+        let parts = u32::try_from(self.spread >> 48).unwrap_or(0);
+        wait + wait / (1 << 17) * parts
     }
 }
 
@@ -592,14 +605,17 @@ mod tests {
         let mut recovery = recovery(now);
         send(&mut recovery, now, 1);
         for doubled in [1, 2, 4, 8] {
-            assert_eq!(recovery.poll_timeout(), Some(now + FIRST_PROBE * doubled));
-            now += FIRST_PROBE * doubled;
+            let wait = recovery.poll_timeout().unwrap() - now;
+            let most = if doubled == 1 { FIRST_PROBE } else { FIRST_PROBE * doubled * 3 / 2 };
+            assert!((FIRST_PROBE * doubled..=most).contains(&wait), "{wait:?}");
+            now += wait;
             assert_eq!(recovery.handle_timeout(now), 2);
             assert_eq!(recovery.handle_timeout(now), 0);
         }
         now += recovery.poll_timeout().unwrap() - now;
         assert_eq!(recovery.handle_timeout(now), 2);
-        assert_eq!(recovery.poll_timeout(), Some(now + LONGEST_WAIT));
+        let wait = recovery.poll_timeout().unwrap() - now;
+        assert!((LONGEST_WAIT..=LONGEST_WAIT * 3 / 2).contains(&wait), "{wait:?}");
         assert_eq!(lost(&mut recovery), [], "nothing says that it is lost");
         assert_eq!(recovery.under_way().collect::<Vec<_>>(), [(0, &0)]);
         assert_eq!(recovery.probes(), 5);

@@ -38,6 +38,8 @@ pub(super) struct Asked {
     /// Its sender has announced itself, now or before.
     pub(super) own: bool,
     pub(super) serial: Option<i64>,
+    /// The bytes of the datagram with the request, of a plain one.
+    pub(super) came: usize,
 }
 
 impl Asked {

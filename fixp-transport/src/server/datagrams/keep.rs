@@ -61,8 +61,11 @@ pub(super) struct Keep {
     /// What a machine is made with, but for what is its own.
     config: responder::Config,
     machines: Vec<Machine>,
-    /// Whose turn it is.
+    /// Whose turn it is to be asked for a request, and to send.
     turn: usize,
+    sends: usize,
+    /// Whether the own transport is the next to send.
+    own_sends: bool,
     /// Requests that no room was found for yet: at most one of each dialect, the others wait in their machine.
     waiting: Vec<Whole>,
     /// The own transport, where extensions are on.
@@ -107,6 +110,8 @@ impl Keep {
             config,
             machines: Vec::new(),
             turn: 0,
+            sends: 0,
+            own_sends: false,
             waiting: Vec::new(),
             own,
             sending: Sending::default(),
@@ -220,7 +225,11 @@ impl Keep {
         for _ in 0..ROUND {
             ready!(self.sending.poll(cx, socket, counters));
             if self.sending.made.is_empty() {
-                for Machine { responder, .. } in &mut self.machines {
+                // Another one each time is the first to fill the row.
+                self.sends = self.sends.wrapping_add(1);
+                let first = self.sends % self.machines.len().max(1);
+                let (later, sooner) = self.machines.split_at_mut(first);
+                for Machine { responder, .. } in sooner.iter_mut().chain(later) {
                     let room = ROUND - self.sending.made.len();
                     self.sending.made.extend(std::iter::from_fn(|| responder.poll_transmit(now)).take(room));
                 }
@@ -228,8 +237,13 @@ impl Keep {
                 self.sending.made.sort_by_key(|transmit| transmit.to);
                 self.sending.made.reverse();
             }
-            let own = self.own.as_mut().is_some_and(|own| self.sending.take_own(now, own, most));
-            if !own && !self.sending.gather(most) {
+            // In turns, as long as both have something.
+            self.own_sends = !self.own_sends;
+            let mut own =
+                |sending: &mut Sending| self.own.as_mut().is_some_and(|own| sending.take_own(now, own, most));
+            let sending = &mut self.sending;
+            let any = self.own_sends && own(sending) || sending.gather(most) || own(sending);
+            if !any {
                 return Poll::Ready(());
             }
         }
