@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::keep::caller::{self, Action, Caller, Options, Port, Repeat, Security};
 use fixp_transport::keep::pieces::{Form, Mark, Pieces};
-use fixp_transport::keep::{self, control};
+use fixp_transport::keep::{self, Requester, control, requester};
 use fixp_transport::{Cause, tables, udp};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -222,4 +222,84 @@ fn after_a_dropped_call_the_next_one_works() {
         now += SECOND / 100;
     }
     assert!(now - begun < SECOND && cancels > 0, "{:?}, {cancels} CANCEL", now - begun);
+}
+
+/// What a peer has said of its pace by what it lost is known to the next exchange with it, from whatever port.
+#[test]
+fn the_pace_of_a_peer_is_remembered() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut now = Instant::now();
+        let mut config = caller::Config::new(dialect);
+        (config.extensions, config.security) = (false, Security::Unasked);
+        let mut caller = Caller::new(config, 1);
+        let mut buffer = Vec::new();
+        let mut took = Vec::new();
+        for _ in 0..2 {
+            caller.request(now, peer(), request(dialect, 1 << 20), Options::default()).unwrap();
+            open(&mut caller, now);
+            let (begun, mut has) = (now, BTreeSet::new());
+            let (port, mark) = loop {
+                let Some(sent) = caller.poll_transmit(now, &mut buffer, 1) else {
+                    now = now.max(caller.poll_timeout().unwrap());
+                    caller.handle_timeout(now);
+                    continue;
+                };
+                caller.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+                // CANCEL of the one before is no piece.
+                let Some(mark) = identity(dialect, &buffer) else { continue };
+                has.insert(mark.index);
+                if has.len() == mark.count as usize {
+                    break (sent.port, mark);
+                }
+            };
+            took.push(now - begun);
+            // It has lost some, and answers when it has them.
+            let lost = control::retry(dialect, None, mark.identity, &[1, 2, 3]).unwrap();
+            caller.handle_datagram(now, port, peer(), &lost);
+            caller.handle_datagram(now, port, peer(), &answer(dialect, mark.identity));
+            caller.poll_event().unwrap().1.unwrap();
+        }
+        assert!(took[1] > took[0] * 3 / 2, "{}: {took:?}", dialect.name());
+    }
+}
+
+/// Datagrams that are written together, for the system to take at once, are the same as one by one.
+#[test]
+fn pieces_written_together() {
+    let now = Instant::now();
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let config = requester::Config::new(dialect);
+        let [mut single, mut many] = [(); 2].map(|()| {
+            let mut requester = Requester::new(config.clone(), peer());
+            requester.request(now, request(dialect, 200_000)).unwrap();
+            // The last of them, which is shorter, is asked for before others.
+            let count = 200_000_u32.div_ceil(480) - 1 + dialect.first_serial();
+            let again = control::retry(dialect, None, config.identity, &[1, count, 300, 2]).unwrap();
+            let pieces = std::iter::from_fn(|| requester.poll_transmit(now)).count();
+            assert!(pieces > 50, "a part has left");
+            requester.handle_datagram(now, peer(), &again);
+            requester
+        });
+        let (mut later, mut left) = (now, 0);
+        loop {
+            let mut buffer = vec![1, 2, 3];
+            let segment = many.poll_transmit_into(later, &mut buffer, 7, 3000);
+            let (before, datagrams) = buffer.split_at(3);
+            assert_eq!(before, [1, 2, 3]);
+            assert!(datagrams.len() <= 3000 && datagrams.len() <= 7 * segment);
+            for datagram in datagrams.chunks(segment.max(1)) {
+                assert_eq!(single.poll_transmit(later).unwrap().bytes, datagram);
+                left += 1;
+            }
+            if segment == 0 {
+                assert!(single.poll_transmit(later).is_none());
+                let Some(next) = many.poll_timeout().filter(|&next| next < now + 30 * SECOND) else { break };
+                later = next;
+                assert_eq!(single.poll_timeout(), Some(next));
+                many.handle_timeout(later);
+                single.handle_timeout(later);
+            }
+        }
+        assert!(left > 250, "{left}");
+    }
 }

@@ -83,7 +83,6 @@ use crate::extension::{Capabilities, Refusal, key};
 use crate::timer::after;
 use crate::udp::{MAX_DATAGRAM, canonical, security};
 use crate::{CallError, Cause};
-use exchanges::fill;
 use lane::{Lane, Work};
 use own::{Own, own_of};
 use peers::{Kind, Peers};
@@ -734,7 +733,7 @@ impl Caller {
                     segment = wire.len();
                 }
                 Work::Exchange { requester, .. } => {
-                    segment = fill(requester, &mut lane.over, now, buffer, most.max(1));
+                    segment = requester.poll_transmit_into(now, buffer, most.max(1), BATCH);
                 }
                 _ => {}
             }

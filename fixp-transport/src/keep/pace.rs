@@ -80,6 +80,19 @@ impl Pace {
         self.rate
     }
 
+    /// What two flows have learned of one peer: the slower of them, nothing where none is slower than it may be.
+    #[must_use]
+    pub fn slower(mut self, other: Option<Self>, now: Instant) -> Option<Self> {
+        self.grow(now);
+        if let Some(mut other) = other {
+            other.grow(now);
+            if other.rate < self.rate {
+                self = other;
+            }
+        }
+        (self.rate < self.most).then_some(self)
+    }
+
     /// Whether a piece may leave now.
     ///
     /// # Errors

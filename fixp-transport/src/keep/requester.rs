@@ -214,6 +214,18 @@ impl Requester {
         }
     }
 
+    /// The same, but that it goes on at the pace of one before it: what was learned of its peer.
+    #[must_use]
+    pub fn with_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// The pace at which its pieces leave.
+    #[must_use]
+    pub const fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     /// Begins an exchange. It ends by one event.
     ///
     /// # Errors
@@ -564,23 +576,62 @@ impl Requester {
     /// The next datagram to be sent now. Where there is none, those that wait for their pace are announced by
     /// [`Requester::poll_timeout`].
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
-        let to = self.peer;
-        if let Some(bytes) = self.controls.pop_front() {
-            return Some(Transmit { to, bytes });
+        let mut wire = Vec::new();
+        let written = self.poll_transmit_into(now, &mut wire, 1, usize::MAX) > 0;
+        written.then(|| Transmit { to: self.peer, bytes: wire.into() })
+    }
+
+    /// The same for as many datagrams of one length as there are, and perhaps a shorter one behind them: they are
+    /// written to the end of a buffer, at most so many, and two or more only within so many bytes. Gives that
+    /// length, 0 where there is none.
+    pub fn poll_transmit_into(
+        &mut self,
+        now: Instant,
+        buffer: &mut Vec<u8>,
+        most: usize,
+        bytes: usize,
+    ) -> usize {
+        let (begin, mut segment) = (buffer.len(), 0);
+        for _ in 0..most {
+            let start = buffer.len();
+            let fits = |length| segment == 0 || length <= segment && start - begin + length <= bytes;
+            if !self.write_next(now, buffer, fits) {
+                break;
+            }
+            let length = buffer.len() - start;
+            segment = segment.max(length);
+            if length < segment {
+                break;
+            }
+        }
+        segment
+    }
+
+    /// Writes the next datagram to be sent now. One that does not fit stays the next.
+    fn write_next(&mut self, now: Instant, wire: &mut Vec<u8>, fits: impl Fn(usize) -> bool) -> bool {
+        if let Some(control) = self.controls.front() {
+            if !fits(control.len()) {
+                return false;
+            }
+            wire.extend_from_slice(control);
+            self.controls.pop_front();
+            return true;
         }
         self.waits = None;
-        let State::Asking(asking) = &mut self.state else { return None };
-        if asking.asked.is_empty() && asking.burst.is_empty() {
-            return None;
-        }
+        let State::Asking(asking) = &mut self.state else { return false };
+        let Some(index) = asking.asked.first().or_else(|| asking.burst.clone().next()) else { return false };
         if let Err(at) = self.pace.ready(now) {
             self.waits = Some(at);
-            return None;
+            return false;
         }
-        let index = match asking.asked.pop() {
-            Some(index) => index,
-            None => asking.burst.next()?,
-        };
+        let start = wire.len();
+        if !asking.pieces.write_into(wire, index) || !fits(wire.len() - start) {
+            wire.truncate(start);
+            return false;
+        }
+        if asking.asked.pop().is_none() {
+            asking.burst.next();
+        }
         if index + 1 == asking.pieces.count() && !asking.sent {
             asking.sent = true;
             // These times begin when all has left.
@@ -589,9 +640,8 @@ impl Requester {
             asking.tail = (tail && !asking.heard).then(|| now + self.config.tail);
         }
         asking.left += 1;
-        let bytes = asking.pieces.datagram(index)?;
-        self.pace.sent(bytes.len());
-        Some(Transmit { to, bytes })
+        self.pace.sent(wire.len() - start);
+        true
     }
 
     /// How an exchange has ended: by its answer, or why not.

@@ -3,15 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use bytes::Bytes;
 use fixp_codec::{Code, Decoder, PacketRef, laxcus6};
 
 use super::lane::{Lane, Work};
 use super::own::own_of;
 use super::peers::Kind;
-use super::{BATCH, Caller, Out, Place, Port, RESERVE, Repeat, Security, Ticket, Timer, WE};
+use super::{Caller, Out, Place, Port, RESERVE, Repeat, Security, Ticket, Timer, WE};
 use crate::extension::key;
 use crate::keep::control;
+use crate::keep::pace::Pace;
 use crate::keep::pieces::Mark;
 use crate::keep::requester::{self, Requester};
 use crate::timer::after;
@@ -61,7 +61,10 @@ impl Caller {
         let repeat = repeat != Repeat::Never;
         let template = self.config.exchange.clone();
         let config = requester::Config { dialect, timeout: left, identity, bind_ip, repeat, ..template };
-        let mut requester = Box::new(Requester::new(config, to));
+        let mut requester = Requester::new(config, to);
+        if let Some(pace) = self.peers.get(to).and_then(|peer| peer.pace.as_deref()) {
+            requester = requester.with_pace(pace.clone());
+        }
         if let Err(error) = requester.request(now, packet) {
             self.ended(ticket, Err(error));
             self.free(now, to, port);
@@ -69,6 +72,7 @@ impl Caller {
         }
         self.stats.exchanges += 1;
         self.running.insert(ticket);
+        let requester = Box::new(requester);
         self.work(to, port, Work::Exchange { ticket: Some(ticket), requester, announces });
     }
 
@@ -186,9 +190,18 @@ impl Caller {
             Work::Exchange { ticket, requester, .. } => {
                 *ticket = None;
                 requester.abandon(now);
-                lane.over = None;
+                let pace = requester.pace().clone();
+                self.learn(now, to, pace);
                 self.settle(now, to, port);
             }
+        }
+    }
+
+    /// At which pace a peer takes pieces is for the exchanges after this, too.
+    fn learn(&mut self, now: Instant, to: SocketAddr, pace: Pace) {
+        if let Some(peer) = self.peers.get_mut(to) {
+            let known = peer.pace.take().map(|known| *known);
+            peer.pace = pace.slower(known, now).map(Box::new);
         }
     }
 
@@ -200,8 +213,8 @@ impl Caller {
         if let Some(outcome) = requester.poll_event()
             && let Some(ticket) = ticket.take()
         {
-            // Its pieces are of no more use.
-            lane.over = None;
+            let pace = requester.pace().clone();
+            self.learn(now, to, pace);
             match &outcome {
                 Ok(answer) => self.heard(now, to, port, announces, answer),
                 Err(_) => self.silent(to),
@@ -277,7 +290,6 @@ impl Caller {
         let Some(peer) = self.peers.get_mut(to) else { return };
         let lane = peer.lane_of(port);
         lane.work = Work::Nothing;
-        lane.over = None;
         let spoilt = lane.spoilt;
         self.busy -= 1;
         self.rebook(to, port);
@@ -341,32 +353,6 @@ impl Caller {
             }
         }
     }
-}
-
-/// Takes datagrams of one length and perhaps a shorter one at the end; what is longer stays over.
-pub(super) fn fill(
-    requester: &mut Requester,
-    over: &mut Option<Bytes>,
-    now: Instant,
-    buffer: &mut Vec<u8>,
-    most: usize,
-) -> usize {
-    let mut segment = 0;
-    for count in 0..most {
-        let Some(bytes) = over.take().or_else(|| requester.poll_transmit(now).map(|sent| sent.bytes)) else {
-            break;
-        };
-        if count > 0 && (bytes.len() > segment || buffer.len() + bytes.len() > BATCH) {
-            *over = Some(bytes);
-            break;
-        }
-        segment = segment.max(bytes.len());
-        buffer.extend_from_slice(&bytes);
-        if bytes.len() < segment {
-            break;
-        }
-    }
-    segment
 }
 
 const fn number(code: Code) -> u16 {

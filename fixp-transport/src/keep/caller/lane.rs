@@ -48,8 +48,6 @@ pub(super) struct Lane {
     pub(super) queued: bool,
     /// Whether the datagram of a query or a plain request is to be sent.
     pub(super) wants: bool,
-    /// A datagram that was taken from the requester and did not fit the others.
-    pub(super) over: Option<Bytes>,
     /// Transmissions of this work given out, and whether a socket has taken one.
     pub(super) given: u32,
     pub(super) taken: bool,
@@ -69,7 +67,6 @@ impl Lane {
             resting: None,
             queued: false,
             wants: false,
-            over: None,
             given: 0,
             taken: false,
             booked: 0,
@@ -112,18 +109,17 @@ impl Lane {
 
     /// The bytes held for it.
     pub(super) fn held(&self) -> usize {
-        let work = match &self.work {
+        match &self.work {
             Work::Nothing | Work::Query { .. } => 0,
             Work::Plain { wire, .. } => wire.len(),
             Work::Exchange { requester, .. } => requester.held(),
-        };
-        work + self.over.as_ref().map_or(0, Bytes::len)
+        }
     }
 
     /// Begins something.
     pub(super) fn begin(&mut self, work: Work) {
         self.work = work;
         self.wants = true;
-        (self.given, self.taken, self.over) = (0, false, None);
+        (self.given, self.taken) = (0, false);
     }
 }

@@ -8,6 +8,7 @@ use super::config::Config;
 use super::lane::Lane;
 use super::{Port, Ticket};
 use crate::extension::Capabilities;
+use crate::keep::pace::Pace;
 
 /// What a peer is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub(super) struct Peer {
     /// The port that it last answered at.
     pub(super) last_port: Option<Port>,
     pub(super) lanes: Vec<Lane>,
+    /// The pace that was learned of it, where it is slower than it may be.
+    pub(super) pace: Option<Box<Pace>>,
     /// Exchanges over the own transport.
     pub(super) own: usize,
     /// Until when that is not tried.
@@ -56,6 +59,7 @@ impl Peer {
             source: None,
             last_port: None,
             lanes: Vec::new(),
+            pace: None,
             own: 0,
             own_after: None,
             spoilt: VecDeque::new(),
