@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/hostile.rs"]
+mod hostile;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -16,6 +19,7 @@ use fixp_codec::{LAXCUS6, Packet, laxcus6::answer, laxcus6::notify};
 use fixp_laboratory::{LinkConfig, Wire};
 use fixp_transport::keep::Ledger;
 use fixp_transport::keep::own::{AssociationId, Config, Endpoint, Entity, Event, Ticket};
+use hostile::Hostile;
 
 struct Counting;
 
@@ -374,4 +378,38 @@ fn large_datagrams_to_a_slow_reader() {
         true,
         SLOW,
     );
+}
+
+/// Chunks in a datagram of a hostile client.
+const MANY: usize = 4000;
+
+/// Sends single bytes of its first exchange, from these offsets, as a datagram has room for.
+fn single_bytes(server: &mut Endpoint, hostile: &mut Hostile, now: Instant, places: &[u64]) {
+    for places in places.chunks(MANY) {
+        let chunks: Vec<[u64; 4]> = places.iter().map(|&at| [1, 0, at, 1]).collect();
+        let segment = hostile.chunks(&chunks, vec![7; places.len()]);
+        within(SERVER, || server.handle_datagram(now, hostile.at, &LAXCUS6, &segment));
+        within(SERVER, || drop(hostile::drain(server, now)));
+    }
+}
+
+/// A request that is refused is only counted, however its bytes come: no hole of it is remembered.
+#[test]
+fn single_bytes_of_a_refused_request() {
+    let now = Instant::now();
+    let config = Config { request: 1000, ..Config::default() };
+    let mut server = within(SERVER, || Endpoint::new(config, Ledger::new(64 << 20), 1));
+    let mut hostile = Hostile::open(&mut server, now, hostile::attacker(1), &[]);
+    let head = hostile::log(100_000)[..60].to_vec();
+    hostile.send(&mut server, now, &[[1, 0, 0, head.len() as u64]], head);
+    within(SERVER, || drop(hostile::drain(&mut server, now)));
+    // Every second byte from both ends at once, so that none is the next one.
+    let places: Vec<u64> = (500..25_000).flat_map(|nth| [2 * nth, 100_059 - 2 * nth]).collect();
+    // The list of chunks is one for all, and stays.
+    single_bytes(&mut server, &mut hostile, now, &places[..MANY]);
+    let before = LIVE.get()[SERVER];
+    single_bytes(&mut server, &mut hostile, now, &places);
+    assert_eq!(server.stats().associations, 1, "it is within the rules");
+    let took = LIVE.get()[SERVER] - before;
+    assert!(took < signed(BESIDE), "{took} bytes for what is refused");
 }

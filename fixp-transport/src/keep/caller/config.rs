@@ -109,6 +109,8 @@ impl Config {
                 // Nobody here reads an answer in pieces.
                 gather_answers: Limits::ENTITY as u64,
                 answer: Limits::ENTITY as u64,
+                // Nor answers: a stranger opens nothing here.
+                half_open: 0,
                 ..own::Config::default()
             },
             source: |_| None,

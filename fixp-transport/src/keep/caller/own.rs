@@ -154,6 +154,7 @@ impl Caller {
 
     /// Those who wait for the port of an endpoint may have it closed, once nothing is under way there.
     pub(super) fn rested(&mut self, now: Instant, v6: bool) {
+        // Going through all associations costs: nearly always nobody waits.
         if !self.stuck.is_empty() && own_of(&mut self.own, v6).is_some_and(|own| own.endpoint.is_idle()) {
             self.pump_stuck(now);
         }

@@ -33,6 +33,7 @@ pub struct Config {
     /// Associations at a time. A further one is not opened.
     pub associations: usize,
     /// Associations whose client has not proven its address. The oldest goes where there is one too many.
+    /// With 0 no peer opens any: that is for an endpoint that only asks.
     pub half_open: usize,
     /// How long they are kept after the last OPEN.
     pub half_open_life: Duration,

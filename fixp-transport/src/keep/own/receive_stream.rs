@@ -8,7 +8,6 @@ use fixp_codec::{Cause, Decoder, Dialect, Error, ErrorKind, Event, HeadRef, Limi
 use super::config::Config;
 use super::event::Entity;
 use super::flow::Granted;
-use super::spans::Spans;
 use crate::extension;
 use crate::keep::Ledger;
 use crate::keep::ledger::Hold;
@@ -65,7 +64,7 @@ enum State {
     },
     Read(VecDeque<Bytes>),
     /// Nobody wants it: what has come is counted only.
-    Discard(Spans),
+    Discard,
     /// All of it has come, and has been handed on.
     Over,
 }
@@ -134,7 +133,7 @@ impl ReceiveStream {
     pub(super) fn is_over(&self) -> bool {
         match &self.state {
             State::Over => true,
-            State::Discard(spans) => self.end.is_some_and(|end| spans.prefix() >= end),
+            State::Discard => self.end.is_some_and(|end| self.highest >= end),
             _ => false,
         }
     }
@@ -160,7 +159,7 @@ impl ReceiveStream {
         }
         match &mut self.state {
             State::Over => return Ok(()),
-            State::Discard(spans) => spans.insert(offset..end),
+            State::Discard => {}
             _ if end <= self.next => {}
             _ if offset > self.next => self.keep_early(offset, bytes)?,
             _ => {
@@ -173,7 +172,7 @@ impl ReceiveStream {
         if last && *self.end.get_or_insert(end) != end || self.end.is_some_and(|end| end < self.highest) {
             return Err(Trouble::Violation);
         }
-        if let State::Discard(_) = self.state {
+        if let State::Discard = self.state {
             self.taken = self.highest;
         }
         Ok(())
@@ -225,7 +224,7 @@ impl ReceiveStream {
                 }
                 true
             }
-            State::Head(_) | State::Discard(_) | State::Over => true,
+            State::Head(_) | State::Discard | State::Over => true,
         };
         if !booked {
             return Err(Trouble::NoRoom);
@@ -336,7 +335,7 @@ impl ReceiveStream {
                     ready.push_back(Bytes::copy_from_slice(bytes));
                 }
             }
-            State::Head(_) | State::Discard(_) | State::Over => {}
+            State::Head(_) | State::Discard | State::Over => {}
         }
         Ok(())
     }
@@ -401,18 +400,13 @@ impl ReceiveStream {
 
     /// Nobody wants it any more: what has come is dropped, and what comes is only counted.
     pub(super) fn discard(&mut self) {
-        if matches!(self.state, State::Over | State::Discard(_)) {
+        if matches!(self.state, State::Over | State::Discard) {
             return;
-        }
-        let mut spans = Spans::default();
-        spans.insert(0..self.next);
-        for (&start, piece) in &self.early {
-            spans.insert(start..start + piece.len() as u64);
         }
         self.early.clear();
         self.hold.shrink(usize::MAX);
         self.taken = self.highest;
-        self.state = State::Discard(spans);
+        self.state = State::Discard;
     }
 
     /// Nothing comes any more, and what has come is all.

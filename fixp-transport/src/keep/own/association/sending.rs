@@ -144,7 +144,8 @@ impl Association {
         let sheet = &mut shared.sheet;
         sheet.segment(self.peer_number, number);
         let mut carried = Carried::new();
-        let acknowledges = self.owed > 0 && !self.come.is_empty();
+        // SPEC 10.13: a probe of the path is lost without a trace, perhaps.
+        let acknowledges = self.owed > 0 && !self.come.is_empty() && !matches!(purpose, Purpose::Mtu(_));
         if acknowledges {
             sheet.acknowledged(&self.come, now.saturating_duration_since(self.largest_at), RANGES);
             carried.acknowledged = self.come.largest();

@@ -1,0 +1,174 @@
+//! Defects of the own transport that a review found, each as the test that showed it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "common/hostile.rs"]
+mod hostile;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fixp_codec::{LAXCUS6, Packet, Value, laxcus6};
+use fixp_transport::extension::{Capabilities, key};
+use fixp_transport::keep::Ledger;
+use fixp_transport::keep::caller::{self, Action, Caller, Options};
+use fixp_transport::keep::own::{Config, Endpoint, Event};
+use hostile::{Hostile, attacker, drain, log, packet, sender};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+fn client_at() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 4000))
+}
+
+fn server_at() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 2], 6600))
+}
+
+fn request(size: usize) -> Packet {
+    Packet::new(laxcus6::notify::FLUSH_LOG).with_entity(vec![7; size])
+}
+
+fn endpoint(seed: u64) -> Endpoint {
+    Endpoint::new(Config::default(), Ledger::new(64 << 20), seed)
+}
+
+/// What each has to send comes to the other at once.
+fn pass(client: &mut Endpoint, server: &mut Endpoint, now: Instant) {
+    loop {
+        let (out, back) = (drain(client, now), drain(server, now));
+        if out.is_empty() && back.is_empty() {
+            return;
+        }
+        for (_, bytes) in out {
+            server.handle_datagram(now, client_at(), &LAXCUS6, &bytes);
+        }
+        for (_, bytes) in back.into_iter().filter(|(to, _)| *to == client_at()) {
+            client.handle_datagram(now, server_at(), &LAXCUS6, &bytes);
+        }
+    }
+}
+
+/// SPEC 10.12: a request was taken back while OPEN was under way. The client says all the same that it is there, or
+/// the server would forget the association after a while, and the next request would be lost.
+#[test]
+fn an_association_that_was_opened_for_nothing() {
+    let mut now = Instant::now();
+    let (mut client, mut server) = (endpoint(2), endpoint(1));
+    let association = client.connect(now, server_at(), &LAXCUS6);
+    let ticket = client.request(now, association, request(0)).unwrap();
+    client.cancel(now, ticket);
+    pass(&mut client, &mut server, now);
+    assert_eq!(server.stats().associations, 1);
+    for _ in 0..4500 {
+        now += 10 * MILLI;
+        client.handle_timeout(now);
+        server.handle_timeout(now);
+        pass(&mut client, &mut server, now);
+    }
+    client.request(now, association, request(0)).unwrap();
+    pass(&mut client, &mut server, now);
+    assert!(matches!(server.poll_event(), Some(Event::Request { .. })), "{:?}", client.poll_event());
+}
+
+/// SPEC 10.13: an acknowledgement that rode on a probe of the path would be lost with it.
+#[test]
+fn an_acknowledgement_does_not_ride_on_a_probe_of_the_path() {
+    let mut now = Instant::now();
+    let mut server = endpoint(1);
+    let mut hostile = Hostile::open(&mut server, now, attacker(1), &[]);
+    let request = log(0);
+    hostile.send(&mut server, now, &[[1, 2, 0, request.len() as u64]], request.clone());
+    let Some(Event::Request { ticket, .. }) = server.poll_event() else { panic!("no request") };
+    let answer = Packet::new(laxcus6::answer::OKAY).with_entity(vec![7; 100_000]);
+    server.answer(now, ticket, Some(answer)).unwrap();
+    let mut out = Vec::new();
+    assert!(server.poll_transmit(now, &mut out, 1).is_some());
+    // The next request comes while the first answer goes out.
+    hostile.send(&mut server, now, &[[2, 2, 0, request.len() as u64]], request);
+    let mut told = Vec::new();
+    for _ in 0..100 {
+        now += MILLI;
+        server.handle_timeout(now);
+        let sent = drain(&mut server, now);
+        told.extend(
+            sent.iter().map(|(_, sent)| (sent.len(), packet(sent).first(key::ACKNOWLEDGED).cloned())),
+        );
+    }
+    let of_second = |(len, acknowledged): &(usize, Option<Value>)| {
+        *len <= 1200 && matches!(acknowledged, Some(Value::Raw(raw)) if raw.first() == Some(&1))
+    };
+    assert!(told.iter().any(of_second), "a path of 1200 bytes never hears of the second request: {told:?}");
+    assert!(told.iter().all(|(len, acknowledged)| *len <= 1200 || acknowledged.is_none()), "{told:?}");
+}
+
+/// A client's socket listens to strangers. They cannot open associations there, and fill its ledger with requests
+/// that nobody will ever answer.
+#[test]
+fn strangers_at_the_socket_of_a_client() {
+    let now = Instant::now();
+    let mut server = endpoint(1);
+    let mut caller = Caller::new(caller::Config::new(&LAXCUS6), 1);
+    caller.request(now, server_at(), request(1000), Options::default()).unwrap();
+    let mut port = None;
+    let mut buffer = Vec::new();
+    let mut turn = |caller: &mut Caller, port: &mut Option<_>| {
+        for _ in 0..50 {
+            while let Some(action) = caller.poll_action() {
+                if let Action::Open { port: new, .. } = action {
+                    *port = Some(new);
+                    caller.handle_bound(now, new, Ok(client_at()), None);
+                }
+            }
+            while let Some(sent) = caller.poll_transmit(now, &mut buffer, 1) {
+                let datagram = buffer.clone();
+                caller.handle_transmitted(now, &sent, datagram.len(), Ok(()));
+                if sent.to != server_at() || server.handle_datagram(now, client_at(), &LAXCUS6, &datagram) {
+                    continue;
+                }
+                let we = Capabilities::OURS.with(Capabilities::OWN_KEEP);
+                let notify = Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity(vec![0; 4]);
+                let notify = notify.with(key::CAPABILITIES, we.in_answer()).to_bytes(&LAXCUS6).unwrap();
+                caller.handle_datagram(now, port.unwrap(), server_at(), &notify);
+            }
+            while let Some(event) = server.poll_event() {
+                if let Event::Request { ticket, .. } = event {
+                    server.answer(now, ticket, Some(Packet::new(laxcus6::answer::OKAY))).unwrap();
+                }
+            }
+            for (_, bytes) in drain(&mut server, now) {
+                caller.handle_datagram(now, port.unwrap(), server_at(), &bytes);
+            }
+        }
+        std::iter::from_fn(|| caller.poll_event()).filter(|(_, outcome)| outcome.is_ok()).count()
+    };
+    assert_eq!(turn(&mut caller, &mut port), 1);
+    let port_now = port.unwrap();
+    let mut opened = 0;
+    for nth in 0..5_u16 {
+        let at = attacker(nth + 1);
+        caller.handle_datagram(now, port_now, at, &hostile::open(9, &[]));
+        let mut number = None;
+        let mut out = Vec::new();
+        while let Some(sent) = caller.poll_transmit(now, &mut out, 1) {
+            caller.handle_transmitted(now, &sent, out.len(), Ok(()));
+            number = number.or_else(|| sender(&packet(&out)).filter(|_| sent.to == at));
+        }
+        let Some(number) = number else { continue };
+        opened += 1;
+        let mut one = Hostile::of(at, number);
+        // Each the whole window of an association: 256 KiB to be gathered and no end of it.
+        let request = log(1_000_000);
+        for (exchange, part) in (1..=16).flat_map(|exchange| (0..20).map(move |part| (exchange, part))) {
+            let from = part * 50_000;
+            let part = request[from..from + 50_000].to_vec();
+            let segment = one.chunks(&[[exchange, 0, from as u64, 50_000]], part);
+            caller.handle_datagram(now, port_now, at, &segment);
+        }
+    }
+    assert_eq!(opened, 0);
+    for _ in 0..5 {
+        caller.request(now, server_at(), request(1000), Options::default()).unwrap();
+    }
+    assert_eq!(turn(&mut caller, &mut port), 5);
+    assert!(caller.stats().held < 1 << 20, "strangers hold {} bytes of a client", caller.stats().held);
+}
