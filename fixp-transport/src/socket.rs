@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UdpSocket};
 mod batched;
 mod inbox;
 mod offload;
+mod system;
 
 pub use batched::BatchedSocket;
 pub use inbox::Inbox;

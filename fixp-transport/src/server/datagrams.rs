@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -100,11 +100,18 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         timer: Timer::default(),
         shared,
     };
-    tokio::select! {
-        biased;
-        _ = stop.wait_for(|stop| *stop) => {}
-        () = poll_fn(|cx| service.poll(cx, true)) => {}
-    }
+    let told = stop.clone();
+    let mut stopped = pin!(stop.wait_for(|stop| *stop));
+    let mut listens = false;
+    poll_fn(|cx| {
+        // It is listened to once, and only a glance after that: this is the way of every datagram.
+        if (!listens || told.has_changed().unwrap_or(true)) && stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        listens = true;
+        service.poll(cx, true)
+    })
+    .await;
     poll_fn(|cx| service.poll(cx, false)).await;
 }
 
@@ -171,8 +178,9 @@ where
         if !reads && !std::mem::replace(&mut self.stopping, true) {
             self.keep.close(crate::timer::now());
         }
-        let read = if reads || !self.keep.is_idle() { self.poll_receive(cx) } else { Poll::Pending };
-        let now = Instant::now();
+        let mut now = Instant::now();
+        let read =
+            if reads || !self.keep.is_idle() { self.poll_receive(cx, &mut now) } else { Poll::Pending };
         self.keep.handle_timeout(now.into_std());
         let waits = reads && !self.execute(cx, now);
         self.execute_own(cx, now);
@@ -193,22 +201,27 @@ where
     }
 
     /// Reads a number of datagrams: ready when there may be more.
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>, now: &mut Instant) -> Poll<()> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
         let mut received = Poll::Ready(());
-        for _ in 0..TURN {
+        for turn in 0..TURN {
             if !self.outgoing.has_room() {
                 received = Poll::Pending;
                 break;
             }
+            let asks = inbox.is_empty() && turn > 0;
             match inbox.poll_next(&self.socket, cx) {
                 Poll::Ready(Ok((from, bytes))) => {
+                    // One look at the clock for those that came together.
+                    if asks {
+                        *now = Instant::now();
+                    }
                     Counters::add(&self.shared.counters.datagrams);
-                    if let Err(why) = self.datagram(cx, from, bytes) {
+                    if let Err(why) = self.datagram(cx, from, bytes, *now) {
                         Counters::add(&self.shared.counters.datagrams_dropped);
                         debug!(peer = %from, bytes = bytes.len(), "a datagram was dropped: {why}");
                     }
@@ -232,7 +245,13 @@ where
         received
     }
 
-    fn datagram(&mut self, cx: &mut Context<'_>, from: SocketAddr, bytes: &[u8]) -> Result<(), Dropped> {
+    fn datagram(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: SocketAddr,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), Dropped> {
         if !self.admission.allows(from.ip()) {
             return Err(Dropped::NotAllowed);
         }
@@ -243,7 +262,6 @@ where
             DialectChoice::Fixed(dialect) => dialect,
             DialectChoice::Told { default } => Dialect::detect(bytes).unwrap_or(default),
         };
-        let now = Instant::now();
         if is_of_major(dialect, bytes)
             && let Some(own) = &mut self.keep.own
             && own.endpoint.handle_datagram(now.into_std(), from, dialect, bytes)
@@ -270,8 +288,10 @@ where
             came: bytes.len(),
         };
         // What came first is answered first.
-        self.execute(cx, now);
-        let _ = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
+        if self.keep.has_heard() {
+            self.execute(cx, now);
+            let _ = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
+        }
         let told = self.read_extensions(&mut asked, packet.code(), &packet.head(), now);
         let packet = own_packet(&packet, self.shared.extensions).map_err(Dropped::Malformed)?;
         if extension::is_own(packet.code) && !asked.own {

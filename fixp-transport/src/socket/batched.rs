@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -11,12 +12,15 @@ use tokio::net::UdpSocket;
 use tracing::debug;
 
 use super::offload::{self, Offload};
-use super::{Buffers, Datagrams, Inbox, Received};
+use super::{Buffers, Datagrams, Inbox, Received, system};
 
 /// What one call receives at most.
 const MOST: usize = quinn_udp::BATCH_SIZE;
 /// So few are received for less.
 const FEW: usize = 2;
+/// After so many single datagrams in a row, which left others behind, many are received by one call.
+const ROW: u32 = 4;
+
 /// Whether the system gives fewer datagrams than there are buffers only when it has no more. Then it need not be asked
 /// for that: what comes from now on wakes the task, as it does after a call that found nothing.
 const ENDS_SHORT: bool = cfg!(target_os = "linux");
@@ -45,6 +49,9 @@ pub struct BatchedSocket {
     /// Nothing where the system does not even let itself be asked.
     state: Option<UdpSocketState>,
     offload: Offload,
+    /// How many single datagrams have come in a row. A call for many costs a single one more than it needs, and a
+    /// socket whose datagrams are put together cannot go back: they may wait there.
+    row: AtomicU32,
     buffers: Option<Buffers>,
     /// Of those who receive single datagrams; who receives in batches never has it.
     one_by_one: Mutex<Option<Inbox>>,
@@ -89,13 +96,44 @@ impl BatchedSocket {
         let state = UdpSocketState::new((&socket).into())
             .inspect_err(|error| debug!(%error, "datagrams go one by one"))
             .ok();
+        // Until many come.
+        system::tell_less(&socket);
+        let alone = state.is_some() && system::put_together(&socket, false);
         let offload = Offload::new(state.as_ref().map_or(1, UdpSocketState::max_gso_segments));
         debug!(?buffers, segments = offload.most(), "a socket for datagrams");
-        Self { socket, state, offload, buffers, one_by_one: Mutex::new(None) }
+        let row = AtomicU32::new(if alone { 0 } else { ROW });
+        Self { socket, state, offload, row, buffers, one_by_one: Mutex::new(None) }
     }
 }
 
 impl BatchedSocket {
+    fn receive_one(
+        &self,
+        cx: &mut Context<'_>,
+        row: u32,
+        buffers: &mut [IoSliceMut<'_>],
+        received: &mut [Received],
+    ) -> Poll<io::Result<usize>> {
+        let (Some(buffer), Some(received)) = (buffers.first_mut(), received.first_mut()) else {
+            return Poll::Ready(Ok(0));
+        };
+        let mut room = ReadBuf::new(buffer);
+        let Poll::Ready(from) = self.socket.poll_recv_from(cx, &mut room) else {
+            self.row.store(0, Ordering::Relaxed);
+            return Poll::Pending;
+        };
+        let from = from?;
+        let len = room.filled().len();
+        *received = Received { from, len, segment: len };
+        if self.state.is_some() {
+            self.row.store(row + 1, Ordering::Relaxed);
+            if row + 1 == ROW {
+                system::put_together(&self.socket, true);
+            }
+        }
+        Poll::Ready(Ok(1))
+    }
+
     /// Receives into at most `N` buffers.
     fn receive<const N: usize>(
         &self,
@@ -143,7 +181,7 @@ impl Datagrams for BatchedSocket {
     fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
         match ready!(self.socket.poll_send_to(cx, buf, to)) {
             Err(error) if offload::is_too_large(&error) => {
-                fragments::with(&self.socket, || self.socket.poll_send_to(cx, buf, to))
+                system::in_fragments(&self.socket, || self.socket.poll_send_to(cx, buf, to))
             }
             sent => Poll::Ready(sent),
         }
@@ -159,15 +197,9 @@ impl Datagrams for BatchedSocket {
         buffers: &mut [IoSliceMut<'_>],
         received: &mut [Received],
     ) -> Poll<io::Result<usize>> {
-        let Some(state) = &self.state else {
-            let (Some(buffer), Some(received)) = (buffers.first_mut(), received.first_mut()) else {
-                return Poll::Ready(Ok(0));
-            };
-            let mut room = ReadBuf::new(buffer);
-            let from = ready!(self.socket.poll_recv_from(cx, &mut room))?;
-            let len = room.filled().len();
-            *received = Received { from, len, segment: len };
-            return Poll::Ready(Ok(1));
+        let row = self.row.load(Ordering::Relaxed);
+        let Some(state) = self.state.as_ref().filter(|_| row >= ROW) else {
+            return self.receive_one(cx, row, buffers, received);
         };
         let most = buffers.len().min(received.len()).min(MOST);
         let Some(buffers) = buffers.get_mut(..most).filter(|buffers| !buffers.is_empty()) else {
@@ -212,38 +244,5 @@ impl Datagrams for BatchedSocket {
 
     fn buffers(&self) -> Option<Buffers> {
         self.buffers
-    }
-}
-
-/// Sending a datagram that is larger than the MTU, in fragments.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod fragments {
-    use nix::sys::socket::{setsockopt, sockopt::Ipv6DontFrag};
-    use rustix::net::sockopt::{
-        Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
-    };
-    use tokio::net::UdpSocket;
-
-    /// Sends while the system may fragment. What others send from the socket meanwhile may be fragmented, too.
-    pub(super) fn with<T>(socket: &UdpSocket, send: impl FnOnce() -> T) -> T {
-        // An option that a socket of this family has not is not needed.
-        let _ = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::WANT);
-        let _ = set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT);
-        let _ = setsockopt(socket, Ipv6DontFrag, &false);
-        let sent = send();
-        let _ = setsockopt(socket, Ipv6DontFrag, &true);
-        let _ = set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE);
-        let _ = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE);
-        sent
-    }
-}
-
-/// Elsewhere the system does, or does not.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod fragments {
-    use tokio::net::UdpSocket;
-
-    pub(super) fn with<T>(_: &UdpSocket, send: impl FnOnce() -> T) -> T {
-        send()
     }
 }

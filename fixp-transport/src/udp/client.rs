@@ -14,14 +14,13 @@ use foldhash::{HashMap, HashMapExt};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
-use tokio::io::ReadBuf;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use super::bind_ip;
 use super::exchange::{Action, Config, Exchange, Options, Outcome, Port, Repeat, Security, Ticket, Transmit};
 use super::stats::Stats;
-use super::{MAX_DATAGRAM, bind_ip};
-use crate::socket::{Bind, Datagrams, UdpBinder};
+use crate::socket::{Bind, Datagrams, Inbox, UdpBinder};
 use crate::{CallError, Cause, tables};
 
 /// Makes a [`Client`].
@@ -108,7 +107,6 @@ impl<B: Bind> Builder<B> {
             sockets: Vec::new(),
             opening: FuturesUnordered::new(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            buffer: vec![0; MAX_DATAGRAM + 1],
         };
         tokio::spawn(driver.run());
         Client { closer: Arc::new(Closer { shared }) }
@@ -370,12 +368,13 @@ struct Driver<B: Bind> {
     shared: Arc<Shared>,
     v4: Option<Arc<B>>,
     v6: Option<Arc<B>>,
-    sockets: Vec<(Port, Arc<dyn Datagrams>)>,
+    sockets: Vec<(Port, Arc<dyn Datagrams>, Inbox)>,
     opening: FuturesUnordered<Opening<B::Socket>>,
     sleep: Pin<Box<Sleep>>,
-    buffer: Vec<u8>,
 }
 
+/// The buffers of a port: two tell by one call of the system that nothing more has come.
+const SLOTS: usize = 2;
 /// Datagrams taken from one socket before the others have their turn.
 const TURN: usize = 64;
 /// Rounds before other tasks have theirs.
@@ -396,21 +395,22 @@ impl<B: Bind> Driver<B> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.shared.waker.register(cx.waker());
         let now = now();
+        // It goes on beside what is borrowed of `self`.
+        let shared = Arc::clone(&self.shared);
         for _ in 0..ROUNDS {
             // What these leave is done below: only what they may still have asks for another round.
             let mut again = self.poll_opening(cx);
-            again |= self.poll_receive(now, cx);
-            again |= self.act();
-            let mut core = self.shared.lock();
+            // One lock for all of it: callers wait for a few calls of the system at most.
+            let mut core = shared.lock();
+            again |= self.poll_receive(&mut core, now, cx);
             if core.closed {
                 return Poll::Ready(());
             }
             core.exchange.handle_timeout(now);
             core.transmit(now, cx);
             core.tell();
-            again |= core.exchange.wants_action();
-            drop(core);
-            again |= self.poll_sleep(cx);
+            again |= self.act(&mut core);
+            again |= self.poll_sleep(&mut core, now, cx);
             if !again {
                 return Poll::Pending;
             }
@@ -427,7 +427,7 @@ impl<B: Bind> Driver<B> {
                 let local = socket.local_addr()?;
                 let socket: Arc<dyn Datagrams> = Arc::new(socket);
                 self.shared.lock().sockets.push((port, Arc::clone(&socket)));
-                self.sockets.push((port, socket));
+                self.sockets.push((port, socket, Inbox::new(SLOTS)));
                 Ok(local)
             });
             if let Err(error) = &local {
@@ -439,16 +439,15 @@ impl<B: Bind> Driver<B> {
     }
 
     /// Takes what has come; tells whether there may be more.
-    fn poll_receive(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+    fn poll_receive(&mut self, core: &mut Core, now: Instant, cx: &mut Context<'_>) -> bool {
         let mut more = false;
         let mut lost = None;
-        for (port, socket) in &self.sockets {
+        for (port, socket, inbox) in &mut self.sockets {
             for turn in 1..=TURN {
-                let mut buffer = ReadBuf::new(&mut self.buffer);
-                match socket.poll_recv_from(cx, &mut buffer) {
+                match inbox.poll_next(&**socket, cx) {
                     Poll::Pending => break,
-                    Poll::Ready(Ok(from)) => {
-                        self.shared.lock().exchange.handle_datagram(now, *port, from, buffer.filled());
+                    Poll::Ready(Ok((from, bytes))) => {
+                        core.exchange.handle_datagram(now, *port, from, bytes);
                     }
                     // Somebody's answer to an earlier datagram that nobody listens; it says not whose.
                     Poll::Ready(Err(error)) if transient(error.kind()) => {}
@@ -463,23 +462,23 @@ impl<B: Bind> Driver<B> {
         }
         if let Some((port, kind)) = lost {
             more = true;
-            self.close(port);
-            self.shared.lock().exchange.handle_port_lost(now, port, kind);
+            self.close(core, port);
+            core.exchange.handle_port_lost(now, port, kind);
         }
         more
     }
 
-    fn close(&mut self, port: Port) {
+    fn close(&mut self, core: &mut Core, port: Port) {
         self.sockets.retain(|socket| socket.0 != port);
-        self.shared.lock().sockets.retain(|socket| socket.0 != port);
+        core.sockets.retain(|socket| socket.0 != port);
     }
 
-    fn act(&mut self) -> bool {
+    fn act(&mut self, core: &mut Core) -> bool {
         let mut worked = false;
-        while let Some(action) = { self.shared.lock().exchange.poll_action() } {
+        while let Some(action) = core.exchange.poll_action() {
             worked = true;
             match action {
-                Action::Close(port) => self.close(port),
+                Action::Close(port) => self.close(core, port),
                 Action::Open { port, v6 } => {
                     let binder = if v6 { &self.v6 } else { &self.v4 }.clone();
                     self.opening.push(Box::pin(async move {
@@ -495,19 +494,22 @@ impl<B: Bind> Driver<B> {
     }
 
     /// Whether a deadline has come.
-    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut core = self.shared.lock();
+    fn poll_sleep(&mut self, core: &mut Core, now: Instant, cx: &mut Context<'_>) -> bool {
         let Some(at) = core.exchange.poll_timeout() else {
             // Whoever comes next has to wake this task.
             core.armed = None;
             return false;
         };
-        // A timer that is early costs a look; one set anew for every request would cost more.
+        // A timer that is early costs a look; one set anew for every request would cost more. One that is set
+        // needs no look before its time.
+        match core.armed {
+            Some(armed) if armed <= at && now < armed => return false,
+            _ => {}
+        }
         if core.armed.is_none_or(|armed| at < armed) || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(tokio::time::Instant::from_std(at));
             core.armed = Some(at);
         }
-        drop(core);
         self.sleep.as_mut().poll(cx).is_ready()
     }
 }

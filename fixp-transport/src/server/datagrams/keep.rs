@@ -68,6 +68,8 @@ pub(super) struct Keep {
     own_sends: bool,
     /// Requests that no room was found for yet: at most one of each dialect, the others wait in their machine.
     waiting: Vec<Whole>,
+    /// A machine has had a datagram since the last look at what there is to be sent.
+    heard: bool,
     /// The own transport, where extensions are on.
     pub(super) own: Option<Own>,
     sending: Sending,
@@ -113,6 +115,7 @@ impl Keep {
             sends: 0,
             own_sends: false,
             waiting: Vec::new(),
+            heard: false,
             own,
             sending: Sending::default(),
             counted: Counted::default(),
@@ -127,6 +130,7 @@ impl Keep {
         dialect: &'static Dialect,
         bytes: &[u8],
     ) -> bool {
+        self.heard = true;
         let at = self.machines.iter().position(|machine| std::ptr::eq(machine.dialect, dialect));
         let at = at.unwrap_or_else(|| {
             if self.machines.len() < DIALECTS {
@@ -140,6 +144,11 @@ impl Keep {
             .get_mut(at)
             .filter(|machine| std::ptr::eq(machine.dialect, dialect))
             .is_some_and(|machine| machine.responder.handle_datagram(now, from, bytes))
+    }
+
+    /// Whether something has come of which there may be requests and datagrams.
+    pub(super) const fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// The next whole request, of each dialect in turn.
@@ -220,6 +229,7 @@ impl Keep {
         socket: &S,
         counters: &Counters,
     ) -> Poll<()> {
+        self.heard = false;
         let most = socket.max_segments();
         // Others have their turn, too.
         for _ in 0..ROUND {
