@@ -181,11 +181,16 @@ where
         let mut now = Instant::now();
         let read =
             if reads || !self.keep.is_idle() { self.poll_receive(cx, &mut now) } else { Poll::Pending };
-        self.keep.handle_timeout(now.into_std());
-        let waits = reads && !self.execute(cx, now);
-        self.execute_own(cx, now);
-        let sent = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
-        self.keep.count(&self.shared.counters);
+        let (mut waits, mut sent, mut next) = (false, Poll::Ready(()), None);
+        // Until somebody speaks KEEP UDP, plain datagrams pay nothing for it.
+        if self.keep.is_used() {
+            self.keep.handle_timeout(now.into_std());
+            waits = reads && !self.execute(cx, now);
+            self.execute_own(cx, now);
+            sent = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
+            self.keep.count(&self.shared.counters);
+            next = self.keep.poll_timeout();
+        }
         if !reads {
             let plain = self.jobs.is_empty() && self.outgoing.is_empty();
             if plain && sent.is_ready() && self.keep.is_idle() {
@@ -193,7 +198,7 @@ where
             }
         }
         let later = waits.then(|| (now + PAUSE).into_std());
-        let next = self.keep.poll_timeout().into_iter().chain(later).min();
+        let next = next.into_iter().chain(later).min();
         if read.is_ready() || next.is_some_and(|next| self.timer.poll(next, cx).is_ready()) {
             cx.waker().wake_by_ref();
         }
@@ -262,10 +267,7 @@ where
             DialectChoice::Fixed(dialect) => dialect,
             DialectChoice::Told { default } => Dialect::detect(bytes).unwrap_or(default),
         };
-        if is_of_major(dialect, bytes)
-            && let Some(own) = &mut self.keep.own
-            && own.endpoint.handle_datagram(now.into_std(), from, dialect, bytes)
-        {
+        if is_of_major(dialect, bytes) && self.keep.handle_own(now.into_std(), from, dialect, bytes) {
             return Ok(());
         }
         let packet = self.decode(dialect, bytes)?;

@@ -70,6 +70,8 @@ pub(super) struct Keep {
     waiting: Vec<Whole>,
     /// A machine has had a datagram since the last look at what there is to be sent.
     heard: bool,
+    /// Somebody has spoken KEEP UDP, of whichever kind.
+    used: bool,
     /// The own transport, where extensions are on.
     pub(super) own: Option<Own>,
     sending: Sending,
@@ -116,6 +118,7 @@ impl Keep {
             own_sends: false,
             waiting: Vec::new(),
             heard: false,
+            used: false,
             own,
             sending: Sending::default(),
             counted: Counted::default(),
@@ -130,7 +133,7 @@ impl Keep {
         dialect: &'static Dialect,
         bytes: &[u8],
     ) -> bool {
-        self.heard = true;
+        (self.heard, self.used) = (true, true);
         let at = self.machines.iter().position(|machine| std::ptr::eq(machine.dialect, dialect));
         let at = at.unwrap_or_else(|| {
             if self.machines.len() < DIALECTS {
@@ -144,6 +147,25 @@ impl Keep {
             .get_mut(at)
             .filter(|machine| std::ptr::eq(machine.dialect, dialect))
             .is_some_and(|machine| machine.responder.handle_datagram(now, from, bytes))
+    }
+
+    /// A datagram that may be of the own transport. Tells whether it is.
+    pub(super) fn handle_own(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        dialect: &'static Dialect,
+        bytes: &[u8],
+    ) -> bool {
+        let own = self.own.as_mut();
+        let is_own = own.is_some_and(|own| own.endpoint.handle_datagram(now, from, dialect, bytes));
+        self.used |= is_own;
+        is_own
+    }
+
+    /// Whether there may be anything to do here at all.
+    pub(super) const fn is_used(&self) -> bool {
+        self.used
     }
 
     /// Whether something has come of which there may be requests and datagrams.
