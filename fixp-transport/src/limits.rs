@@ -122,7 +122,7 @@ impl ServerLimits {
     pub const KEEP_HALF_OPEN: usize = own::Config::HALF_OPEN;
     /// Default of [`ServerLimits::keep_exchanges`]. Each costs some 600 bytes.
     pub const KEEP_EXCHANGES: u64 = own::Config::EXCHANGES;
-    /// Default of [`ServerLimits::keep_window`], 1 MiB. Costs that much for each request, within the bytes of
+    /// Default of [`ServerLimits::keep_window`], 4 MiB. Costs that much for each request, within the bytes of
     /// [`ServerLimits::keep`].
     pub const KEEP_WINDOW: u64 = own::Config::EXCHANGE_WINDOW;
     /// Default of [`ServerLimits::keep_association_window`], 16 MiB. Costs that much for each association, within

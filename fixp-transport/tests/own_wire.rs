@@ -258,13 +258,13 @@ fn breaches_end_the_association() {
         ),
         ("a part of an answer, to a server", chunk(&[1, 3, 0, 12], &packet)),
         ("an exchange beyond the limit", chunk(&[257, 2, 0, 12], &packet)),
-        ("beyond the window", chunk(&[1, 0, 1 << 20, 1], &[0])),
+        ("beyond the window", chunk(&[1, 0, 4 << 20, 1], &[0])),
         ("beyond what CONTENT_LENGTH says", chunk(&[1, 0, 0, 13], &[&packet[..], &[0]].concat())),
         ("an end before the end", chunk(&[1, 2, 0, 11], &packet[..11])),
         ("no packet", chunk(&[1, 0, 0, 12], &[7; 12])),
         (
             "a reset beyond the window",
-            Packet::new(SEGMENT).with(key::RESET, varints(&[1, 0, 0, (1 << 20) + 1])),
+            Packet::new(SEGMENT).with(key::RESET, varints(&[1, 0, 0, (4 << 20) + 1])),
         ),
         (
             "a reset beyond the limit of exchanges",

@@ -227,17 +227,12 @@ fn laboratory(args: &Args) -> usize {
             println!("{name}");
         }
         let start = Instant::now();
-        let larger = Config { exchange_window: 4 << 20, send_window: 4 << 20, ..Config::default() };
-        let ours = [
-            ("fixp", Config::default(), 1),
-            ("fixp, 4 exchanges at once", Config::default(), 4),
-            ("fixp, windows of 4 MiB", larger, 1),
-        ];
+        let ours = [("fixp", 1), ("fixp, 4 exchanges at once", 4)];
         let mut reached = Vec::new();
-        for (name, config, exchanges) in ours {
+        for (name, exchanges) in ours {
             let share = shares(args, name, |seed| {
-                let mut sender = link_fixp::End::sender(start, config.clone(), seed, exchanges);
-                let mut receiver = link_fixp::End::receiver(config.clone(), seed);
+                let mut sender = link_fixp::End::sender(start, Config::default(), seed, exchanges);
+                let mut receiver = link_fixp::End::receiver(Config::default(), seed);
                 link::transfer(&mut sender, &mut receiver, start, seed, loss)
             });
             reached.push((name, share));

@@ -28,7 +28,8 @@ pub struct Config {
     pub association_window: u64,
     /// Exchanges at a time that the peer may have in an association.
     pub exchanges: u64,
-    /// The bytes written to a streamed request or answer that are kept until they are acknowledged.
+    /// The bytes written to a streamed request or answer that are kept until they are acknowledged, with what is
+    /// remembered of the packets that carry them (an eighth of it).
     pub send_window: u64,
     /// Associations at a time. A further one is not opened.
     pub associations: usize,
@@ -69,14 +70,17 @@ impl Config {
     /// Default of [`Config::head`], 64 KiB: sixteen of the longest messages. Costs up to twice that while a head
     /// comes in pieces.
     pub const HEAD: usize = 64 << 10;
-    /// Default of [`Config::exchange_window`], 1 MiB, known to both ends: 100 Mbit/s over 80 ms in one exchange.
-    pub const EXCHANGE_WINDOW: u64 = 1 << 20;
-    /// Default of [`Config::association_window`], 16 MiB, known to both ends.
+    /// Default of [`Config::exchange_window`], 4 MiB, known to both ends: 100 Mbit/s over 50 ms in one exchange take
+    /// 625 KB, and several times that while what was lost comes again and the reader waits for it. Costs that for
+    /// each exchange whose reader is slow.
+    pub const EXCHANGE_WINDOW: u64 = 4 << 20;
+    /// Default of [`Config::association_window`], 16 MiB, known to both ends: four full windows, a quarter of what
+    /// the ledger has by default.
     pub const ASSOCIATION_WINDOW: u64 = 16 << 20;
     /// Default of [`Config::exchanges`], known to both ends. Each costs some 600 bytes.
     pub const EXCHANGES: u64 = 256;
-    /// Default of [`Config::send_window`], 1 MiB: what fills the peer's window.
-    pub const SEND_WINDOW: u64 = 1 << 20;
+    /// Default of [`Config::send_window`], 4 MiB: what fills the peer's window.
+    pub const SEND_WINDOW: u64 = 4 << 20;
     /// Default of [`Config::associations`]. Each costs some 2 KiB.
     pub const ASSOCIATIONS: usize = 65536;
     /// Default of [`Config::half_open`]. Each costs some 250 bytes.

@@ -107,13 +107,32 @@ const BURST_TIME: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
     sent_at: Instant,
-    /// All bytes that had arrived by then, and when the last of these did.
+    /// All bytes that had arrived by then, and how long before the last of these did.
     delivered: u64,
-    delivered_at: Instant,
-    /// When the first packet of the flight was sent.
-    flight_began: Instant,
+    delivered_before: Before,
+    /// How long before the first packet of the flight was sent.
+    flight_before: Before,
     /// There was not enough to send.
     limited: bool,
+}
+
+/// A time before another, in [`Before::GRAIN`]: one is kept for each packet under way, so it has four bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Before(u32);
+
+impl Before {
+    /// What it is counted in, in nanoseconds: up to 42 s, longer than an association with something under way is
+    /// not heard of.
+    const GRAIN: u64 = 10;
+
+    fn of(now: Instant, then: Instant) -> Self {
+        let grains = now.saturating_duration_since(then).as_nanos() / u128::from(Self::GRAIN);
+        Self(u32::try_from(grains).unwrap_or(u32::MAX))
+    }
+
+    fn time(self) -> Duration {
+        Duration::from_nanos(u64::from(self.0) * Self::GRAIN)
+    }
 }
 
 impl Mark {
@@ -313,8 +332,8 @@ impl Congestion {
         Mark {
             sent_at: now,
             delivered: self.delivered,
-            delivered_at: self.delivered_at,
-            flight_began: self.flight_began,
+            delivered_before: Before::of(now, self.delivered_at),
+            flight_before: Before::of(now, self.flight_began),
             limited: self.delivered < self.limited_until,
         }
     }
@@ -390,8 +409,8 @@ impl Congestion {
     }
 
     fn measure(&mut self, now: Instant, newest: &Mark, rtt: &Rtt) {
-        let sending = newest.sent_at.saturating_duration_since(newest.flight_began);
-        let arriving = now.saturating_duration_since(newest.delivered_at);
+        let sending = newest.flight_before.time();
+        let arriving = now.saturating_duration_since(newest.sent_at) + newest.delivered_before.time();
         let took = sending.max(arriving);
         // In less than a round trip acknowledgements may have come together: that is no rate.
         if took.is_zero() || took < rtt.min() {

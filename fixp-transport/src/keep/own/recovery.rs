@@ -37,7 +37,7 @@ pub struct Config {
     pub assumed_rtt: Duration,
     /// How long the peer keeps an acknowledgement at most.
     pub peer_delay: Duration,
-    /// Packets that are remembered at most; no more are permitted then. Each costs some 100 bytes beside what
+    /// Packets that are remembered at most; no more are permitted then. Each costs some 60 bytes beside what
     /// it carries.
     pub packets: usize,
     /// How fast, and how much.
@@ -72,6 +72,8 @@ const LATE: u32 = 9;
 const MOST_LATE: u32 = 16;
 /// What a timer can tell apart.
 const GRAIN: Duration = Duration::from_millis(1);
+/// Packets for which an empty list keeps its room: a bulk of 64 KiB does not grow it anew.
+const KEPT: usize = 64;
 /// Lost packets that are remembered in case they arrive after all.
 const REMEMBERED: usize = 128;
 /// Probes at a time, and how long at most to wait for the next.
@@ -309,13 +311,13 @@ impl<T> Recovery<T> {
     /// The next packet that has arrived.
     #[inline]
     pub fn poll_acked(&mut self) -> Option<Gone<T>> {
-        self.acked_queue.pop_front()
+        pop(&mut self.acked_queue)
     }
 
     /// The next packet that was lost. What it carried is to be sent again.
     #[inline]
     pub fn poll_lost(&mut self) -> Option<Gone<T>> {
-        self.lost_queue.pop_front()
+        pop(&mut self.lost_queue)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -501,6 +503,7 @@ impl<T> Recovery<T> {
                 self.sent.pop_front();
             }
         }
+        give_back(&mut self.sent);
         count
     }
 
@@ -532,6 +535,21 @@ impl<T> Recovery<T> {
         }
         let parts = u32::try_from(self.spread >> 48).unwrap_or(0);
         wait + wait / (1 << 17) * parts
+    }
+}
+
+fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if first.is_none() {
+        give_back(queue);
+    }
+    first
+}
+
+/// An empty list does not keep what it has grown to: an association may be idle for long.
+fn give_back<T>(list: &mut VecDeque<T>) {
+    if list.is_empty() && list.capacity() > KEPT {
+        *list = VecDeque::new();
     }
 }
 

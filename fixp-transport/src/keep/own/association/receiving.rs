@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fixp_codec::{Packet, Value};
 
-use super::{Association, Carried, End, Item, RANGES, Role};
+use super::{Association, End, Item, RANGES, Role};
 use crate::extension::{Refusal, key};
 use crate::keep::ledger::Hold;
 use crate::keep::own::event::{Entity, Event};
@@ -354,12 +354,14 @@ impl Association {
                 self.mtu.on_acked(gone.bytes, gone.number);
             }
             // The peer knows what has come up to there: it need not be told for ever.
-            if let Some(known) = gone.carried.acknowledged
+            if let Some(known) = gone.carried.acknowledged.checked_sub(1)
                 && self.come.len() > RANGES / 2
             {
                 self.come.forget_below(known);
             }
-            self.for_items(gone.carried, |association, item| association.acked(now, shared, item));
+            for item in gone.carried.items() {
+                self.acked(now, shared, item);
+            }
         }
     }
 
@@ -373,24 +375,18 @@ impl Association {
                 self.mtu.on_lost(now, gone.bytes, gone.number);
                 self.recovery.set_datagram(self.mtu.current());
             }
-            self.for_items(gone.carried, Self::again);
-        }
-    }
-
-    fn for_items(&mut self, carried: Carried, mut each: impl FnMut(&mut Self, Item)) {
-        let Carried { first, more, .. } = carried;
-        each(self, first);
-        for item in more {
-            each(self, item);
+            for item in gone.carried.items() {
+                self.again(item);
+            }
         }
     }
 
     fn acked(&mut self, now: Instant, shared: &mut Shared, item: Item) {
         match item {
-            Item::Chunk { number, range } => {
+            Item::Chunk { number, offset, len } => {
                 let Some(exchange) = self.live.get_mut(&number) else { return };
                 let Going::Stream(stream) = &mut exchange.going else { return };
-                stream.on_acked(range);
+                stream.on_acked(offset..offset + u64::from(len));
                 if stream.is_acked() {
                     exchange.whole = stream.sent();
                     exchange.going = Going::Over;
@@ -417,11 +413,11 @@ impl Association {
     pub(super) fn again(&mut self, item: Item) {
         match item {
             Item::Nothing => {}
-            Item::Chunk { number, range } => {
+            Item::Chunk { number, offset, len } => {
                 if let Some(Exchange { going: Going::Stream(stream), .. }) =
                     self.live.get_mut(&number).map(Box::as_mut)
                 {
-                    stream.on_lost(range);
+                    stream.on_lost(offset..offset + u64::from(len));
                     self.stand_in_row(number);
                 }
             }

@@ -148,7 +148,7 @@ impl Association {
         let acknowledges = self.owed > 0 && !self.come.is_empty() && !matches!(purpose, Purpose::Mtu(_));
         if acknowledges {
             sheet.acknowledged(&self.come, now.saturating_duration_since(self.largest_at), RANGES);
-            carried.acknowledged = self.come.largest();
+            carried.acknowledged = self.come.largest().map_or(0, |largest| largest + 1);
         }
         let mut full = false;
         if matches!(purpose, Purpose::Data | Purpose::Probe) {
@@ -176,11 +176,11 @@ impl Association {
             return None;
         }
         for item in carried.items() {
-            if let Item::Chunk { number, range } = item
+            if let Item::Chunk { number, offset, len } = item
                 && let Some(Exchange { going: Going::Stream(stream), .. }) =
-                    self.live.get(number).map(Box::as_ref)
+                    self.live.get(&number).map(Box::as_ref)
             {
-                stream.copy(range.clone(), out);
+                stream.copy(offset..offset + u64::from(len), out);
             }
         }
         out.resize(start + len, 0);
@@ -283,8 +283,8 @@ impl Association {
                 offset: range.start,
                 len,
             });
-            self.allowance.take(stream.on_sent(range.clone()));
-            carried.push(Item::Chunk { number, range });
+            carried.push(Item::chunk(number, &range));
+            self.allowance.take(stream.on_sent(range));
             if len < wanted {
                 self.row.rotate_left(1);
                 return true;
