@@ -560,11 +560,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keep::own::association::Carried;
     use crate::keep::own::ranges::Ranges;
 
     const MILLI: Duration = Duration::from_millis(1);
     /// The first probe: 100 ms assumed, four times half of it, 5 ms of the peer's.
     const FIRST_PROBE: Duration = Duration::from_millis(305);
+
+    /// One is kept for each packet under way, out of an eighth of the window for sending.
+    #[test]
+    fn a_record_is_small() {
+        assert!(size_of::<Sent<Carried>>() <= 96);
+    }
 
     fn recovery(now: Instant) -> Recovery<u64> {
         Recovery::new(now, &Config::default(), 1, 1200)
