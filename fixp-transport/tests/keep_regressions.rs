@@ -268,6 +268,68 @@ fn a_stray_encrypt_notify_is_not_not_sent() {
     }
 }
 
+/// One network does not take everything, neither of the bytes nor of the exchanges.
+#[test]
+fn one_source_does_not_take_all() {
+    let now = Instant::now();
+    let mut machine = Responder::new(responder::Config::new(&LAXCUS6));
+    let mut sent = 0;
+    let pieces = cut(&LAXCUS6, 1, vec![1; 15_000_000]);
+    'all: for port in 1..2000 {
+        let from = SocketAddr::from(([198, 51, 100, 1], port));
+        for index in 1..pieces.count() {
+            let bytes = pieces.datagram(index).unwrap();
+            sent += bytes.len();
+            let before = machine.held();
+            machine.handle_datagram(now, from, &bytes);
+            if machine.held() == before {
+                break 'all;
+            }
+        }
+    }
+    assert!(sent > Limits::BYTES / 2);
+    machine.handle_datagram(now, client(), &cut(&LAXCUS6, 1, vec![1; 470]).datagram(0).unwrap());
+    assert!(machine.poll_event().is_some(), "another is not served after {sent} bytes of one address");
+    // Its own large request has room, too.
+    let large = cut(&LAXCUS6, 2, vec![1; 15_000_000]);
+    for index in 0..large.count() {
+        machine.handle_datagram(now, client(), &large.datagram(index).unwrap());
+        assert!(machine.held() <= Limits::BYTES);
+    }
+    assert!(machine.poll_event().is_some());
+}
+
+/// The same of exchanges: those that are only remembered give way first, and only those of the largest.
+#[test]
+fn one_source_does_not_take_all_exchanges() {
+    let now = Instant::now();
+    let limits = Limits { exchanges: 64, ..Limits::default() };
+    let mut machine = Responder::new(responder::Config { limits, ..responder::Config::new(&LAXCUS6) });
+    let mut ask = |from: SocketAddr, identity| {
+        let piece = cut(&LAXCUS6, identity, vec![1; 10]).datagram(0).unwrap();
+        machine.handle_datagram(now, from, &piece);
+        let event = machine.poll_event();
+        if let Some(event) = &event {
+            machine.answer(now, event.ticket, None).unwrap();
+        }
+        assert!(machine.exchanges() <= 64);
+        event.is_some()
+    };
+    let honest = |nth| SocketAddr::from(([203, 0, nth, 5], 4000));
+    assert!(ask(honest(1), 1));
+    let flood = SocketAddr::from(([198, 51, 100, 1], 4000));
+    for identity in 0..1000 {
+        ask(flood, identity);
+    }
+    for nth in 2..12 {
+        assert!(ask(honest(nth), 1), "{nth}");
+    }
+    // Each is still remembered, and not executed again.
+    for nth in 1..12 {
+        assert!(!ask(honest(nth), 1), "{nth}");
+    }
+}
+
 /// 100 Mbit/s, 25 ms each way, and a queue of 256 KiB.
 struct Link {
     free: Instant,

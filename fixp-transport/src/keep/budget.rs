@@ -73,13 +73,13 @@ impl Default for Rates {
 
 /// The network that an address stands for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Prefix {
+pub(super) enum Prefix {
     V4(u32),
     V6(u64),
 }
 
 impl Prefix {
-    fn of(ip: IpAddr) -> Self {
+    pub(super) fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self::V4(u32::from(ip) >> 8),
             IpAddr::V6(ip) => Self::V6((Ipv6Addr::to_bits(ip) >> 72) as u64),

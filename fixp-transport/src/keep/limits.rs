@@ -50,7 +50,7 @@ impl Limits {
     pub const PIECES: u32 = 65536;
     /// Default of [`Limits::entity`], 16 MiB.
     pub const ENTITY: usize = 16 << 20;
-    /// Default of [`Limits::exchanges`]. Each costs some 300 bytes beside its content, and 8 for each piece.
+    /// Default of [`Limits::exchanges`]. Each costs some 500 bytes beside its content, and 8 for each piece.
     pub const EXCHANGES: usize = 65536;
     /// Default of [`Limits::exchanges_per_peer`]: the programs have one; a few may have been given up.
     pub const EXCHANGES_PER_PEER: usize = 8;

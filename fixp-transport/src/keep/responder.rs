@@ -42,7 +42,7 @@
 //!   names it (Q2, Q9).
 //! - CANCEL is always answered, in lexst1 by NOTFOUND, and everything of the exchange is gone (Q5, Q10).
 //! - RETRY and CANCEL are for the identity that they name (Q19). A CANCEL does not touch another exchange.
-//! - Counts allocate nothing; RETRY is no more bytes than came; everything held is in one ledger
+//! - Counts allocate nothing; one network does not take everything, and gives way to smaller ones; RETRY is no more bytes than came; everything held is in one ledger
 //!   ([`Responder::held`]) with a bound, and all has an end.
 //! - What leaves for a source prefix beyond what came from there has a rate (see [`budget`](super::budget)),
 //!   unless [`Config::allow`] says otherwise; and the pieces of an answer leave at a [pace](super::pace).
@@ -57,6 +57,7 @@ mod exchange;
 mod held;
 mod receiving;
 mod settled;
+mod sources;
 
 pub use self::config::Config;
 
@@ -70,6 +71,7 @@ use foldhash::quality::FixedState;
 use self::exchange::{Done, Exchange, Stage};
 use self::held::{Held, Turn};
 use self::settled::Settled;
+use self::sources::Sources;
 use super::Transmit;
 use super::budget::Budget;
 use super::pieces::{Form, Pieces};
@@ -117,7 +119,7 @@ impl std::error::Error for AnswerError {}
 type Key = (SocketAddr, i32);
 
 /// What an exchange costs beside its content.
-const EXCHANGE_COST: usize = 320;
+const EXCHANGE_COST: usize = 512;
 /// What a waiting datagram or event costs beside its content.
 const QUEUE_COST: usize = 96;
 
@@ -139,6 +141,7 @@ pub struct Responder {
     events: VecDeque<(Event, usize)>,
     budget: Budget,
     settled: Settled,
+    sources: Sources,
     /// Everything held, and what of the shared ledger is taken for it.
     held: usize,
     taken: usize,
@@ -156,6 +159,8 @@ pub struct Stats {
     pub questions: u64,
     /// Pieces of requests that were not listened to: beyond a limit, or without room.
     pub refused: u64,
+    /// Requests on their way, answers held and exchanges remembered that gave way to those of other networks.
+    pub gave_way: u64,
 }
 
 /// What an address and port has here.
@@ -185,6 +190,7 @@ impl Responder {
             events: VecDeque::new(),
             budget: Budget::new(config.rates),
             settled: Settled::default(),
+            sources: Sources::default(),
             held: 0,
             taken: 0,
             stats: Stats::default(),
@@ -250,7 +256,7 @@ impl Responder {
                 Ok(())
             }
             None => Ok(()),
-            Some(answer) => self.cut(now, key.1, answer).map(|mut held| {
+            Some(answer) => self.cut(now, key, answer).map(|mut held| {
                 if !self.is_latest(key) {
                     held.rest();
                 }
@@ -267,19 +273,19 @@ impl Responder {
         outcome
     }
 
-    fn cut(&mut self, now: Instant, identity: i32, answer: Packet) -> Result<Held, AnswerError> {
+    fn cut(&mut self, now: Instant, key: Key, answer: Packet) -> Result<Held, AnswerError> {
         let limits = &self.config.limits;
         let form = Form {
             size: self.config.piece,
             bind_ip: self.config.bind_ip,
-            ..Form::of_answer(self.config.dialect, identity)
+            ..Form::of_answer(self.config.dialect, key.1)
         };
         let size = answer.entity.len();
         let pieces = Pieces::cut(self.config.dialect, answer, form).map_err(AnswerError::Encode)?;
         if size > limits.entity || pieces.count() > limits.pieces {
             return Err(AnswerError::TooLarge);
         }
-        if !self.has_room(Held::cost_of(&pieces)) {
+        if !self.makes_room(now, key.0.ip(), Held::cost_of(&pieces)) {
             return Err(AnswerError::Full);
         }
         Ok(Held::new(now, &self.config, pieces))
@@ -417,6 +423,7 @@ mod tests {
             assert_eq!(machine.sending.len(), 1);
             machine.handle_datagram(now, from, &control::cancel(&LAXCUS6, None, identity).unwrap());
             assert_eq!((machine.sending.len(), machine.exchanges()), (0, 0));
+            assert!(machine.sources.is_empty());
             machine.controls.clear();
         }
     }

@@ -1,8 +1,14 @@
 //! What is counted and remembered of all exchanges: the ledger, the peers, the timers, the turns.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
+use super::exchange::{Done, Gives, Stage};
+use super::sources::{Takes, Want};
 use super::{Key, Peer, Responder};
+
+/// How many give way at a time, at most: those of one large request do for a piece.
+const GIVE: usize = 64;
 
 impl Responder {
     /// Whether there is room for so many bytes more. What of them is not held in the end is given back by
@@ -18,6 +24,53 @@ impl Responder {
             self.taken += more;
         }
         has
+    }
+
+    /// The same, where others give way to this address.
+    pub(super) fn makes_room(&mut self, now: Instant, ip: IpAddr, bytes: usize) -> bool {
+        for _ in 0..GIVE {
+            if self.has_room(bytes) {
+                return true;
+            }
+            if !self.gives_way(now, ip, Want::Bytes(bytes)) {
+                return false;
+            }
+        }
+        self.has_room(bytes)
+    }
+
+    /// Whether there is a place for one exchange more of this address.
+    pub(super) fn makes_place(&mut self, now: Instant, ip: IpAddr) -> bool {
+        for _ in 0..GIVE {
+            if self.exchanges.len() < self.config.limits.exchanges {
+                return true;
+            }
+            if !self.gives_way(now, ip, Want::Exchange) {
+                return false;
+            }
+        }
+        self.exchanges.len() < self.config.limits.exchanges
+    }
+
+    fn gives_way(&mut self, now: Instant, ip: IpAddr, want: Want) -> bool {
+        let Some((gives, key)) = self.sources.gives_way(ip, want) else { return false };
+        let Some(exchange) = self.exchanges.get_mut(&key) else { return false };
+        match gives {
+            Gives::Group => exchange.group = None,
+            Gives::Held => {
+                let tombstone = Stage::Tombstone { until: now + self.config.limits.tombstone };
+                if let Some(Done { stage, .. }) = &mut exchange.done
+                    && let Stage::Held(held) = std::mem::replace(stage, tombstone)
+                {
+                    held.end(now, false, &mut self.budget, key.0.ip());
+                }
+            }
+            Gives::Tombstone => exchange.done = None,
+        }
+        self.stats.gave_way += 1;
+        self.book(key);
+        self.arm(now, key);
+        true
     }
 
     pub(super) fn balance(&mut self) {
@@ -52,6 +105,10 @@ impl Responder {
         let live = exchange.is_live();
         let fresh = exchange.booked == 0;
         self.held = self.held - exchange.booked + cost;
+        let had = Takes { bytes: exchange.booked, is_there: !fresh, rank: exchange.rank };
+        let has = Takes { bytes: cost, is_there: !over, rank: exchange.gives() };
+        self.sources.change(key, had, has);
+        exchange.rank = has.rank;
         let before = std::mem::replace(&mut exchange.live, live);
         exchange.booked = cost;
         if !over && !fresh && live == before {

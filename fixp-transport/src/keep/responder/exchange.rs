@@ -6,6 +6,18 @@ use super::assembly::Group;
 use super::held::Held;
 use super::{EXCHANGE_COST, Ticket};
 
+/// What of an exchange gives way where there is no room: the pieces of a request that is not whole, an answer that
+/// is held, or what is remembered of an exchange that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Gives {
+    Group,
+    Held,
+    Tombstone,
+}
+
+/// That, and its age among its kind.
+pub(super) type Rank = (Gives, Instant);
+
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) group: Option<Group>,
@@ -16,6 +28,8 @@ pub(super) struct Exchange {
     /// What is in the ledger for it.
     pub(super) booked: usize,
     pub(super) live: bool,
+    /// How it stands among those that give way.
+    pub(super) rank: Option<Rank>,
 }
 
 /// A request that was whole.
@@ -44,12 +58,24 @@ pub(super) enum Stage {
 
 impl Exchange {
     pub(super) const fn new() -> Self {
-        Self { group: None, done: None, turn: None, timer: None, booked: 0, live: false }
+        Self { group: None, done: None, turn: None, timer: None, booked: 0, live: false, rank: None }
     }
 
     pub(super) fn is_live(&self) -> bool {
         let ended = self.done.as_ref().is_none_or(|done| matches!(done.stage, Stage::Tombstone { .. }));
         self.group.is_some() || !ended
+    }
+
+    /// What of it gives way first. A request that is being executed does not.
+    pub(super) fn gives(&self) -> Option<Rank> {
+        if let Some(group) = &self.group {
+            return Some((Gives::Group, group.created));
+        }
+        match &self.done.as_ref()?.stage {
+            Stage::Executing { .. } => None,
+            Stage::Held(held) => Some((Gives::Held, held.until)),
+            Stage::Tombstone { until } => Some((Gives::Tombstone, *until)),
+        }
     }
 
     pub(super) fn cost(&self) -> usize {

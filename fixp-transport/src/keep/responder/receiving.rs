@@ -49,6 +49,7 @@ impl Responder {
         bytes: &[u8],
     ) {
         let limits = &self.config.limits;
+        let bounds = Bounds { pieces: limits.pieces, entity: limits.entity };
         if mark.count > limits.pieces {
             self.stats.refused += 1;
             return;
@@ -73,17 +74,16 @@ impl Responder {
             }
             let live = self.peers.get(&from).map_or(0, |peer| peer.live);
             let fresh = exchange.is_none();
-            if fresh && self.exchanges.len() >= limits.exchanges
-                || !exchange.is_some_and(|exchange| exchange.live) && live >= limits.exchanges_per_peer
-            {
+            let crowded =
+                !exchange.is_some_and(|exchange| exchange.live) && live >= limits.exchanges_per_peer;
+            if crowded || fresh && !self.makes_place(now, from.ip()) {
                 self.stats.refused += 1;
                 return;
             }
         }
         // What the piece, its group and its digest can add to the ledger.
         let room = Gather::cost_of(mark, packet) + EXCHANGE_COST + QUEUE_COST + 8;
-        let bounds = Bounds { pieces: limits.pieces, entity: limits.entity };
-        if !self.has_room(room) {
+        if !self.makes_room(now, from.ip(), room) {
             self.stats.refused += 1;
             return;
         }
@@ -161,25 +161,25 @@ impl Responder {
         self.events.push_back((Event { ticket, from: key.0, packet }, cost));
         self.book(key);
         let copies = self.table.accepted.map_or(0, |(_, copies)| copies);
-        self.accept(key, copies);
+        self.accept(now, key, copies);
     }
 
     /// ACCEPTED. Three copies are less than three times the shortest piece, so no budget has them wait; but what
     /// they take of the bytes that came is not left for the answer.
-    pub(super) fn accept(&mut self, key: Key, copies: u8) {
+    pub(super) fn accept(&mut self, now: Instant, key: Key, copies: u8) {
         let Ok(Some(bytes)) = control::accepted(self.config.dialect, key.1) else { return };
         for _ in 0..copies {
             if let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) {
                 done.came = done.came.saturating_sub(bytes.len());
             }
-            self.say(key.0, bytes.clone());
+            self.say(now, key.0, bytes.clone());
         }
     }
 
     /// Sends a datagram that is answer to another. Without room it is lost.
-    pub(super) fn say(&mut self, to: SocketAddr, bytes: Bytes) {
+    pub(super) fn say(&mut self, now: Instant, to: SocketAddr, bytes: Bytes) {
         let cost = bytes.len() + QUEUE_COST;
-        if self.controls.len() < self.config.limits.controls && self.has_room(cost) {
+        if self.controls.len() < self.config.limits.controls && self.makes_room(now, to.ip(), cost) {
             self.held += cost;
             self.controls.push_back(Transmit { to, bytes });
         }
@@ -199,7 +199,7 @@ impl Responder {
             Stage::Executing { .. } => {
                 done.came = done.came.saturating_add(bytes);
                 if accepts && !told && latest {
-                    self.accept(key, 1);
+                    self.accept(now, key, 1);
                 }
             }
             Stage::Held(held) => {
@@ -280,7 +280,7 @@ impl Responder {
         }
         let beyond = answer.len().saturating_sub(most);
         if beyond == 0 || self.config.allow.allows(to.ip()) || self.budget.take(now, to.ip(), beyond) {
-            self.say(to, answer);
+            self.say(now, to, answer);
         }
     }
 
@@ -308,7 +308,7 @@ impl Responder {
         for question in group.questions(now, dialect, bind_ip, self.table, before_last) {
             // It is no more than what came for the group.
             self.stats.questions += 1;
-            self.say(key.0, question);
+            self.say(now, key.0, question);
         }
     }
 }
