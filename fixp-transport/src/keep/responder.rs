@@ -28,7 +28,7 @@
 //!
 //! A request is known by its address and port, its identity and the digests of its datagrams: while it is
 //! executed, while its answer is held, and for [`Limits::tombstone`] after that and after each duplicate. At
-//! CANCEL all of it is gone; for [`Limits::settle`] its identity is passed over, since the network's own
+//! CANCEL all of it is gone, as it is where there is no room and its network has most; for [`Limits::settle`] its identity is passed over, since the network's own
 //! duplicates come then. What cannot be told apart: a client that begins its identities anew on the same port,
 //! without CANCEL, and asks the very same within that time; it gets the answer that is held, or none. And after
 //! CANCEL, within [`Limits::settle`], one that asks for anything in the same number of pieces (for the very same,
