@@ -891,6 +891,58 @@ fn a_thousand_peers_of_each_kind() {
     });
 }
 
+/// The source of an answer that nobody waits for any more is dropped, though it never gives anything again.
+#[test]
+fn the_body_of_a_cancelled_answer_is_dropped() {
+    struct Source(Arc<AtomicU64>);
+    impl Drop for Source {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Laboratory::run("keep-server-body-cancelled", |lab| async move {
+        lab.set_time_limit(Duration::from_secs(3600));
+        let dropped = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&dropped);
+        let handler = handler_fn(move |_: Request| {
+            let source = Source(Arc::clone(&count));
+            async move {
+                // A log that is followed: its first bytes at once, the next ones some day.
+                let mut first = Some(Bytes::from_static(&[7; 1000]));
+                let tail = futures_util::stream::poll_fn(move |_| {
+                    let _ = &source;
+                    first
+                        .take()
+                        .map_or(std::task::Poll::Pending, |first| std::task::Poll::Ready(Some(Ok(first))))
+                });
+                Reply::from(
+                    Answer::from(Packet::new(laxcus6::answer::OKAY))
+                        .with_body(Body::from_stream(1 << 20, tail)),
+                )
+            }
+        });
+        let _server = start(&lab, ServerLimits::default(), handler).await;
+        let mut peer = Peer::new(&lab, own::Config::default());
+        let association = peer.endpoint.connect(Peer::now(), to(), &LAXCUS6);
+        for _ in 0..20 {
+            let ticket = peer
+                .endpoint
+                .request(Peer::now(), association, Packet::new(laxcus6::notify::FLUSH_LOG))
+                .unwrap();
+            let until = Instant::now() + Duration::from_millis(500);
+            while Instant::now() < until {
+                let _ = timeout(Duration::from_millis(50), peer.step()).await;
+            }
+            peer.endpoint.cancel(Peer::now(), ticket);
+        }
+        let until = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < until {
+            let _ = timeout(Duration::from_millis(500), peer.step()).await;
+        }
+        assert_eq!(dropped.load(Ordering::Relaxed), 20);
+    });
+}
+
 // The end.
 
 /// What has been begun is finished when a server stops, and its answer leaves, however large; what never ends is cut

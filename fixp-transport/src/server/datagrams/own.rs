@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fixp_codec::{Dialect, Packet};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::answer::Unsent;
 use crate::body::Body;
@@ -52,6 +52,8 @@ struct Coming {
 
 struct Going {
     drain: Drain,
+    /// Who reads the body: it ends with this, though the body's next bytes may never come.
+    reader: AbortHandle,
     piece: Bytes,
     left: u64,
     /// There is no room: the endpoint tells when there is.
@@ -127,8 +129,7 @@ impl Own {
                 let given = self.endpoint.answer_stream(now, ticket, packet, len);
                 if given.is_ok() {
                     let (feed, drain) = pipe();
-                    self.going.insert(ticket, Going { drain, piece: Bytes::new(), left: len, full: false });
-                    self.readers.spawn(async move {
+                    let reader = self.readers.spawn(async move {
                         while let Some(Ok(piece)) = body.chunk().await {
                             std::future::poll_fn(|cx| feed.poll_ready(cx)).await;
                             if feed.ignored() {
@@ -137,6 +138,8 @@ impl Own {
                             feed.put(piece);
                         }
                     });
+                    let going = Going { drain, reader, piece: Bytes::new(), left: len, full: false };
+                    self.going.insert(ticket, going);
                 }
                 given
             }
@@ -174,6 +177,12 @@ impl Coming {
             }
         }
         true
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        self.reader.abort();
     }
 }
 
