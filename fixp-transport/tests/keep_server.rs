@@ -740,6 +740,47 @@ fn built_in_over_the_own_transport() {
     });
 }
 
+/// The programs' CANCEL while a request is executed: its work is dropped.
+#[test]
+fn cancelled_by_the_programs() {
+    Laboratory::run("keep-server-cancel-pieces", |lab| async move {
+        struct Drops(Arc<AtomicU64>);
+
+        impl Drop for Drops {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let dropped = Arc::new(AtomicU64::new(0));
+        let drops = Arc::clone(&dropped);
+        let handler = handler_fn(move |_: Request| {
+            let guard = Drops(Arc::clone(&drops));
+            async move {
+                let _guard = guard;
+                std::future::pending().await
+            }
+        });
+        let server = start(&lab, ServerLimits::default(), handler).await;
+        let socket = lab.host(CLIENT).bind(0).unwrap();
+        for (nth, dialect) in [(1, &LAXCUS6), (2, &LEXST1)] {
+            let request = Packet::new(application(dialect)).with_entity(vec![7; 100]);
+            let pieces = Pieces::cut(dialect, request, Form::of_request(dialect, 1)).unwrap();
+            socket.send_to(&pieces.datagram(0).unwrap(), to()).unwrap();
+            sleep(SECOND).await;
+            assert_eq!((server.stats().keep_requests, dropped.load(Ordering::Relaxed)), (nth, nth - 1));
+            // The second one finds nothing.
+            for _ in 0..2 {
+                let cancel = keep::control::cancel(dialect, None, 1).unwrap();
+                socket.send_to(&cancel, to()).unwrap();
+                sleep(SECOND).await;
+                assert_eq!(dropped.load(Ordering::Relaxed), nth);
+            }
+            assert_eq!(server.stats().bytes_in_flight, 0);
+        }
+    });
+}
+
 /// Who no longer waits says so, and the work is dropped, whether its request is there or still comes.
 #[test]
 fn cancelled_over_the_own_transport() {

@@ -139,6 +139,8 @@ pub struct Responder {
     sending: BTreeMap<u64, Key>,
     next_turn: u64,
     events: VecDeque<(Event, usize)>,
+    /// Of those that are executed, whose clients have cancelled: not told yet.
+    cancelled: BTreeSet<Ticket>,
     budget: Budget,
     settled: Settled,
     sources: Sources,
@@ -188,6 +190,7 @@ impl Responder {
             sending: BTreeMap::new(),
             next_turn: 0,
             events: VecDeque::new(),
+            cancelled: BTreeSet::new(),
             budget: Budget::new(config.rates),
             settled: Settled::default(),
             sources: Sources::default(),
@@ -242,6 +245,7 @@ impl Responder {
         ticket: Ticket,
         answer: Option<Packet>,
     ) -> Result<(), AnswerError> {
+        self.cancelled.remove(&ticket);
         let Some(key) = self.tickets.remove(&ticket) else { return Ok(()) };
         let limits = &self.config.limits;
         let Some(exchange) = self.exchanges.get_mut(&key) else { return Ok(()) };
@@ -289,6 +293,12 @@ impl Responder {
             return Err(AnswerError::Full);
         }
         Ok(Held::new(now, &self.config, pieces))
+    }
+
+    /// The next request that is being executed though its client has cancelled it: nobody waits for its answer, which
+    /// is to be given by [`Responder::answer`] all the same.
+    pub fn poll_cancelled(&mut self) -> Option<Ticket> {
+        self.cancelled.pop_first()
     }
 
     /// Time has passed.

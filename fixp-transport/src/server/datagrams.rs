@@ -95,6 +95,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         plain: Budget::new(plain_rates(&shared.limits)),
         pause: None,
         own_jobs: HashMap::new(),
+        piece_jobs: HashMap::new(),
         keep: Keep::new(keep_config(&shared), own(&shared, buffers)),
         stopping: false,
         timer: Timer::default(),
@@ -127,6 +128,8 @@ struct Service<S, H, W, F> {
     running: HashMap<(SocketAddr, i64), (AbortHandle, Asked)>,
     /// Those of the own transport.
     own_jobs: HashMap<OwnTicket, AbortHandle>,
+    /// Those of the programs' KEEP UDP.
+    piece_jobs: HashMap<keep::Ticket, (AbortHandle, Asked)>,
     announced: Announced,
     spare: Option<Pin<Box<Option<F>>>>,
     inbox: Inbox,
@@ -186,6 +189,7 @@ where
         if self.keep.is_used() {
             self.keep.handle_timeout(now.into_std());
             waits = reads && !self.execute(cx, now);
+            self.end_cancelled(now);
             self.execute_own(cx, now);
             sent = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
             self.keep.count(&self.shared.counters);
@@ -352,6 +356,17 @@ where
         }
     }
 
+    /// Whoever cancels a request by the programs' CANCEL waits for nothing: its work is dropped.
+    fn end_cancelled(&mut self, now: Instant) {
+        while let Some(ticket) = self.keep.poll_cancelled() {
+            if let Some((job, asked)) = self.piece_jobs.remove(&ticket) {
+                job.abort();
+                self.forget(&asked);
+                let _ = self.keep.answer(now.into_std(), ticket, None);
+            }
+        }
+    }
+
     /// What the own transport has: requests to be handled, and entities under way.
     fn execute_own(&mut self, cx: &mut Context<'_>, now: Instant) {
         loop {
@@ -478,6 +493,7 @@ where
                 let serial = asked.serial?;
                 let (job, cancelled) = self.running.remove(&(asked.to, serial))?;
                 job.abort();
+                self.forget(&cancelled);
                 self.answer_in_keep(&cancelled, None);
                 None
             }
@@ -497,9 +513,17 @@ where
             }
             Poll::Pending => {
                 let handle = self.jobs.spawn(job);
-                if let Via::Own(ticket) = asked.via {
-                    self.own_jobs.insert(ticket, handle);
-                } else if let Some(serial) = asked.serial {
+                match asked.via {
+                    Via::Own(ticket) => {
+                        self.own_jobs.insert(ticket, handle);
+                        return;
+                    }
+                    Via::Pieces(ticket) => {
+                        self.piece_jobs.insert(ticket, (handle.clone(), asked));
+                    }
+                    Via::Plain => {}
+                }
+                if let Some(serial) = asked.serial {
                     self.running.insert((asked.to, serial), (handle, asked));
                 }
             }
@@ -507,9 +531,17 @@ where
     }
 
     fn forget(&mut self, asked: &Asked) {
-        if let Via::Own(ticket) = asked.via {
-            self.own_jobs.remove(&ticket);
-        } else if let Some(serial) = asked.serial {
+        match asked.via {
+            Via::Own(ticket) => {
+                self.own_jobs.remove(&ticket);
+                return;
+            }
+            Via::Pieces(ticket) => {
+                self.piece_jobs.remove(&ticket);
+            }
+            Via::Plain => {}
+        }
+        if let Some(serial) = asked.serial {
             self.running.remove(&(asked.to, serial));
         }
     }

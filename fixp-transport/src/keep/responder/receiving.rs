@@ -242,8 +242,10 @@ impl Responder {
                 }
                 if let Some(mut done) = done {
                     match done.stage {
-                        Stage::Executing { ref mut cancelled, .. } => {
-                            *cancelled = true;
+                        Stage::Executing { ticket, ref mut cancelled } => {
+                            if !std::mem::replace(cancelled, true) {
+                                self.cancelled.insert(ticket);
+                            }
                             if let Some(exchange) = self.exchanges.get_mut(&key) {
                                 exchange.done = Some(done);
                             }

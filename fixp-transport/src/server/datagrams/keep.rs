@@ -26,7 +26,7 @@ const ROUND: usize = 128;
 const WHOLE: usize = 1200;
 
 /// An exchange of KEEP UDP.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Ticket {
     dialect: usize,
     ticket: responder::Ticket,
@@ -192,6 +192,15 @@ impl Keep {
     /// There was no room for a request: it is the next one again.
     pub(super) fn put_back(&mut self, whole: Whole) {
         self.waiting.push(whole);
+    }
+
+    /// The next request whose client has cancelled it.
+    pub(super) fn poll_cancelled(&mut self) -> Option<Ticket> {
+        let mut machines = self.machines.iter_mut().enumerate();
+        machines.find_map(|(dialect, machine)| {
+            let ticket = machine.responder.poll_cancelled()?;
+            Some(Ticket { dialect, ticket })
+        })
     }
 
     /// A request has been handled, with an answer or without one.
@@ -387,5 +396,104 @@ impl Sending {
             self.gone += bytes;
         }
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+    use std::task::Waker;
+
+    use fixp_codec::{LAXCUS6, LEXST1, laxcus6, lexst1};
+    use tokio::io::ReadBuf;
+
+    use super::*;
+    use crate::keep::Ledger;
+    use crate::keep::own::{self, Endpoint};
+    use crate::keep::pieces::{Form, Pieces};
+    use crate::server::datagrams::own::Happened;
+    use crate::tables;
+
+    /// To whom datagrams went, of which it takes so many.
+    struct Few(Mutex<(usize, Vec<SocketAddr>)>);
+
+    impl Datagrams for Few {
+        fn poll_recv_from(&self, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
+            Poll::Pending
+        }
+
+        fn poll_send_to(&self, _: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
+            let mut few = self.0.lock().unwrap();
+            if few.0 == 0 {
+                return Poll::Pending;
+            }
+            few.0 -= 1;
+            few.1.push(to);
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok("10.0.0.9:1".parse().unwrap())
+        }
+    }
+
+    /// Both dialects of the programs and the own transport have much to send: none waits for another's end.
+    #[test]
+    fn everybody_sends_in_turns() {
+        let now = Instant::now();
+        let [laxcus6_peer, lexst1_peer, own_peer] =
+            [1, 2, 3].map(|last| SocketAddr::from(([10, 0, 0, last], 4000)));
+        let endpoint = |seed| Endpoint::new(own::Config::default(), Ledger::new(64 << 20), seed);
+        let own = Own::new(endpoint(1));
+        let mut keep = Keep::new(responder::Config::new(&LAXCUS6), Some(own));
+
+        let mut client = endpoint(2);
+        let association = client.connect(now, laxcus6_peer, &LAXCUS6);
+        client.request(now, association, Packet::new(laxcus6::notify::FLUSH_LOG)).unwrap();
+        let mut buffer = Vec::new();
+        let ticket = loop {
+            while client.poll_transmit(now, &mut buffer, 1).is_some() {
+                let server = &mut keep.own.as_mut().unwrap().endpoint;
+                assert!(server.handle_datagram(now, own_peer, &LAXCUS6, &buffer));
+                buffer.clear();
+            }
+            let server = keep.own.as_mut().unwrap();
+            if let Some(Happened::Asks(asks)) = server.poll_event() {
+                break asks.ticket;
+            }
+            while server.endpoint.poll_transmit(now, &mut buffer, 1).is_some() {
+                assert!(client.handle_datagram(now, laxcus6_peer, &LAXCUS6, &buffer));
+                buffer.clear();
+            }
+        };
+        let large = |dialect| Packet::new(tables::of(dialect).okay).with_entity(vec![7; 1 << 20]);
+        keep.own.as_mut().unwrap().answer(now, ticket, Some((large(&LAXCUS6), None))).unwrap();
+
+        let local: IpAddr = "10.0.0.9".parse().unwrap();
+        // One dialect has more than is made in two rows, by the pace of each answer.
+        let others = (11..14).map(|last| SocketAddr::from(([10, 0, 0, last], 4000)));
+        let log = laxcus6::notify::FLUSH_LOG;
+        let laxcus6 = std::iter::once(laxcus6_peer).chain(others).map(|peer| (&LAXCUS6, log, peer));
+        for (dialect, code, from) in laxcus6.chain([(&LEXST1, lexst1::app::ADD_LOG, lexst1_peer)]) {
+            let request = Packet::new(code).with_entity(vec![1; 10]);
+            let pieces = Pieces::cut(dialect, request, Form::of_request(dialect, 1)).unwrap();
+            assert!(keep.handle_datagram(now, (from, local), dialect, &pieces.datagram(0).unwrap()));
+            let whole = keep.poll_request().unwrap();
+            keep.answer(now, whole.ticket, Some(large(dialect))).unwrap();
+        }
+
+        let socket = Few(Mutex::new((4, Vec::new())));
+        let mut cx = Context::from_waker(Waker::noop());
+        let counters = Counters::default();
+        assert!(keep.poll_send(&mut cx, now, &socket, &counters).is_pending());
+        let to = std::mem::take(&mut socket.0.lock().unwrap().1);
+        assert!(to.contains(&own_peer) && to.iter().any(|to| *to != own_peer), "{to:?}");
+        // The other dialect is the first in one of two rows.
+        socket.0.lock().unwrap().0 = 2 * ROUND + 20;
+        let _ = keep.poll_send(&mut cx, now, &socket, &counters);
+        let to = std::mem::take(&mut socket.0.lock().unwrap().1);
+        assert!(to.contains(&laxcus6_peer) && to.contains(&lexst1_peer), "{to:?}");
     }
 }
