@@ -502,9 +502,8 @@ impl<B: Bind> Driver<B> {
         };
         // A timer that is early costs a look; one set anew for every request would cost more. One that is set
         // needs no look before its time.
-        match core.armed {
-            Some(armed) if armed <= at && now < armed => return false,
-            _ => {}
+        if core.armed.is_some_and(|armed| armed <= at && now < armed) && !self.sleep.is_elapsed() {
+            return false;
         }
         if core.armed.is_none_or(|armed| at < armed) || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(tokio::time::Instant::from_std(at));
