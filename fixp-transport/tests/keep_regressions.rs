@@ -268,6 +268,37 @@ fn a_stray_encrypt_notify_is_not_not_sent() {
     }
 }
 
+/// A server of several addresses names to each peer the one that it has asked.
+#[test]
+fn each_peer_is_told_the_address_that_it_knows() {
+    let now = Instant::now();
+    let mut machine = Responder::new(responder::Config::new(&LEXST1));
+    let told = |sent: &Bytes| {
+        let packet = Decoder::new(&LEXST1).packet(sent).unwrap();
+        packet.first(lexst1::key::BIND_IP).map(|message| message.bytes().to_vec())
+    };
+    let of = |nth| (SocketAddr::from(([203, 0, 113, nth], 4000)), std::net::IpAddr::from([10, 0, 0, nth]));
+    for nth in 1..3 {
+        let (from, local) = of(nth);
+        let piece = cut(&LEXST1, 1, vec![nth; 10]).datagram(0).unwrap();
+        machine.handle_datagram_at(now, from, Some(local), &piece);
+    }
+    // The answers come in another order.
+    let events: Vec<_> = std::iter::from_fn(|| machine.poll_event()).collect();
+    for event in events.into_iter().rev() {
+        machine.answer(now, event.ticket, Some(okay(&LEXST1, 10))).unwrap();
+        let sent = machine.poll_transmit(now).unwrap();
+        let (_, local) = of(event.packet.entity[0]);
+        assert_eq!(told(&sent.bytes), Some(local.to_string().into_bytes()));
+    }
+    // One of whom nothing is known says CANCEL.
+    let (from, local) = of(7);
+    let bind_ip = "192.0.2.1".parse().ok();
+    let cancel = control::cancel(&LEXST1, bind_ip, 1).unwrap();
+    machine.handle_datagram_at(now, from, Some(local), &cancel);
+    assert_eq!(told(&machine.poll_transmit(now).unwrap().bytes), Some(local.to_string().into_bytes()));
+}
+
 /// One network does not take everything, neither of the bytes nor of the exchanges.
 #[test]
 fn one_source_does_not_take_all() {

@@ -62,7 +62,7 @@ mod sources;
 pub use self::config::Config;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use fixp_codec::{Error, Packet};
@@ -143,6 +143,8 @@ pub struct Responder {
     cancelled: BTreeSet<Ticket>,
     budget: Budget,
     settled: Settled,
+    /// Where the datagram came to that is being handled.
+    local: Option<IpAddr>,
     sources: Sources,
     /// Everything held, and what of the shared ledger is taken for it.
     held: usize,
@@ -172,6 +174,8 @@ struct Peer {
     /// Those of them that have not ended.
     live: usize,
     latest: i32,
+    /// The address that its datagrams come to.
+    local: Option<IpAddr>,
 }
 
 impl Responder {
@@ -193,6 +197,7 @@ impl Responder {
             cancelled: BTreeSet::new(),
             budget: Budget::new(config.rates),
             settled: Settled::default(),
+            local: None,
             sources: Sources::default(),
             held: 0,
             taken: 0,
@@ -228,6 +233,22 @@ impl Responder {
 
     /// A datagram has come. Tells whether it was one of KEEP UDP; another one is the caller's business.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
+        self.handle_datagram_at(now, from, None, bytes)
+    }
+
+    /// The same, where the address of this machine that it came to is known: BIND_IP says that to its peer, and
+    /// [`Config::bind_ip`] only where it is not.
+    pub fn handle_datagram_at(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        local: Option<IpAddr>,
+        bytes: &[u8],
+    ) -> bool {
+        self.local = local;
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.local = local.or(peer.local);
+        }
         let is_ours = self.datagram(now, from, bytes);
         self.balance();
         is_ours
@@ -281,7 +302,7 @@ impl Responder {
         let limits = &self.config.limits;
         let form = Form {
             size: self.config.piece,
-            bind_ip: self.config.bind_ip,
+            bind_ip: self.bind_ip(key.0),
             ..Form::of_answer(self.config.dialect, key.1)
         };
         let size = answer.entity.len();

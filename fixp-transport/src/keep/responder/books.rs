@@ -1,6 +1,6 @@
 //! What is counted and remembered of all exchanges: the ledger, the peers, the timers, the turns.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::exchange::{Done, Gives, Stage};
@@ -92,6 +92,11 @@ impl Responder {
         }
     }
 
+    /// The address of this machine that a peer knows. One of whom nothing is kept has sent what is being handled.
+    pub(super) fn bind_ip(&self, of: SocketAddr) -> Option<IpAddr> {
+        self.peers.get(&of).map_or(self.local, |peer| peer.local).or(self.config.bind_ip)
+    }
+
     /// Whether an identity is the one that its peer came with last.
     pub(super) fn is_latest(&self, key: Key) -> bool {
         self.peers.get(&key.0).is_none_or(|peer| peer.latest == key.1)
@@ -115,7 +120,12 @@ impl Responder {
             return;
         }
         let (timer, turn) = (exchange.timer, exchange.turn);
-        let peer = self.peers.entry(key.0).or_insert(Peer { exchanges: 0, live: 0, latest: key.1 });
+        let peer = self.peers.entry(key.0).or_insert(Peer {
+            exchanges: 0,
+            live: 0,
+            latest: key.1,
+            local: self.local,
+        });
         peer.exchanges += usize::from(fresh);
         peer.live = peer.live + usize::from(live) - usize::from(before);
         if over {

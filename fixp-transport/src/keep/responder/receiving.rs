@@ -274,7 +274,7 @@ impl Responder {
     fn answer_cancel(&mut self, now: Instant, to: SocketAddr, found: bool, bytes: usize) {
         let most = bytes.saturating_mul(FACTOR);
         let written = |bind_ip| control::cancelled(self.config.dialect, bind_ip, found);
-        let Ok(mut answer) = written(self.config.bind_ip) else { return };
+        let Ok(mut answer) = written(self.bind_ip(to)) else { return };
         if answer.len() > most
             && let Ok(short) = written(None)
         {
@@ -305,7 +305,7 @@ impl Responder {
     }
 
     pub(super) fn ask(&mut self, now: Instant, key: Key, before_last: bool) {
-        let (dialect, bind_ip) = (self.config.dialect, self.config.bind_ip);
+        let (dialect, bind_ip) = (self.config.dialect, self.bind_ip(key.0));
         let Some(Exchange { group: Some(group), .. }) = self.exchanges.get_mut(&key) else { return };
         for question in group.questions(now, dialect, bind_ip, self.table, before_last) {
             // It is no more than what came for the group.

@@ -137,8 +137,7 @@ impl Keep {
         let at = self.machines.iter().position(|machine| std::ptr::eq(machine.dialect, dialect));
         let at = at.unwrap_or_else(|| {
             if self.machines.len() < DIALECTS {
-                let (bind_ip, random) = (Some(local), rand::random());
-                let config = responder::Config { dialect, bind_ip, random, ..self.config.clone() };
+                let config = responder::Config { dialect, random: rand::random(), ..self.config.clone() };
                 self.machines.push(Machine { dialect, responder: Responder::new(config) });
             }
             self.machines.len() - 1
@@ -146,7 +145,7 @@ impl Keep {
         self.machines
             .get_mut(at)
             .filter(|machine| std::ptr::eq(machine.dialect, dialect))
-            .is_some_and(|machine| machine.responder.handle_datagram(now, from, bytes))
+            .is_some_and(|machine| machine.responder.handle_datagram_at(now, from, Some(local), bytes))
     }
 
     /// A datagram that may be of the own transport. Tells whether it is.
