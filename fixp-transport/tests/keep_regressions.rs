@@ -1,12 +1,13 @@
 //! What a review of KEEP UDP has found, a test each, so that it stays mended.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_transport::keep::caller::{self, Action, Caller};
 use fixp_transport::keep::pieces::{Form, Mark, Pieces};
 use fixp_transport::keep::{Limits, Requester, Responder, control, requester, responder};
 use fixp_transport::server::AllowList;
@@ -209,6 +210,62 @@ fn abandoning_half_a_request_says_cancel() {
         machine.abandon(now);
         assert_eq!(std::iter::from_fn(|| machine.poll_transmit(now)).count(), 1);
         assert_eq!(machine.is_spoilt(), dialect.name() == "lexst1");
+    }
+}
+
+/// A call that is dropped half-way leaves nothing that refuses the next one of its port.
+#[test]
+fn after_a_dropped_call_the_next_one_works() {
+    let begin = Instant::now();
+    let mut now = begin;
+    let config = caller::Config {
+        extensions: false,
+        security: caller::Security::Unasked,
+        ports: 1,
+        ..caller::Config::new(&LAXCUS6)
+    };
+    let (mut machine, peer, mut buffer) = (Caller::new(config, 1), client(), Vec::new());
+    let log = |size| Packet::new(code(&LAXCUS6)).with_entity(vec![1; size]);
+    let big = machine.request(now, peer, log(1 << 20), caller::Options::default()).unwrap();
+    let Some(Action::Open { port, .. }) = machine.poll_action() else { panic!("a port is wanted") };
+    machine.handle_bound(now, port, Ok("192.0.2.9:4000".parse().unwrap()), None);
+    // The program: one group for the port, of the identity that came first, until CANCEL.
+    let mut group: Option<(i32, BTreeSet<u32>)> = None;
+    let mut dropped = false;
+    loop {
+        machine.handle_timeout(now);
+        while let Some(sent) = machine.poll_transmit(now, &mut buffer, 1) {
+            machine.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+            let packet = Decoder::new(&LAXCUS6).packet(&buffer).unwrap();
+            if packet.code() == laxcus6::notify::CANCEL_PACKET {
+                group = None;
+                let answer = control::cancelled(&LAXCUS6, None, false).unwrap();
+                machine.handle_datagram(now, port, peer, &answer);
+            } else if let Some(mark) = Mark::of(&LAXCUS6, &packet) {
+                let (identity, has) = group.get_or_insert_with(|| (mark.identity, BTreeSet::new()));
+                if *identity == mark.identity {
+                    has.insert(mark.index);
+                    if has.len() as u32 == mark.count {
+                        let form = Form::of_answer(&LAXCUS6, mark.identity);
+                        group = None;
+                        let answer = Pieces::cut(&LAXCUS6, okay(&LAXCUS6, 5), form).unwrap();
+                        machine.handle_datagram(now, port, peer, &answer.datagram(0).unwrap());
+                    }
+                }
+            }
+        }
+        if !dropped {
+            dropped = true;
+            machine.cancel(now, big);
+            machine.request(now, peer, log(1000), caller::Options::default()).unwrap();
+            continue;
+        }
+        if let Some((_, outcome)) = machine.poll_event() {
+            assert_eq!(outcome.unwrap().entity.len(), 5);
+            break;
+        }
+        now += SECOND / 100;
+        assert!(now < begin + 5 * SECOND, "the next one is refused");
     }
 }
 
