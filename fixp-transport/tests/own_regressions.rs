@@ -172,3 +172,131 @@ fn strangers_at_the_socket_of_a_client() {
     assert_eq!(turn(&mut caller, &mut port), 5);
     assert!(caller.stats().held < 1 << 20, "strangers hold {} bytes of a client", caller.stats().held);
 }
+
+/// SPEC 10.19: requests that never come to their end make room for others, however many of them one client has.
+#[test]
+fn requests_without_an_end_lock_nobody_out() {
+    let mut now = Instant::now();
+    let mut server = Endpoint::new(Config::default(), Ledger::new(8 << 20), 1);
+    let mut hostile = Hostile::open(&mut server, now, attacker(1), &[]);
+    let mut client = endpoint(2);
+    // Requests of 200 KB of which the last bytes never come.
+    let endless = log(200_000);
+    let begin = |server: &mut Endpoint, hostile: &mut Hostile, now, number: u64| {
+        for at in [0, 50_000] {
+            hostile.send(server, now, &[[number, 0, at, 50_000]], endless[..50_000].to_vec());
+        }
+        drain(server, now);
+    };
+    (1..=200).for_each(|number| begin(&mut server, &mut hostile, now, number));
+    let association = client.connect(now, server_at(), &LAXCUS6);
+    let (mut executed, mut number) = (0, 200);
+    for round in 0..60_000_u64 {
+        now += MILLI;
+        if round % 10_000 == 0 {
+            client.request(now, association, request(200_000).with(key::DEADLINE, 9000)).unwrap();
+        }
+        // The hostile one comes again now and then, with what room there is.
+        if round % 100 == 0 {
+            number = if number >= 256 { 200 } else { number + 1 };
+            begin(&mut server, &mut hostile, now, number);
+        }
+        client.handle_timeout(now);
+        server.handle_timeout(now);
+        pass(&mut client, &mut server, now);
+        while let Some(event) = server.poll_event() {
+            if let Event::Request { ticket, peer, .. } = event {
+                executed += usize::from(peer == client_at());
+                server.answer(now, ticket, Some(Packet::new(laxcus6::answer::OKAY))).unwrap();
+            }
+        }
+    }
+    assert_eq!(executed, 6);
+}
+
+/// SPEC 10.19: a request of which nothing comes any more is refused, and one that takes for ever.
+#[test]
+fn requests_that_stand_still_are_forgotten() {
+    for (every, most) in [(1000, 80), (30, 620)] {
+        let mut now = Instant::now();
+        let ledger = Ledger::new(8 << 20);
+        let mut server = Endpoint::new(Config::default(), ledger.clone(), 1);
+        let mut hostile = Hostile::open(&mut server, now, attacker(1), &[]);
+        let endless = log(200_000);
+        hostile.send(&mut server, now, &[[1, 0, 0, 50_000]], endless[..50_000].to_vec());
+        for second in 1..=most {
+            assert!(ledger.held() > 50_000 || second + 20 > most, "{second} of {most}");
+            now += 1000 * MILLI;
+            // It lives, and a byte more of it comes now and then.
+            let chunk = [1, 0, 49_999 + second / every, 1];
+            if second % every == 0 {
+                hostile.send(&mut server, now, &[chunk], vec![7]);
+            } else {
+                hostile.send(&mut server, now, &[], vec![7]);
+            }
+            server.handle_timeout(now);
+            drain(&mut server, now);
+        }
+        assert!(ledger.held() < 50_000, "{} after {most} s", ledger.held());
+        assert_eq!((server.stats().refused, server.stats().associations), (1, 1));
+    }
+}
+
+/// SPEC 10.19: the clients of one network have no more than a part of all associations.
+#[test]
+fn one_network_does_not_take_all_associations() {
+    let now = Instant::now();
+    let ledger = Ledger::new(64 << 20);
+    let mut server = Endpoint::new(Config::default(), ledger.clone(), 1);
+    let mut begin = |at, number| {
+        let Some(mut one) = Hostile::try_open(&mut server, now, at, number, &[]) else { return 0 };
+        one.send(&mut server, now, &[], vec![1]);
+        drain(&mut server, now);
+        server.stats().associations
+    };
+    for number in 0..5000 {
+        begin(attacker(u16::try_from(number % 1000).unwrap() + 1), number);
+    }
+    assert_eq!(
+        begin(SocketAddr::from(([10, 0, 1, 1], 1)), 1),
+        Config::ASSOCIATIONS_OF_NETWORK + 1,
+        "another network has its own"
+    );
+    assert!(ledger.held() < ledger.bound() / 2, "one network holds {} of {}", ledger.held(), ledger.bound());
+}
+
+/// SPEC 10.19: a client that takes nothing of its answers does not have the server hold them for ever.
+#[test]
+fn answers_that_nobody_takes_are_given_up() {
+    let mut now = Instant::now();
+    let ledger = Ledger::new(8 << 20);
+    let mut server = Endpoint::new(Config::default(), ledger.clone(), 1);
+    let mut hostile = Hostile::open(&mut server, now, attacker(1), &[&[1, 0, 0]]);
+    let request = log(0);
+    for number in 1..=256 {
+        hostile.send(&mut server, now, &[[number, 2, 0, request.len() as u64]], request.clone());
+        while let Some(event) = server.poll_event() {
+            if let Event::Request { ticket, .. } = event {
+                let big = Packet::new(laxcus6::answer::OKAY).with_entity(vec![7; 100_000]);
+                server.answer(now, ticket, Some(big)).ok();
+            }
+        }
+        drain(&mut server, now);
+    }
+    assert!(ledger.held() > ledger.bound() / 2);
+    for _ in 0..8 {
+        now += 10_000 * MILLI;
+        hostile.send(&mut server, now, &[], vec![1]);
+        server.handle_timeout(now);
+        // It acknowledges all that comes, so that it is not thought to be lost.
+        for (_, sent) in drain(&mut server, now) {
+            if let Some(number) = packet(&sent).first(key::NUMBER).and_then(Value::as_i64) {
+                let told =
+                    hostile.segment().with(key::ACKNOWLEDGED, hostile::numbers(&[number as u64, 0, 0]));
+                server.handle_datagram(now, hostile.at, &LAXCUS6, &hostile::bytes(&told));
+            }
+        }
+    }
+    assert_eq!(server.stats().associations, 1);
+    assert!(ledger.held() < 1 << 20, "{} are held", ledger.held());
+}

@@ -209,6 +209,8 @@ pub(super) struct Association {
     /// Writers that wait for room in the ledger, and until when.
     starved: Vec<u64>,
     starved_until: Option<Instant>,
+    /// Of a server: when its exchanges are looked at for those that do not move.
+    watch: Option<Instant>,
 
     /// When something came from the peer, and since when something was sent that it should have answered.
     heard: Instant,
@@ -278,6 +280,7 @@ impl Association {
             pressed: None,
             starved: Vec::new(),
             starved_until: None,
+            watch: None,
             heard: now,
             unheard: None,
             pinged: now,
@@ -494,6 +497,7 @@ impl Association {
             return Ok(());
         }
         exchange.stage = Stage::Answering;
+        exchange.moved = now;
         let outcome = match answer {
             None => {
                 self.stop(number, true, 0);
@@ -744,6 +748,9 @@ impl Association {
             self.ping = true;
             self.pinged = now;
         }
+        if self.watch.is_some_and(|at| at <= now) {
+            self.watch(now, shared);
+        }
         if self.acknowledge_at.is_some_and(|at| at <= now) {
             self.acknowledge_at = None;
             self.acknowledge_now = true;
@@ -755,6 +762,43 @@ impl Association {
             self.probes += self.recovery.handle_timeout(now);
             self.take_lost(now, shared);
         }
+    }
+
+    /// SPEC 10.19: requests that do not become complete, and answers that are not taken, do not stay for ever.
+    fn watch(&mut self, now: Instant, shared: &mut Shared) {
+        let numbers: Vec<u64> = self.live.keys().copied().collect();
+        self.watch = (!numbers.is_empty()).then_some(now + Config::WATCH);
+        for number in numbers {
+            let Some(exchange) = self.live.get_mut(&number) else { continue };
+            let rests = now.saturating_duration_since(exchange.moved);
+            match (exchange.stage, &exchange.going) {
+                (Stage::Awaited, _) => {
+                    let lives = now.saturating_duration_since(exchange.began);
+                    if rests < shared.config.request_idle && lives < shared.config.request_life {
+                        continue;
+                    }
+                    self.refuse(shared, number, Refusal::Late);
+                }
+                (Stage::Answering, Going::Stream(stream)) => {
+                    if !stream.is_pending() {
+                        // It is its source that rests.
+                        exchange.moved = now;
+                        continue;
+                    }
+                    if rests < shared.config.answer_idle {
+                        continue;
+                    }
+                    self.give_up_answer(shared, number, reason_of(Refusal::NotKept));
+                }
+                _ => continue,
+            }
+            self.settle(now, shared, number);
+        }
+    }
+
+    /// The bytes that an exchange holds of a packet that is not complete.
+    pub(super) fn gathers(&self, number: u64) -> usize {
+        self.live.get(&number).map_or(0, |exchange| exchange.coming.held())
     }
 
     fn deadline(&mut self, now: Instant, shared: &mut Shared, serial: u64) {
@@ -789,11 +833,12 @@ impl Association {
         let config = &shared.config;
         let deadline = self.deadlines.first().map(|&(at, _)| at);
         let own = match &self.state {
-            State::Opening { again, .. } => [Some(*again), None, None, None, None, None],
+            State::Opening { again, .. } => [Some(*again), None, None, None, None, None, None],
             State::Open => [
                 self.unheard.map(|since| since + config.lost),
                 self.idle_at(config.idle),
                 self.alive_at(config.alive),
+                self.watch,
                 self.acknowledge_at,
                 self.paced,
                 self.recovery.poll_timeout(),

@@ -50,7 +50,16 @@ pub struct Config {
     pub lost: Duration,
     /// After how long without anything an association is forgotten.
     pub idle: Duration,
-    /// How long there may be no room for what comes, before the youngest incomplete exchange is refused.
+    /// Associations at a time of clients of one network: of an IPv4 /24, or an IPv6 /56.
+    pub associations_of_network: usize,
+    /// How long nothing may come of a request that is not complete, before it is refused.
+    pub request_idle: Duration,
+    /// How long a request that is gathered may take to be complete.
+    pub request_life: Duration,
+    /// How long nothing of an answer may arrive, though some of it is there to be taken, before it is given up.
+    pub answer_idle: Duration,
+    /// How long there may be no room for what comes, before an incomplete exchange is refused: the youngest one of
+    /// the peer that holds most.
     pub patience: Duration,
     /// CLOSE for associations that are not known, in a second.
     pub closes: u64,
@@ -83,6 +92,17 @@ impl Config {
     pub const SEND_WINDOW: u64 = 4 << 20;
     /// Default of [`Config::associations`]. Each costs some 2 KiB.
     pub const ASSOCIATIONS: usize = 65536;
+    /// Default of [`Config::associations_of_network`]: an office behind one address, and no way to take all there is.
+    pub const ASSOCIATIONS_OF_NETWORK: usize = 4096;
+    /// Default of [`Config::request_idle`]: twice what ends an association.
+    pub const REQUEST_IDLE: Duration = Duration::from_secs(60);
+    /// Default of [`Config::request_life`]: what is gathered is short, 256 KiB at 4 kbit/s.
+    pub const REQUEST_LIFE: Duration = Duration::from_secs(600);
+    /// Default of [`Config::answer_idle`]: a reader that pauses for longer has lost interest. Until then the server
+    /// holds [`Config::send_window`], or a whole answer from memory.
+    pub const ANSWER_IDLE: Duration = Duration::from_secs(60);
+    /// How often requests and answers are looked at for these times.
+    pub const WATCH: Duration = Duration::from_secs(10);
     /// Default of [`Config::half_open`]. Each costs some 250 bytes.
     pub const HALF_OPEN: usize = 4096;
     /// Default of [`Config::half_open_life`]: longer than [`Config::LOST`], after which a client that was answered
@@ -132,6 +152,10 @@ impl Default for Config {
             exchanges: Self::EXCHANGES,
             send_window: Self::SEND_WINDOW,
             associations: Self::ASSOCIATIONS,
+            associations_of_network: Self::ASSOCIATIONS_OF_NETWORK,
+            request_idle: Self::REQUEST_IDLE,
+            request_life: Self::REQUEST_LIFE,
+            answer_idle: Self::ANSWER_IDLE,
             half_open: Self::HALF_OPEN,
             half_open_life: Self::HALF_OPEN_LIFE,
             open_every: Self::OPEN_EVERY,

@@ -1,7 +1,8 @@
 //! The machine of one socket: all peers, as client and as server.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use super::association::{ASSOCIATION_COST, Association, End, Role};
 use super::config::Config;
 use super::event::{AssociationId, Event, Ticket};
-use super::shared::Shared;
+use super::shared::{Gathering, Shared};
 use super::stats::Stats;
 use super::wire::{self, Datagram, Hello, Items, Segment};
 use crate::keep::Ledger;
@@ -43,6 +44,8 @@ pub struct Endpoint {
     numbers: HashMap<u64, Place, FixedState>,
     /// By the peer's number, and our role. Neither of the two maps is ever gone through.
     peers: HashMap<(SocketAddr, u64, bool), Place, FixedState>,
+    /// How many associations there are of clients of each network.
+    networks: BTreeMap<IpAddr, usize>,
     timers: BTreeSet<(Instant, AssociationId)>,
     /// Those that may have something to send, in turns.
     row: VecDeque<AssociationId>,
@@ -72,6 +75,14 @@ struct Half {
     came: usize,
     sent: usize,
     _hold: Hold,
+}
+
+/// The network of an address, which its owner has as a whole, perhaps: an IPv4 /24, an IPv6 /56.
+fn network(peer: SocketAddr) -> IpAddr {
+    match peer.ip().to_canonical() {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() >> 8 << 8).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 72 << 72).into(),
+    }
 }
 
 /// What it costs.
@@ -112,6 +123,7 @@ impl Endpoint {
             halves: BTreeMap::new(),
             numbers: HashMap::with_hasher(hasher.clone()),
             peers: HashMap::with_hasher(hasher),
+            networks: BTreeMap::new(),
             timers: BTreeSet::new(),
             row: VecDeque::new(),
             next_association: 0,
@@ -430,7 +442,7 @@ impl Endpoint {
             Some(Place::Whole(_)) => return false,
             None => {
                 let config = &self.shared.config;
-                if self.closing || config.half_open == 0 || self.associations.len() >= config.associations {
+                if self.closing || config.half_open == 0 || !self.has_place(from) {
                     return false;
                 }
                 while self.halves.len() >= self.shared.config.half_open
@@ -514,13 +526,41 @@ impl Endpoint {
         }
         let taken = association.segment(now, &mut self.shared, segment, items);
         self.touch(now, id);
-        if let Some((_, id, number)) = self.shared.gives_way.take()
+        if let Some(pressed) = self.shared.gives_way.take()
+            && let Some((_, id, number)) = self.heaviest().or(pressed)
             && let Some(association) = self.associations.get_mut(&id)
         {
             association.make_room(now, &mut self.shared, number);
             self.touch(now, id);
         }
         taken
+    }
+
+    /// SPEC 10.19: which exchange gives way to others: the youngest incomplete one of the address that holds most in
+    /// such, in the network that does; but not the oldest of all, so that one of them comes to its end.
+    fn heaviest(&self) -> Option<Gathering> {
+        let others = self.shared.gathering.iter().skip(1).filter_map(|&gathering| {
+            let association = self.associations.get(&gathering.1)?;
+            Some((association.peer, association.gathers(gathering.2), gathering))
+        });
+        let mut networks: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        let mut addresses: BTreeMap<(IpAddr, IpAddr), (usize, Gathering)> = BTreeMap::new();
+        for (peer, bytes, gathering) in others {
+            *networks.entry(network(peer)).or_default() += bytes;
+            let held = addresses.entry((network(peer), peer.ip())).or_insert((0, gathering));
+            *held = (held.0 + bytes, gathering);
+        }
+        let heaviest = networks.into_iter().max_by_key(|&(_, bytes)| bytes).map(|(network, _)| network);
+        let within = addresses.into_iter().filter(|&((network, _), _)| Some(network) == heaviest);
+        let youngest = within.max_by_key(|&(_, held)| held).map(|(_, (_, youngest))| youngest);
+        youngest.or_else(|| self.shared.gathering.last().copied())
+    }
+
+    /// Whether a client of this address may have one more association.
+    fn has_place(&self, from: SocketAddr) -> bool {
+        let config = &self.shared.config;
+        let there = self.networks.get(&network(from)).copied().unwrap_or(0);
+        self.associations.len() < config.associations && there < config.associations_of_network
     }
 
     /// A client names the number that only it was told: its address is proven, and its association begins.
@@ -536,7 +576,7 @@ impl Endpoint {
             return None;
         }
         let (number, hello) = (known.number, known.hello);
-        let room = self.associations.len() < self.shared.config.associations;
+        let room = self.has_place(from);
         let Some(hold) = room.then(|| Hold::of(&self.shared.ledger, ASSOCIATION_COST)).flatten() else {
             // There may be room when it comes again.
             self.refresh_half(now, half);
@@ -551,6 +591,7 @@ impl Endpoint {
         self.numbers.insert(number, Place::Whole(id));
         self.peers.insert((from, hello.number, false), Place::Whole(id));
         self.associations.insert(id, association);
+        *self.networks.entry(network(from)).or_default() += 1;
         Some(id)
     }
 
@@ -644,6 +685,14 @@ impl Endpoint {
 
     fn end(&mut self, id: AssociationId) {
         let Some(association) = self.associations.remove(&id) else { return };
+        if association.role == Role::Server
+            && let Entry::Occupied(mut there) = self.networks.entry(network(association.peer))
+        {
+            *there.get_mut() -= 1;
+            if *there.get() == 0 {
+                there.remove();
+            }
+        }
         self.numbers.remove(&association.number);
         self.peers.remove(&(association.peer, association.peer_number, association.role == Role::Client));
         if let Some(timer) = association.timer {

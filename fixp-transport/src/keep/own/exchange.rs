@@ -47,6 +47,8 @@ pub(super) struct Exchange {
     pub(super) deadline: Option<Instant>,
     /// When the first of it came.
     pub(super) began: Instant,
+    /// When something of it came at last, or arrived at the peer.
+    pub(super) moved: Instant,
     /// Its place among those that hold bytes of an incomplete packet.
     pub(super) age: Option<u64>,
     /// Whether it stands in the row of those that send, that reset, that tell of a window.
@@ -75,6 +77,7 @@ impl Exchange {
             stage: Stage::Awaited,
             deadline: None,
             began: now,
+            moved: now,
             age: None,
             in_row: false,
             resets: false,

@@ -124,6 +124,11 @@ impl ReceiveStream {
         self.hold.bytes() > 0
     }
 
+    /// How many.
+    pub(super) const fn held(&self) -> usize {
+        self.hold.bytes()
+    }
+
     /// Whether the packet is still being gathered.
     pub(super) const fn is_gathering(&self) -> bool {
         matches!(self.state, State::Head(_) | State::Gather { .. })

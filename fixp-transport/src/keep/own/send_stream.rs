@@ -114,6 +114,11 @@ impl SendStream {
         self.sent == self.len
     }
 
+    /// Whether some of what was written has not come yet.
+    pub(super) fn is_pending(&self) -> bool {
+        self.written > self.acked.prefix()
+    }
+
     /// Whether all of it has come.
     pub(super) fn is_acked(&self) -> bool {
         self.acked.prefix() == self.len

@@ -21,8 +21,8 @@ pub(super) struct Shared {
     /// Exchanges that hold bytes of a packet which is not complete, by their age.
     pub(super) gathering: BTreeSet<Gathering>,
     next_age: u64,
-    /// One of them that is to give way.
-    pub(super) gives_way: Option<Gathering>,
+    /// There has been no room for too long: one of them is to give way, or else this one, if there is one.
+    pub(super) gives_way: Option<Option<Gathering>>,
     /// Since when nothing was completed, though there is no room.
     starved: Option<Instant>,
     /// Datagrams that wait, and are of no association any more.
@@ -85,13 +85,13 @@ impl Shared {
         self.starved = None;
     }
 
-    /// SPEC 10.19: there was no room for something. The youngest is to give way when that has lasted for too long; where no
-    /// other is there, what there was no room for.
+    /// SPEC 10.19: there was no room for something. One is to give way when that has lasted for too long; where no other is
+    /// there, what there was no room for.
     pub(super) fn no_room(&mut self, now: Instant, pressed: Option<Gathering>) {
         let since = *self.starved.get_or_insert(now);
         if now >= since + self.config.patience {
             self.starved = None;
-            self.gives_way = self.gathering.last().copied().or(pressed);
+            self.gives_way = Some(pressed);
         }
     }
 }

@@ -7,6 +7,7 @@ use fixp_codec::{Packet, Value};
 use super::{Association, End, Item, RANGES, Role};
 use crate::extension::{Refusal, key};
 use crate::keep::ledger::Hold;
+use crate::keep::own::config::Config;
 use crate::keep::own::event::{Entity, Event};
 use crate::keep::own::exchange::{EXCHANGE_COST, Exchange, Going, Stage};
 use crate::keep::own::receive_stream::{ReceiveStream, Received, Trouble};
@@ -137,6 +138,7 @@ impl Association {
         let hold = Hold::of(&shared.ledger, EXCHANGE_COST).ok_or(Trouble::NoRoom)?;
         let coming = ReceiveStream::new(&shared.ledger, self.bounds(shared), shared.config.exchange_window);
         let exchange = Exchange::new(now, number, Going::Nothing, coming, hold);
+        self.watch.get_or_insert(now + Config::WATCH);
         self.live.insert(number, Box::new(exchange));
         if self.closing {
             self.refuse(shared, number, Refusal::Overloaded);
@@ -180,6 +182,9 @@ impl Association {
         }
         let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
         self.received += exchange.coming.highest() - before;
+        if exchange.coming.highest() > before {
+            exchange.moved = now;
+        }
         if outcome == Err(Trouble::NoRoom) && exchange.coming.is_gathering() {
             self.pressed = Some(number);
         }
@@ -386,6 +391,7 @@ impl Association {
             Item::Chunk { number, offset, len } => {
                 let Some(exchange) = self.live.get_mut(&number) else { return };
                 let Going::Stream(stream) = &mut exchange.going else { return };
+                exchange.moved = now;
                 stream.on_acked(offset..offset + u64::from(len));
                 if stream.is_acked() {
                     exchange.whole = stream.sent();
