@@ -36,7 +36,7 @@ const STARVED: Duration = Duration::from_millis(20);
 /// bytes beside 1200 at least.
 const RECORDS_SHARE: u64 = 8;
 /// What an association costs beside its exchanges.
-pub(super) const ASSOCIATION_COST: usize = 2048;
+pub(super) const ASSOCIATION_COST: usize = 4096;
 
 /// Who has opened an association.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

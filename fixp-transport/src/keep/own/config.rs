@@ -86,11 +86,11 @@ impl Config {
     /// Default of [`Config::association_window`], 16 MiB, known to both ends: four full windows, a quarter of what
     /// the ledger has by default.
     pub const ASSOCIATION_WINDOW: u64 = 16 << 20;
-    /// Default of [`Config::exchanges`], known to both ends. Each costs some 600 bytes.
+    /// Default of [`Config::exchanges`], known to both ends. Each costs some 960 bytes.
     pub const EXCHANGES: u64 = 256;
     /// Default of [`Config::send_window`], 4 MiB: what fills the peer's window.
     pub const SEND_WINDOW: u64 = 4 << 20;
-    /// Default of [`Config::associations`]. Each costs some 2 KiB.
+    /// Default of [`Config::associations`]. Each costs some 4 KiB.
     pub const ASSOCIATIONS: usize = 65536;
     /// Default of [`Config::associations_of_network`]: an office behind one address, and no way to take all there is.
     pub const ASSOCIATIONS_OF_NETWORK: usize = 4096;
