@@ -72,7 +72,7 @@ pub fn write(mut number: u64, out: &mut impl BufMut) {
     out.put_u8(number as u8);
 }
 
-/// How many bytes [`write`] writes.
+/// How many bytes [`write()`] writes.
 #[must_use]
 #[inline]
 pub const fn length(number: u64) -> usize {
