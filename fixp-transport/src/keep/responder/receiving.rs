@@ -269,20 +269,20 @@ impl Responder {
         }
     }
 
-    /// Answers a CANCEL of so many bytes: always where that is not [`FACTOR`] times as much, and BIND_IP is left
-    /// out for that. Only one that says nothing at all has its answer wait for the budget of its prefix.
+    /// Answers a CANCEL of so many bytes: as recorded where that is not [`FACTOR`] times as much, or the budget of
+    /// its prefix has the rest; else without BIND_IP. Only one that says nothing at all may go unanswered.
     fn answer_cancel(&mut self, now: Instant, to: SocketAddr, found: bool, bytes: usize) {
         let most = bytes.saturating_mul(FACTOR);
         let written = |bind_ip| control::cancelled(self.config.dialect, bind_ip, found);
-        let Ok(mut answer) = written(self.bind_ip(to)) else { return };
-        if answer.len() > most
-            && let Ok(short) = written(None)
-        {
-            answer = short;
-        }
+        let Ok(answer) = written(self.bind_ip(to)) else { return };
+        let short = written(None);
         let beyond = answer.len().saturating_sub(most);
         if beyond == 0 || self.config.allow.allows(to.ip()) || self.budget.take(now, to.ip(), beyond) {
             self.say(now, to, answer);
+        } else if let Ok(short) = short
+            && short.len() <= most
+        {
+            self.say(now, to, short);
         }
     }
 
