@@ -114,24 +114,18 @@ impl BatchedSocket {
         buffers: &mut [IoSliceMut<'_>],
         received: &mut [Received],
     ) -> Poll<io::Result<usize>> {
-        let (Some(buffer), Some(received)) = (buffers.first_mut(), received.first_mut()) else {
-            return Poll::Ready(Ok(0));
-        };
-        let mut room = ReadBuf::new(buffer);
-        let Poll::Ready(from) = self.socket.poll_recv_from(cx, &mut room) else {
-            self.row.store(0, Ordering::Relaxed);
-            return Poll::Pending;
-        };
-        let from = from?;
-        let len = room.filled().len();
-        *received = Received { from, len, segment: len };
-        if self.state.is_some() {
-            self.row.store(row + 1, Ordering::Relaxed);
-            if row + 1 == ROW {
-                system::put_together(&self.socket, true);
+        let one = super::receive_one(buffers, received, |room| self.socket.poll_recv_from(cx, room));
+        match one {
+            Poll::Pending => self.row.store(0, Ordering::Relaxed),
+            Poll::Ready(Ok(1)) if self.state.is_some() => {
+                self.row.store(row + 1, Ordering::Relaxed);
+                if row + 1 == ROW {
+                    system::put_together(&self.socket, true);
+                }
             }
+            Poll::Ready(_) => {}
         }
-        Poll::Ready(Ok(1))
+        one
     }
 
     /// Receives into at most `N` buffers.
