@@ -44,7 +44,7 @@ fi
 CARGO_TARGET_DIR=target/msrv $cargo check --quiet --workspace --all-features --locked
 
 step "the codec with each feature alone"
-for feature in "" nom serde zlib arbitrary proptest; do
+for feature in "" nom serde zlib rpc-lexst1 rpc-laxcus6 arbitrary proptest; do
     cargo clippy --quiet -p fixp-codec --no-default-features --features "$feature" -- -D warnings
 done
 

@@ -38,6 +38,7 @@
 //! | own, build, change a packet | [`Packet`] |
 //! | look at bytes | [`explain`] |
 //! | compose parsers | [`parse`] |
+//! | read and write remote calls | [`rpc`] |
 //!
 //! # Features
 //!
@@ -47,6 +48,7 @@
 //! | `serde` | the JSON forms of the conformance protocol for [`Packet`], [`Message`], [`Command`] |
 //! | `zlib` | the content of the compressed types |
 //! | `arbitrary` | `Arbitrary` for [`Packet`] and its parts |
+//! | `rpc-lexst1`, `rpc-laxcus6` | [`rpc`]: the remote calls of the two programs |
 //! | `proptest` | strategies for valid packets of a dialect |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -81,6 +83,8 @@ pub mod parse;
 #[cfg(feature = "properties")]
 #[doc(hidden)]
 pub mod properties;
+#[cfg(any(feature = "rpc-lexst1", feature = "rpc-laxcus6"))]
+pub mod rpc;
 #[cfg(feature = "proptest")]
 pub mod strategy;
 
