@@ -83,6 +83,7 @@ struct Config {
     dialect: &'static Dialect,
     extensions: bool,
     ordered: bool,
+    announce_first: bool,
     depth: usize,
     timeout: Duration,
     connect_time: Duration,
@@ -200,6 +201,15 @@ impl ChannelBuilder {
     #[must_use]
     pub const fn ordered(mut self) -> Self {
         self.config.ordered = true;
+        self
+    }
+
+    /// Announces our extensions before the first request, so that this may be one of our own commands. Where
+    /// connections begin with SECURE_QUERY that is so anyway; in lexst1 the channel says an OKAY that nobody asked
+    /// for, which a peer of another make drops without a word (SPEC 10.2).
+    #[must_use]
+    pub const fn announce_first(mut self) -> Self {
+        self.config.announce_first = true;
         self
     }
 
@@ -322,7 +332,8 @@ impl ChannelBuilder {
             dialect: config.dialect,
             // Without them there is no order.
             extensions: config.extensions || config.ordered,
-            announce_first: config.ordered,
+            announce_first: config.ordered || config.announce_first,
+            ordered: config.ordered,
             head: config.limits.head,
             entity: config.limits.entity,
         };
@@ -360,6 +371,7 @@ impl Channel {
                 dialect,
                 extensions: true,
                 ordered: false,
+                announce_first: false,
                 depth: 1,
                 timeout: Duration::from_secs(30),
                 connect_time: Duration::from_secs(10),

@@ -65,6 +65,8 @@ pub enum Cause {
     Refused(Refusal),
     /// An ordered channel was asked for, and the peer has none.
     NotOrdered,
+    /// It is one of our own commands, and the peer has not announced that it knows them.
+    NotOurs,
     /// The entity of the request, or of the answer, broke off.
     Body(crate::BodyError),
 }
@@ -108,6 +110,7 @@ impl fmt::Display for Cause {
             Self::Unexpected => f.write_str("the peer sent a packet that nobody asked for"),
             Self::Refused(refusal) => write!(f, "the peer refused the request: {refusal}"),
             Self::NotOrdered => f.write_str("the peer has no ordered channels"),
+            Self::NotOurs => f.write_str("the peer has not announced our extensions"),
             Self::Body(error) => error.fmt(f),
         }
     }

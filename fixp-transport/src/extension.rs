@@ -53,10 +53,14 @@ pub mod key {
 
     /// All of them.
     pub const RANGE: core::ops::RangeInclusive<u16> = 0xF000..=0xF0FF;
+    /// Those that the transport writes and takes out itself; the others are its callers' and handlers'.
+    pub const TRANSPORT: core::ops::RangeInclusive<u16> = 0xF000..=0xF01F;
 }
 
 /// The major command of our own requests (SPEC 10.1).
 pub const MAJOR: u8 = 0x46;
+/// From this minor command on our own requests are handlers' (SPEC 10.1).
+pub const HANDLERS: u8 = 0x20;
 /// A heartbeat, answered by the dialect's OKAY (SPEC 10.7).
 pub const PING: Code = Code::Request { major: MAJOR, minor: 1 };
 /// The caller has gone: the request with this SERIAL need not be answered (SPEC 10.8). Has no answer.
@@ -262,6 +266,11 @@ pub fn own(dialect: &'static Dialect) -> &'static Dialect {
     }
 }
 
+/// The dialect that a request of this code is written in.
+pub(crate) fn table_of(dialect: &'static Dialect, code: Code) -> &'static Dialect {
+    if is_own(code) { own(dialect) } else { dialect }
+}
+
 /// What stands in a request beside it, if its sender is one of ours: read from a head or a packet alike.
 pub(crate) trait Said {
     /// What the sender can do.
@@ -310,18 +319,31 @@ impl Said for Packet {
     }
 }
 
-/// The packet of a head, without what is ours.
+/// The packet of a head, without what is the transport's.
 pub(crate) fn stripped(head: &HeadRef<'_>) -> Result<Packet, fixp_codec::Error> {
     let command = head.command();
     let mut messages = Vec::with_capacity(head.messages().len());
-    for message in head.messages().filter(|message| !key::RANGE.contains(&message.key())) {
+    for message in head.messages().filter(|message| !key::TRANSPORT.contains(&message.key())) {
         messages.push(message.to_message()?);
     }
     Ok(Packet { code: command.code, version: command.version, messages, entity: Bytes::new() })
 }
 
-/// Whether a request is one of our own commands.
+/// Whether a handler's answer may have this key: to a peer that has announced nothing none of ours.
+pub(crate) const fn may_answer(key: u16, own: bool) -> bool {
+    let ours = key >= *key::RANGE.start() && key <= *key::RANGE.end();
+    let transports = ours && key <= *key::TRANSPORT.end();
+    !ours || own && (!transports || key == key::REFUSAL)
+}
+
+/// Whether a request is one of our own commands, which go only to a peer that has announced itself.
 #[must_use]
 pub const fn is_own(code: Code) -> bool {
     matches!(code, Code::Request { major: MAJOR, .. })
+}
+
+/// Whether a request is one of our own commands that the transport serves itself: no handler sees it.
+#[must_use]
+pub const fn is_transports(code: Code) -> bool {
+    matches!(code, Code::Request { major: MAJOR, minor: ..HANDLERS })
 }

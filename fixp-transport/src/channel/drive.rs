@@ -416,6 +416,10 @@ impl<C: Connect> Driver<C> {
             let Some((packet, tag, deadline)) = self.ledger.next() else { break };
             let left = deadline.saturating_duration_since(now).as_millis();
             let left = i32::try_from(left).unwrap_or(i32::MAX);
+            if extension::is_own(packet.code) && !up.session.partner().is_ours() {
+                self.ledger.unsendable(Cause::NotOurs);
+                continue;
+            }
             match up.session.request(&mut up.outbox, packet, tag, left) {
                 Ok(()) => self.ledger.sent(up.session.enqueued),
                 Err(error) => self.ledger.unsendable(Cause::Encode(error)),

@@ -28,6 +28,8 @@ pub(crate) struct Terms {
     pub(crate) extensions: bool,
     /// Whether the announcement must come before the first request.
     pub(crate) announce_first: bool,
+    /// Whether the peer must have ordered channels.
+    pub(crate) ordered: bool,
     /// Bytes of the head of an answer.
     pub(crate) head: usize,
     /// Bytes of the entity of an answer.
@@ -63,6 +65,13 @@ pub(crate) enum Partner {
     /// It has announced nothing.
     Other,
     Ours(Capabilities),
+}
+
+impl Partner {
+    /// Whether our own requests may go to it.
+    pub(crate) const fn is_ours(self) -> bool {
+        matches!(self, Self::Ours(capabilities) if capabilities.serials())
+    }
 }
 
 /// What has come.
@@ -232,7 +241,7 @@ impl Session {
                 }
             }
             let ordered = matches!(self.partner, Partner::Ours(capabilities) if capabilities.ordered());
-            if self.terms.announce_first && !ordered {
+            if self.terms.ordered && !ordered {
                 return Err(Cause::NotOrdered);
             }
             self.stage = Stage::Open;
@@ -242,7 +251,7 @@ impl Session {
         if let Partner::Ours(_) = self.partner {
             serial = packet.first(key::SERIAL).and_then(fixp_codec::Value::as_i64);
             refusal = packet.first(key::REFUSAL).and_then(fixp_codec::Value::as_i16).map(Refusal::of_number);
-            packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+            packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         }
         if serial == Some(PING_SERIAL) {
             return Ok(Event::Pong);
@@ -282,7 +291,7 @@ impl Source for Extended<'_> {
 
     fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
         // What is ours in a packet that somebody has recorded, say, would be taken for this request's own.
-        let theirs = |key: u16| key != self.length_key && !key::RANGE.contains(&key);
+        let theirs = |key: u16| key != self.length_key && !key::TRANSPORT.contains(&key);
         self.packet.messages().filter(move |(key, _)| theirs(*key)).chain(self.extra.iter().copied())
     }
 
@@ -305,7 +314,7 @@ mod tests {
     #[test]
     fn what_is_ours_in_a_request_is_not_sent() {
         let terms =
-            Terms { dialect: &LEXST1, extensions: false, announce_first: false, head: 4096, entity: 4096 };
+            Terms { dialect: &LEXST1, extensions: false, announce_first: false, ordered: false, head: 4096, entity: 4096 };
         let recorded = Packet::new(Code::Request { major: 1, minor: 1 })
             .with(key::SERIAL, 7_i64)
             .with(key::CAPABILITIES, Capabilities::OURS.in_request());

@@ -82,7 +82,7 @@ use super::table::{self, Table};
 use crate::extension::{Capabilities, Refusal, key};
 use crate::timer::after;
 use crate::udp::{MAX_DATAGRAM, canonical, security};
-use crate::{CallError, Cause};
+use crate::{CallError, Cause, extension};
 use lane::{Lane, Work};
 use own::{Own, own_of};
 use peers::{Kind, Peers};
@@ -274,7 +274,7 @@ impl Caller {
         }
         let peer = canonical(peer);
         let length = self.config.dialect.content_length_key();
-        packet.messages.retain(|message| message.key != length && !key::RANGE.contains(&message.key));
+        packet.messages.retain(|message| message.key != length && !key::TRANSPORT.contains(&message.key));
         let cost = self.measure(&packet).map_err(CallError::not_sent)?;
         let full = self.calls.len() >= self.config.requests || self.queued + cost > self.for_requests();
         if full || self.peers.entry(now, peer).is_none() || !self.ledger.take(cost) {
@@ -317,7 +317,8 @@ impl Caller {
         let exchange = &self.config.exchange;
         let (size, piece) = (packet.entity.len(), exchange.piece.max(1));
         let limit = exchange.bounds.entity.min(piece.saturating_mul(exchange.bounds.pieces as usize));
-        let cost = Encoder::new(self.config.dialect).packet_len(packet).map_err(Cause::Encode)?;
+        let dialect = extension::table_of(self.config.dialect, packet.code);
+        let cost = Encoder::new(dialect).packet_len(packet).map_err(Cause::Encode)?;
         if size > limit {
             return Err(Cause::TooLarge { size, limit });
         }

@@ -230,7 +230,7 @@ impl Expected {
             self.events.push(Seen::Cancel(serial.unwrap_or(0)));
         } else {
             if *partner {
-                packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+                packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
             }
             let left = left.map(|left| Duration::from_millis(left.max(0) as u64));
             let greets = announces && !packet.code.is_request();
@@ -431,7 +431,12 @@ impl<'e> Run<'e> {
         let own = self.connection.is_own();
         packet
             .messages
-            .retain(|message| !key::RANGE.contains(&message.key) || own && message.key == key::REFUSAL);
+            .retain(|message| {
+                // What the issue of the transport says, in other words than the code's.
+                let ours = key::RANGE.contains(&message.key);
+                let handlers = ours && !key::TRANSPORT.contains(&message.key);
+                !ours || own && (handlers || message.key == key::REFUSAL)
+            });
         packet.remove(dialect.content_length_key());
         if let Some(serial) = ticket.serial {
             packet.messages.push(Message::new(key::SERIAL, serial));

@@ -64,7 +64,8 @@ fn terms(choices: u8) -> Terms {
         2 => (64, 0),
         _ => (1 << 16, 1 << 24),
     };
-    Terms { dialect, extensions: choices & 2 == 0, announce_first: choices & 4 != 0, head, entity }
+    let (announce_first, ordered) = (choices & 4 != 0, choices & 36 == 4);
+    Terms { dialect, extensions: choices & 2 == 0, announce_first, ordered, head, entity }
 }
 
 /// A likely answer to a greeting.
@@ -125,7 +126,7 @@ fn expected(terms: &Terms, wire: &[u8]) -> (Vec<Seen>, bool, Partner) {
                 Seen::Failed(Cause::Security(code))
             } else if asks && (mode < 0 || mode & 2 != 0) {
                 Seen::Failed(Cause::Security(u16::try_from(mode).unwrap_or(u16::MAX)))
-            } else if terms.announce_first && !ordered {
+            } else if terms.ordered && !ordered {
                 Seen::Failed(Cause::NotOrdered)
             } else {
                 Seen::Open
@@ -139,7 +140,7 @@ fn expected(terms: &Terms, wire: &[u8]) -> (Vec<Seen>, bool, Partner) {
         if let Partner::Ours(_) = partner {
             serial = packet.first(key::SERIAL).and_then(Value::as_i64);
             refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).map(Refusal::of_number);
-            packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+            packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         }
         seen.push(if serial == Some(PING) { Seen::Pong } else { Seen::Answer(serial, refusal, packet) });
     }
@@ -257,7 +258,7 @@ impl Run {
                     assert_eq!((self.session.enqueued, self.outbox.len()), (before, had));
                     return;
                 }
-                packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+                packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
                 packet.remove(dialect.content_length_key());
                 self.tagged(packet, tag)
             }

@@ -375,7 +375,7 @@ impl Connection {
                 // A place that cannot be read must not be executed as if it had none.
                 ordered = Some(place().ok_or(Fault::Extension)?);
             }
-            packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+            packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         }
         Ok(Event::Request(Incoming { packet, ticket, ordered, deadline }))
     }
@@ -389,7 +389,7 @@ impl Connection {
         // The serial of an answer is ours to say, whatever its handler has put there.
         packet.messages.retain(|message| {
             message.key != dialect.content_length_key()
-                && (!key::RANGE.contains(&message.key) || own && message.key == key::REFUSAL)
+                && extension::may_answer(message.key, own)
         });
         if let Some(serial) = ticket.serial {
             packet.messages.push(Message::new(key::SERIAL, serial));

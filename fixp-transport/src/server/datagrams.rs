@@ -349,7 +349,7 @@ where
         };
         let told = self.read_extensions(&mut asked, packet.code, &packet, now);
         if self.shared.extensions {
-            packet.messages.retain(|message| !extension::key::RANGE.contains(&message.key));
+            packet.messages.retain(|message| !extension::key::TRANSPORT.contains(&message.key));
         }
         if let Some(deadline) = self.screen(cx, &asked, &packet, told, now) {
             self.start(cx, asked, Request { packet, body: None, peer: asked.peer, deadline }, held);
@@ -468,7 +468,7 @@ where
         let reply = if told.ordered {
             // Ordered channels are of TCP: one that cannot be kept must not be executed as if it had none.
             Some(asked.refusal(Refusal::Gap).into())
-        } else if extension::is_own(packet.code) {
+        } else if extension::is_transports(packet.code) {
             self.own_command(asked, packet.code)
         } else if let Some(reply) = network::answer(packet, &asked.peer, &self.shared.key) {
             Some(reply)

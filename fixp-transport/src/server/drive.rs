@@ -434,7 +434,7 @@ where
             if let Some(reply) = network::answer(&packet, &peer, &self.shared.key) {
                 return self.finish(ticket, Outcome::Reply(reply));
             }
-            if extension::is_own(packet.code) {
+            if extension::is_transports(packet.code) {
                 return self.finish(ticket, Outcome::Reply(Reply::Unserved));
             }
         }
@@ -684,7 +684,7 @@ async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, queued:
             Packet::new(tables::of(dialect).okay).into()
         } else if request.deadline.is_some_and(|deadline| deadline.into_std() <= timer::now()) {
             refused(dialect, Refusal::Late).into()
-        } else if extension::is_own(request.packet.code) || network::ends(&request.packet, &request.peer) {
+        } else if extension::is_transports(request.packet.code) || network::ends(&request.packet, &request.peer) {
             Reply::Unserved
         } else if let Some(reply) = network::answer(&request.packet, &request.peer, &shared.key) {
             reply

@@ -426,7 +426,7 @@ impl Exchange {
         }
         let peer = canonical(peer);
         let length = self.config.dialect.content_length_key();
-        packet.messages.retain(|message| message.key != length && !key::RANGE.contains(&message.key));
+        packet.messages.retain(|message| message.key != length && !key::TRANSPORT.contains(&message.key));
         let size = self.measure(peer, &packet).map_err(CallError::not_sent)?;
         if self.calls.len() >= self.config.requests || self.bytes + size > self.config.bytes {
             return Err(CallError::not_sent(Cause::Full));
@@ -481,7 +481,8 @@ impl Exchange {
 
     /// The bytes of a packet with nothing of ours in it.
     fn measure(&self, peer: SocketAddr, packet: &Packet) -> Result<usize, Cause> {
-        let mut size = Encoder::new(self.config.dialect).packet_len(packet).map_err(Cause::Encode)?;
+        let dialect = extension::table_of(self.config.dialect, packet.code);
+        let mut size = Encoder::new(dialect).packet_len(packet).map_err(Cause::Encode)?;
         if let Some(key) = tables::of(self.config.dialect).bind_ip
             && packet.first(key).is_none()
         {
@@ -856,7 +857,8 @@ impl Exchange {
         if let Some(peer) = self.peers.get_mut(to) {
             peer.traffic = now;
         }
-        let Some(bytes) = self.encode(port, to, packet, self.config.dialect) else {
+        let dialect = extension::table_of(self.config.dialect, packet.code);
+        let Some(bytes) = self.encode(port, to, packet, dialect) else {
             // What can be encoded has been checked: only a port that has gone comes here.
             self.fail(now, ticket, Cause::Lost(io::ErrorKind::NotConnected));
             return None;
@@ -969,6 +971,10 @@ impl Exchange {
         }
         let Some(call) = self.calls.get(&ticket) else { return true };
         let (to, notice, code) = (call.peer, call.notice, call.packet.code);
+        if extension::is_own(code) && self.peers.get(to).is_none_or(|peer| peer.kind != Kind::Own) {
+            self.fail(now, ticket, Cause::NotOurs);
+            return true;
+        }
         let asks = self.asks(now, to, code);
         let exit = code == tables::of(self.config.dialect).exit;
         let Some(peer) = self.peers.get_mut(to) else { return false };

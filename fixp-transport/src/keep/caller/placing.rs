@@ -12,7 +12,7 @@ use super::peers::Kind;
 use super::{Action, Call, Caller, Config, Place, Port, RESERVE, Security, Ticket, Timer};
 use crate::timer::after;
 use crate::udp::security;
-use crate::{CallError, Cause, tables};
+use crate::{CallError, Cause, extension, tables};
 
 impl Caller {
     pub(super) fn wait(&mut self, now: Instant, to: SocketAddr, ticket: Ticket) {
@@ -32,6 +32,10 @@ impl Caller {
         let Some(peer) = self.peers.get(to) else { return false };
         if !plain && peer.is_own(now) {
             return self.place_own(now, ticket, to);
+        }
+        if extension::is_own(code) {
+            self.ended(ticket, Err(CallError::not_sent(Cause::NotOurs)));
+            return true;
         }
         let free = |port: Port| {
             let rests = |lane: &Lane| if plain { lane.tainted } else { lane.resting };

@@ -53,9 +53,8 @@ impl Asked {
         let bind_ip = tables::of(self.peer.dialect).bind_ip;
         let length = self.peer.dialect.content_length_key();
         packet.messages.retain(|message| {
-            let refusal = self.own && message.key == extension::key::REFUSAL;
-            let ours = extension::key::RANGE.contains(&message.key);
-            (refusal || !ours) && message.key != length && bind_ip != Some(message.key)
+            let fits = extension::may_answer(message.key, self.own);
+            fits && message.key != length && bind_ip != Some(message.key)
         });
         if let Some(ours) = self.announces {
             packet.messages.push(Message::new(extension::key::CAPABILITIES, ours.in_answer()));

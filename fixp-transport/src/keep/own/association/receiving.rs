@@ -252,7 +252,7 @@ impl Association {
             self.refuse(shared, number, Refusal::Late);
             return;
         }
-        packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+        packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         exchange.stage = Stage::Told;
         let hold = (entity == Entity::Whole).then(|| exchange.coming.take_hold(&shared.ledger));
         let ticket = self.ticket(number);
@@ -268,7 +268,7 @@ impl Association {
             return;
         }
         let refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).map(Refusal::of_number);
-        packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+        packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         exchange.stage = if entity == Entity::Whole { Stage::Over } else { Stage::Told };
         let hold = (entity == Entity::Whole).then(|| exchange.coming.take_hold(&shared.ledger));
         let ticket = Self::ticket_of(self.id, exchange.serial);
