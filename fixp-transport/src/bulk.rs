@@ -97,7 +97,7 @@ impl Transfers {
         stall: Duration,
     ) -> Self {
         // A transfer's one request is never in the way of another: nothing of ours is needed (SPEC 10.9).
-        let terms = Terms { extensions: false, announce_first: false, ..terms };
+        let terms = Terms { extensions: false, announce_first: false, ordered: false, ..terms };
         Self {
             connector,
             terms,

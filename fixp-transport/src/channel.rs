@@ -386,6 +386,15 @@ impl Channel {
         }
     }
 
+    /// The dialect that it speaks.
+    #[must_use]
+    pub fn dialect(&self) -> &'static Dialect {
+        match &self.way {
+            Way::Stream { inner, .. } => inner.config.dialect,
+            Way::Keep { channel, .. } => channel.dialect(),
+        }
+    }
+
     /// Sends a request and waits for its answer, and before that, if the channel is full, for room in it.
     /// Dropping the future cancels the request.
     ///

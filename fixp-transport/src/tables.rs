@@ -35,6 +35,11 @@ pub struct Habits {
     pub asks_security: bool,
     /// The request that asks a server to answer, over TCP and UDP, where there is one.
     pub test: Option<Code>,
+    /// A request that asks for nothing and is answered over UDP and KEEP UDP alike: what an announcement may stand
+    /// in.
+    pub probe: Code,
+    /// The key that names how an entity with objects is written.
+    pub serial_type: u16,
     /// The heartbeat of UDP.
     pub helo: Code,
     /// The request for a burst of heartbeats.
@@ -76,6 +81,8 @@ pub const LEXST1: Habits = Habits {
     exit_text_udp: "see you next time",
     asks_security: false,
     test: None,
+    probe: lexst1::notify::INIT_SECURE,
+    serial_type: lexst1::key::SERIAL_TYPE,
     helo: lexst1::notify::HELO,
     comeback: lexst1::notify::COMEBACK,
     shutdown: lexst1::notify::SHUTDOWN,
@@ -99,6 +106,8 @@ pub const LAXCUS6: Habits = Habits {
     exit_text_udp: "SEE YOU NEXT TIME!",
     asks_security: true,
     test: Some(laxcus6::notify::TEST),
+    probe: laxcus6::notify::TEST,
+    serial_type: laxcus6::key::SERIAL_TYPE,
     helo: laxcus6::notify::HELO,
     comeback: laxcus6::notify::COMEBACK,
     shutdown: laxcus6::notify::SHUTDOWN,

@@ -313,8 +313,14 @@ mod tests {
     /// SPEC 10.2, 10.3: a packet that was recorded between peers of ours, and is sent again.
     #[test]
     fn what_is_ours_in_a_request_is_not_sent() {
-        let terms =
-            Terms { dialect: &LEXST1, extensions: false, announce_first: false, ordered: false, head: 4096, entity: 4096 };
+        let terms = Terms {
+            dialect: &LEXST1,
+            extensions: false,
+            announce_first: false,
+            ordered: false,
+            head: 4096,
+            entity: 4096,
+        };
         let recorded = Packet::new(Code::Request { major: 1, minor: 1 })
             .with(key::SERIAL, 7_i64)
             .with(key::CAPABILITIES, Capabilities::OURS.in_request());

@@ -525,7 +525,7 @@ impl Caller {
             && self.peers.get(call.peer).is_some_and(|peer| matches!(peer.kind, Kind::Ours(_)));
         let outcome = outcome.and_then(|mut packet| {
             let refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).filter(|_| ours);
-            packet.messages.retain(|message| !key::RANGE.contains(&message.key));
+            packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
             match refusal.map(Refusal::of_number) {
                 None => Ok(packet),
                 Some(why) if why.is_unexecuted() => Err(CallError::not_sent(Cause::Refused(why))),

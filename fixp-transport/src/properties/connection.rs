@@ -429,14 +429,12 @@ impl<'e> Run<'e> {
             self.connection.outbox().push(piece);
         }
         let own = self.connection.is_own();
-        packet
-            .messages
-            .retain(|message| {
-                // What the issue of the transport says, in other words than the code's.
-                let ours = key::RANGE.contains(&message.key);
-                let handlers = ours && !key::TRANSPORT.contains(&message.key);
-                !ours || own && (handlers || message.key == key::REFUSAL)
-            });
+        packet.messages.retain(|message| {
+            // What the issue of the transport says, in other words than the code's.
+            let ours = key::RANGE.contains(&message.key);
+            let handlers = ours && !key::TRANSPORT.contains(&message.key);
+            !ours || own && (handlers || message.key == key::REFUSAL)
+        });
         packet.remove(dialect.content_length_key());
         if let Some(serial) = ticket.serial {
             packet.messages.push(Message::new(key::SERIAL, serial));

@@ -388,8 +388,7 @@ impl Connection {
         let own = self.partner.is_some();
         // The serial of an answer is ours to say, whatever its handler has put there.
         packet.messages.retain(|message| {
-            message.key != dialect.content_length_key()
-                && extension::may_answer(message.key, own)
+            message.key != dialect.content_length_key() && extension::may_answer(message.key, own)
         });
         if let Some(serial) = ticket.serial {
             packet.messages.push(Message::new(key::SERIAL, serial));

@@ -684,7 +684,9 @@ async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, queued:
             Packet::new(tables::of(dialect).okay).into()
         } else if request.deadline.is_some_and(|deadline| deadline.into_std() <= timer::now()) {
             refused(dialect, Refusal::Late).into()
-        } else if extension::is_transports(request.packet.code) || network::ends(&request.packet, &request.peer) {
+        } else if extension::is_transports(request.packet.code)
+            || network::ends(&request.packet, &request.peer)
+        {
             Reply::Unserved
         } else if let Some(reply) = network::answer(&request.packet, &request.peer, &shared.key) {
             reply

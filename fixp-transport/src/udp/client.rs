@@ -207,6 +207,12 @@ impl Client {
         self.notice(peer, packet.with(laxcus6::key::SPEAK, "helo, laxcus server!")).await
     }
 
+    /// The dialect that it speaks.
+    #[must_use]
+    pub fn dialect(&self) -> &'static Dialect {
+        self.lock().exchange.config().dialect
+    }
+
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {

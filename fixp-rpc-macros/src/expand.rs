@@ -1,0 +1,222 @@
+//! From what is wanted to the code: the trait, its client, its service.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::Type;
+
+use crate::parse::{Interface, Method};
+
+pub(crate) fn expand(interface: &Interface) -> TokenStream {
+    let made = [as_trait(interface), client(interface), service(interface)];
+    quote!(#(#made)*)
+}
+
+/// The trait itself, whose futures can be sent to other threads.
+fn as_trait(interface: &Interface) -> TokenStream {
+    let Interface { attributes, visibility, ident, methods, .. } = interface;
+    let signatures = methods.iter().map(|method| {
+        let Method { ident, context, arguments, output, .. } = method;
+        let (names, types) = parameters(context.iter().chain(arguments));
+        quote! {
+            fn #ident(&self #(, #names: #types)*)
+                -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
+        }
+    });
+    let shared = signatures.clone().zip(methods).map(|(signature, method)| {
+        let Method { ident: name, context, arguments, .. } = method;
+        let (names, _) = parameters(context.iter().chain(arguments));
+        quote!(#signature { <T as #ident>::#name(self #(, #names)*) })
+    });
+    let documented = signatures.zip(methods).map(|(signature, method)| {
+        let attributes = &method.attributes;
+        quote!(#(#attributes)* #signature;)
+    });
+    quote! {
+        #(#attributes)*
+        #visibility trait #ident: ::core::marker::Send + ::core::marker::Sync + 'static {
+            #(#documented)*
+        }
+
+        impl<T: #ident> #ident for ::std::sync::Arc<T> {
+            #(#shared)*
+        }
+    }
+}
+
+fn client(interface: &Interface) -> TokenStream {
+    let Interface { visibility, ident, name, docs, methods, .. } = interface;
+    let client = format_ident!("{ident}Client");
+    let about = format!("Calls the methods of [`{ident}`] at a server.");
+    let rows = methods.iter().map(|method| row(name, method));
+    let methods = methods.iter().enumerate().map(|(index, method)| {
+        let Method { attributes, ident, arguments, .. } = method;
+        let (names, types) = parameters(arguments);
+        let (value, error) = returned(method);
+        let written = arguments_of(method, &quote!(Serialize));
+        quote! {
+            #(#attributes)*
+            ///
+            /// # Errors
+            ///
+            /// The method's own, or why there is no result.
+            pub async fn #ident(&self #(, #names: #types)*)
+                -> ::core::result::Result<#value, ::fixp_rpc::Failure<#error>>
+            {
+                #written
+                self.client.call(&Self::INTERFACE.methods[#index], &Arguments { #(#names),* }).await
+            }
+        }
+    });
+    quote! {
+        #[doc = #about]
+        #[derive(Clone)]
+        #visibility struct #client {
+            client: ::fixp_rpc::Client,
+        }
+
+        #[allow(clippy::too_many_arguments)]
+        impl #client {
+            /// What the interface is made of.
+            pub const INTERFACE: ::fixp_rpc::Interface = ::fixp_rpc::Interface {
+                name: #name,
+                docs: #docs,
+                methods: &[#(#rows),*],
+            };
+
+            /// Its methods, where this client's calls go.
+            #[must_use]
+            pub const fn new(client: ::fixp_rpc::Client) -> Self {
+                Self { client }
+            }
+
+            #(#methods)*
+        }
+    }
+}
+
+/// A method as data.
+fn row(interface: &str, method: &Method) -> TokenStream {
+    let Method { ident, docs, arguments, idempotent, one_way, .. } = method;
+    let name = plain(ident);
+    let path = format!("{interface}.{name}");
+    let arguments = arguments.iter().map(|(ident, ty)| {
+        let (name, ty) = (plain(ident), text(ty));
+        quote!(::fixp_rpc::interface::Argument { name: #name, ty: #ty })
+    });
+    let (value, error) = match &method.result {
+        Some((value, error)) => (text(value), text(error)),
+        None => (text(&method.output), "Never".to_owned()),
+    };
+    quote! {
+        ::fixp_rpc::interface::Method {
+            name: #name,
+            path: #path,
+            docs: #docs,
+            arguments: &[#(#arguments),*],
+            returns: #value,
+            fails: #error,
+            idempotent: #idempotent,
+            one_way: #one_way,
+        }
+    }
+}
+
+fn service(interface: &Interface) -> TokenStream {
+    let Interface { visibility, ident, methods, .. } = interface;
+    let service = format_ident!("{ident}Service");
+    let client = format_ident!("{ident}Client");
+    let about = format!("Serves the methods of [`{ident}`].");
+    let arms = methods.iter().enumerate().map(|(index, method)| {
+        let Method { ident: name, context, arguments, .. } = method;
+        let (names, _) = parameters(arguments);
+        let read = arguments_of(method, &quote!(Deserialize));
+        let context = context.as_ref().map(|_| quote!(call.context,));
+        let wrap = if method.result.is_some() { quote!(result) } else { quote!(value) };
+        quote! {
+            #index => ::std::boxed::Box::pin(async move {
+                #read
+                match call.arguments::<Arguments>() {
+                    ::core::result::Result::Ok(Arguments { #(#names),* }) => {
+                        let returned = #ident::#name(&*inner, #context #(#names),*).await;
+                        ::fixp_rpc::Returned::#wrap(call.format(), &returned)
+                    }
+                    ::core::result::Result::Err(returned) => returned,
+                }
+            }),
+        }
+    });
+    quote! {
+        #[doc = #about]
+        #visibility struct #service<T> {
+            inner: ::std::sync::Arc<T>,
+        }
+
+        impl<T: #ident> #service<T> {
+            /// Serves what implements them.
+            #[must_use]
+            pub fn new(inner: T) -> Self {
+                Self { inner: ::std::sync::Arc::new(inner) }
+            }
+        }
+
+        impl<T: #ident> ::fixp_rpc::Service for #service<T> {
+            fn interface(&self) -> &'static ::fixp_rpc::Interface {
+                &#client::INTERFACE
+            }
+
+            fn run(&self, method: usize, call: ::fixp_rpc::Call) -> ::fixp_rpc::Running {
+                let inner = ::std::sync::Arc::clone(&self.inner);
+                match method {
+                    #(#arms)*
+                    _ => ::std::boxed::Box::pin(::core::future::ready(::fixp_rpc::Returned::no_method())),
+                }
+            }
+        }
+    }
+}
+
+/// The arguments of a method as one value: by their names in JSON and CBOR, one after the other in postcard.
+fn arguments_of(method: &Method, derive: &TokenStream) -> TokenStream {
+    let (names, types) = parameters(&method.arguments);
+    quote! {
+        #[derive(::fixp_rpc::made::serde::#derive)]
+        #[serde(crate = "::fixp_rpc::made::serde")]
+        struct Arguments {
+            #(#names: #types,)*
+        }
+    }
+}
+
+/// The value and the error of a method's result.
+fn returned(method: &Method) -> (TokenStream, TokenStream) {
+    match &method.result {
+        Some((value, error)) => (quote!(#value), quote!(#error)),
+        None => {
+            let output = &method.output;
+            (quote!(#output), quote!(::fixp_rpc::Never))
+        }
+    }
+}
+
+fn parameters<'a>(
+    parameters: impl IntoIterator<Item = &'a (syn::Ident, Type)>,
+) -> (Vec<&'a syn::Ident>, Vec<&'a Type>) {
+    parameters.into_iter().map(|(name, ty)| (name, ty)).unzip()
+}
+
+/// A name without the `r#` that Rust may want.
+fn plain(ident: &syn::Ident) -> String {
+    let name = ident.to_string();
+    name.strip_prefix("r#").map(str::to_owned).unwrap_or(name)
+}
+
+/// A type as its author writes it, without the spaces between tokens.
+fn text(ty: &Type) -> String {
+    let mut text = quote!(#ty).to_string();
+    for (spaced, close) in
+        [(" :: ", "::"), (" < ", "<"), (" >", ">"), ("< ", "<"), (" ,", ","), ("( ", "("), (" )", ")")]
+    {
+        text = text.replace(spaced, close);
+    }
+    text
+}

@@ -1,0 +1,31 @@
+//! The attribute that makes a remote interface of a trait: see `fixp-rpc`, where it is exported.
+
+mod expand;
+mod parse;
+
+use proc_macro::TokenStream;
+use syn::parse_macro_input;
+
+/// Makes a remote interface of a trait of async functions.
+///
+/// Of `trait Clock` it makes `ClockClient`, which has the same methods, each with a `Failure` around its error; and
+/// `ClockService`, by which whatever implements `Clock` is served. The interface is named after the trait, or as
+/// `#[service(name = "...")]` says.
+///
+/// A method takes `&self` and arguments that serde can write and read, by value. It returns such a value, or a
+/// `Result` of it and of an error of the user's own. A first parameter of type `Context` is not an argument: it
+/// tells the method who calls and until when. Above a method may stand
+///
+/// - `#[idempotent]`: calling it twice does no more than calling it once, so that it is sent again where nobody knows
+///   whether it was executed;
+/// - `#[one_way]`: its caller does not wait for its end, only for the server's word that it was taken. It returns
+///   nothing.
+#[proc_macro_attribute]
+pub fn service(options: TokenStream, item: TokenStream) -> TokenStream {
+    let options = parse_macro_input!(options as parse::Options);
+    let item = parse_macro_input!(item as syn::ItemTrait);
+    match parse::Interface::parse(options, item) {
+        Ok(interface) => expand::expand(&interface).into(),
+        Err(error) => error.into_compile_error().into(),
+    }
+}

@@ -1,0 +1,168 @@
+//! Why a call has no result, so that its caller knows what to do next.
+//!
+//! ```
+//! use fixp_rpc::{Executed, Failure, Never};
+//!
+//! let failure: Failure<Never> = Failure::Overloaded;
+//! assert_eq!(failure.executed(), Executed::No);
+//! assert_eq!(failure.to_string(), "the server has no room for the call; it was not executed");
+//! ```
+
+use std::fmt;
+
+use fixp_transport::extension::Refusal;
+use fixp_transport::{CallError, Cause, Fate};
+use serde::{Deserialize, Serialize};
+
+use crate::format::FormatError;
+
+/// Why a call has no result. `E` is the method's own error.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Failure<E = Never> {
+    /// The call has certainly not been executed: it was not sent, or not whole.
+    NotSent(Cause),
+    /// The call was sent, and whether it was executed nobody here knows.
+    MayHaveRun(Cause),
+    /// The method ran and returned this error.
+    Failed(E),
+    /// The server had no room for the call.
+    Overloaded,
+    /// The call's time was over before it began.
+    Late,
+    /// The call's time was over while it ran; its work was dropped.
+    Expired,
+    /// The server has no such interface.
+    NoInterface,
+    /// The interface has no such method.
+    NoMethod,
+    /// The argument does not decode at the server, which says why.
+    BadArgument(FormatError),
+    /// The server does not read the call's format; these it reads.
+    Format(Box<str>),
+    /// The argument cannot be written, so nothing was sent.
+    Unwritable(FormatError),
+    /// The method ran, and its result cannot be written, or is too large to be sent.
+    NoResult,
+    /// The method ran, and its result does not decode here.
+    BadResult(FormatError),
+    /// The method ran and broke off: it panicked.
+    Broken,
+    /// The server answered what is no answer to a call.
+    NotAnAnswer,
+}
+
+/// What is known of whether a call was executed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Executed {
+    /// Certainly not: it may be sent again.
+    No,
+    /// Nobody knows: it may be sent again if repeating it is harmless.
+    Perhaps,
+    /// It was, to its end or up to where it broke off.
+    Yes,
+}
+
+/// The error of a method that has none.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum Never {}
+
+impl fmt::Display for Never {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl std::error::Error for Never {}
+
+impl<E> Failure<E> {
+    /// Whether the call was executed.
+    #[must_use]
+    pub const fn executed(&self) -> Executed {
+        match self {
+            Self::NotSent(_)
+            | Self::Overloaded
+            | Self::Late
+            | Self::NoInterface
+            | Self::NoMethod
+            | Self::BadArgument(_)
+            | Self::Format(_)
+            | Self::Unwritable(_) => Executed::No,
+            Self::MayHaveRun(_) | Self::Expired | Self::NotAnAnswer => Executed::Perhaps,
+            Self::Failed(_) | Self::NoResult | Self::BadResult(_) | Self::Broken => Executed::Yes,
+        }
+    }
+
+    /// Whether the same call may end better at another time or at another server, and has not been executed.
+    #[must_use]
+    pub const fn is_worth_repeating(&self) -> bool {
+        matches!(self, Self::NotSent(_) | Self::Overloaded)
+    }
+
+    /// The same with another error of the method's own.
+    pub fn map<F>(self, map: impl FnOnce(E) -> F) -> Failure<F> {
+        match self {
+            Self::Failed(error) => Failure::Failed(map(error)),
+            Self::NotSent(cause) => Failure::NotSent(cause),
+            Self::MayHaveRun(cause) => Failure::MayHaveRun(cause),
+            Self::Overloaded => Failure::Overloaded,
+            Self::Late => Failure::Late,
+            Self::Expired => Failure::Expired,
+            Self::NoInterface => Failure::NoInterface,
+            Self::NoMethod => Failure::NoMethod,
+            Self::BadArgument(error) => Failure::BadArgument(error),
+            Self::Format(formats) => Failure::Format(formats),
+            Self::Unwritable(error) => Failure::Unwritable(error),
+            Self::NoResult => Failure::NoResult,
+            Self::BadResult(error) => Failure::BadResult(error),
+            Self::Broken => Failure::Broken,
+            Self::NotAnAnswer => Failure::NotAnAnswer,
+        }
+    }
+}
+
+impl<E> From<CallError> for Failure<E> {
+    fn from(error: CallError) -> Self {
+        match (error.cause, error.fate) {
+            (Cause::Refused(Refusal::Overloaded), _) => Self::Overloaded,
+            (Cause::Refused(Refusal::Late), _) => Self::Late,
+            (Cause::Refused(Refusal::Unwritable), _) => Self::NoResult,
+            (cause, Fate::NotSent) => Self::NotSent(cause),
+            (cause, Fate::PossiblyExecuted) => Self::MayHaveRun(cause),
+        }
+    }
+}
+
+impl fmt::Display for Executed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::No => "it was not executed",
+            Self::Perhaps => "it may have been executed",
+            Self::Yes => "it was executed",
+        })
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => return error.fmt(f),
+            Self::NotSent(cause) | Self::MayHaveRun(cause) => cause.fmt(f),
+            Self::Overloaded => f.write_str("the server has no room for the call"),
+            Self::Late => f.write_str("the call's time was over before it began"),
+            Self::Expired => f.write_str("the call's time was over while it ran"),
+            Self::NoInterface => f.write_str("the server has no such interface"),
+            Self::NoMethod => f.write_str("the interface has no such method"),
+            Self::BadArgument(error) => write!(f, "the server cannot read the argument: {error}"),
+            Self::Format(formats) => write!(f, "the server does not read this format, but {formats}"),
+            Self::Unwritable(error) => write!(f, "the argument cannot be written: {error}"),
+            Self::NoResult => f.write_str("the result cannot be sent"),
+            Self::BadResult(error) => write!(f, "the result cannot be read: {error}"),
+            Self::Broken => f.write_str("the method broke off"),
+            Self::NotAnAnswer => f.write_str("what the server answered is no answer to a call"),
+        }?;
+        write!(f, "; {}", self.executed())
+    }
+}
+
+impl<E: fmt::Display + fmt::Debug> std::error::Error for Failure<E> {}

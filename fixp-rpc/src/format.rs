@@ -1,0 +1,129 @@
+//! How arguments and results are written: postcard between programs of ours, JSON and CBOR for people and other
+//! languages (SPEC 13.3).
+//!
+//! ```
+//! use fixp_rpc::Format;
+//!
+//! assert_eq!(Format::named("json"), Some(Format::Json));
+//! assert_eq!(Format::Json.write(&("a", 1)).unwrap(), &br#"["a",1]"#[..]);
+//! assert_eq!(Format::Postcard.write(&("a", 1)).unwrap(), &[1, b'a', 2][..]);
+//! let read: (String, i32) = Format::Cbor.read(&[0x82, 0x61, b'a', 0x01]).unwrap();
+//! assert_eq!(read, ("a".to_owned(), 1));
+//! ```
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A way to write values, named on the wire by SERIAL_TYPE.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+#[non_exhaustive]
+pub enum Format {
+    /// Short and fast, and read only by who knows the types.
+    #[default]
+    Postcard,
+    /// Text, arguments by name.
+    Json,
+    /// JSON's model in bytes.
+    Cbor,
+}
+
+/// A value that could not be written or read, in the words of its format.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FormatError(Box<str>);
+
+impl FormatError {
+    /// The bytes of an error's text that are kept.
+    pub const LEN: usize = 512;
+
+    pub(crate) fn new(error: &dyn fmt::Display) -> Self {
+        let mut text = error.to_string();
+        text.truncate(text.floor_char_boundary(Self::LEN));
+        Self(text.into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for FormatError {}
+
+impl Format {
+    /// All of them, the default first.
+    pub const ALL: [Self; 3] = [Self::Postcard, Self::Json, Self::Cbor];
+
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Postcard => "postcard",
+            Self::Json => "json",
+            Self::Cbor => "cbor",
+        }
+    }
+
+    /// The format of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// A value in this format.
+    ///
+    /// # Errors
+    ///
+    /// What the value's own `Serialize` says, or that the format has no such value.
+    pub fn write<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, FormatError> {
+        match self {
+            Self::Postcard => postcard::to_stdvec(value).map_err(|error| FormatError::new(&error)),
+            Self::Json => serde_json::to_vec(value).map_err(|error| FormatError::new(&error)),
+            Self::Cbor => {
+                let mut bytes = Vec::new();
+                let written = ciborium::into_writer(value, &mut bytes);
+                written.map(|()| bytes).map_err(|error| FormatError::new(&error))
+            }
+        }
+        .map(Bytes::from)
+    }
+
+    /// The value that these bytes are, all of them.
+    ///
+    /// # Errors
+    ///
+    /// They are not one.
+    pub fn read<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, FormatError> {
+        match self {
+            Self::Postcard => match postcard::take_from_bytes(bytes) {
+                Ok((value, [])) => Ok(value),
+                Ok((_, rest)) => Err(FormatError::new(&format_args!("{} bytes too many", rest.len()))),
+                Err(error) => Err(FormatError::new(&error)),
+            },
+            Self::Json => serde_json::from_slice(bytes).map_err(|error| FormatError::new(&error)),
+            Self::Cbor => {
+                let mut rest = bytes;
+                match ciborium::from_reader(&mut rest) {
+                    Ok(value) if rest.is_empty() => Ok(value),
+                    Ok(_) => Err(FormatError::new(&format_args!("{} bytes too many", rest.len()))),
+                    Err(error) => Err(FormatError::new(&error)),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

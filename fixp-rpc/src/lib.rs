@@ -1,0 +1,38 @@
+//! Remote calls over FIXP: a local call that happens to cross the network.
+//!
+//! A trait of async functions with the attribute [`service`](macro@service) becomes an interface: a typed client,
+//! and a service to be put into an [`Rpc`], which is a [`Handler`](fixp_transport::Handler) of the communications
+//! server. See [`Rpc`] for both sides together.
+//!
+//! The semantics are the same over TCP, KEEP UDP, and plain UDP where one datagram suffices:
+//!
+//! - a deadline travels with each call as the time that is left, and ends the work at both sides;
+//! - dropping a call cancels it at the server;
+//! - each call ends once, in its result, in its method's own error, or in a [`Failure`] that says truthfully whether
+//!   it was executed;
+//! - methods marked `#[idempotent]` are sent again where that may help, others never.
+
+// What the attribute makes names this crate, in this crate's own interfaces too.
+extern crate self as fixp_rpc;
+
+mod client;
+mod context;
+mod failure;
+mod format;
+pub mod interface;
+mod server;
+pub mod wire;
+
+pub use client::Client;
+pub use context::Context;
+pub use failure::{Executed, Failure, Never};
+pub use fixp_rpc_macros::service;
+pub use format::{Format, FormatError};
+pub use interface::Interface;
+pub use server::{Call, Returned, Rpc, Running, Service};
+
+/// What the code that [`service`](macro@service) makes needs.
+#[doc(hidden)]
+pub mod made {
+    pub use serde;
+}

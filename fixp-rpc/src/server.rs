@@ -1,0 +1,262 @@
+//! The server's side: interfaces as a [`Handler`].
+//!
+//! ```
+//! use fixp_codec::LAXCUS6;
+//! use fixp_rpc::{Client, Rpc};
+//! use fixp_transport::{Channel, Server};
+//!
+//! #[fixp_rpc::service]
+//! trait Adder {
+//!     async fn add(&self, a: i64, b: i64) -> Result<i64, String>;
+//! }
+//!
+//! struct Carefully;
+//!
+//! impl Adder for Carefully {
+//!     async fn add(&self, a: i64, b: i64) -> Result<i64, String> {
+//!         a.checked_add(b).ok_or_else(|| "too much".to_owned())
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let rpc = Rpc::new().serve(AdderService::new(Carefully));
+//! let server = Server::builder(rpc).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+//!
+//! let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+//! let adder = AdderClient::new(Client::over(channel));
+//! assert_eq!(adder.add(2, 3).await, Ok(5));
+//! # });
+//! ```
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use fixp_codec::Packet;
+use fixp_transport::extension::{self, Refusal};
+use fixp_transport::{Handler, Nobody, Reply, Request, tables};
+use futures_util::FutureExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+use crate::context::Context;
+use crate::format::{Format, FormatError};
+use crate::interface::Interface;
+use crate::wire::{Asked, CALL, Outcome, SPEAK, key};
+
+/// An interface with something behind it: made by [`service`](macro@crate::service), as `AdderService`.
+pub trait Service: Send + Sync + 'static {
+    /// What it offers.
+    fn interface(&self) -> &'static Interface;
+
+    /// Runs the method of this place in [`Interface::methods`]. Dropping the future ends the work.
+    fn run(&self, method: usize, call: Call) -> Running;
+}
+
+/// A method that runs.
+pub type Running = Pin<Box<dyn Future<Output = Returned> + Send>>;
+
+/// A call on its way to its method.
+#[derive(Debug)]
+pub struct Call {
+    /// Who calls, and until when.
+    pub context: Context,
+    format: Format,
+    argument: Bytes,
+}
+
+/// What a method made of a call.
+#[derive(Debug)]
+pub struct Returned {
+    outcome: Outcome,
+    entity: Bytes,
+    error: Option<FormatError>,
+}
+
+impl Call {
+    /// The arguments; or what is to be returned in place of a result.
+    ///
+    /// # Errors
+    ///
+    /// They do not decode.
+    pub fn arguments<T: DeserializeOwned>(&self) -> Result<T, Returned> {
+        self.format.read(&self.argument).map_err(|error| Returned {
+            outcome: Outcome::BadArgument,
+            entity: Bytes::new(),
+            error: Some(error),
+        })
+    }
+
+    /// How its result is to be written.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+}
+
+impl Returned {
+    /// What a method without an error of its own returned.
+    pub fn value<T: Serialize>(format: Format, value: &T) -> Self {
+        Self::written(Outcome::Returned, format.write(value))
+    }
+
+    /// What a method returned.
+    pub fn result<T: Serialize, E: Serialize>(format: Format, result: &Result<T, E>) -> Self {
+        match result {
+            Ok(value) => Self::value(format, value),
+            Err(error) => Self::written(Outcome::Failed, format.write(error)),
+        }
+    }
+
+    /// There is no such method.
+    #[must_use]
+    pub const fn no_method() -> Self {
+        Self::only(Outcome::NoMethod)
+    }
+
+    const fn only(outcome: Outcome) -> Self {
+        Self { outcome, entity: Bytes::new(), error: None }
+    }
+
+    fn written(outcome: Outcome, written: Result<Bytes, FormatError>) -> Self {
+        match written {
+            Ok(entity) => Self { outcome, entity, error: None },
+            Err(error) => Self { outcome: Outcome::NoResult, entity: Bytes::new(), error: Some(error) },
+        }
+    }
+}
+
+/// Interfaces by their names, as a [`Handler`]. What is no call goes to the handler behind it.
+pub struct Rpc<H = Nobody> {
+    services: Vec<Arc<dyn Service>>,
+    methods: HashMap<&'static str, (usize, usize), foldhash::fast::RandomState>,
+    running: Arc<Semaphore>,
+    next: H,
+}
+
+impl Rpc {
+    /// No interface yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            services: Vec::new(),
+            methods: HashMap::default(),
+            running: Arc::new(Semaphore::new(Self::RUNNING)),
+            next: Nobody,
+        }
+    }
+
+    /// How many one-way calls run at a time, if nothing else is said, 4096: each costs its argument and its task.
+    pub const RUNNING: usize = 4096;
+}
+
+impl Default for Rpc {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<H> Rpc<H> {
+    /// The same with one more interface, in place of another of its name.
+    #[must_use]
+    pub fn serve(mut self, service: impl Service) -> Self {
+        let interface = service.interface();
+        for (index, method) in interface.methods.iter().enumerate() {
+            self.methods.insert(method.path, (self.services.len(), index));
+        }
+        self.services.push(Arc::new(service));
+        self
+    }
+
+    /// The same with a handler for all that is no call.
+    #[must_use]
+    pub fn or<N>(self, next: N) -> Rpc<N> {
+        Rpc { services: self.services, methods: self.methods, running: self.running, next }
+    }
+
+    /// The same with room for so many one-way calls at a time; one more is refused for overload.
+    #[must_use]
+    pub fn one_way_limit(mut self, calls: usize) -> Self {
+        self.running = Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
+        self
+    }
+
+    /// The interfaces that it has.
+    pub fn interfaces(&self) -> impl Iterator<Item = &'static Interface> {
+        self.services.iter().map(|service| service.interface())
+    }
+
+    async fn call(&self, request: Request) -> Packet {
+        let dialect = request.peer.dialect;
+        let asked = match Asked::read(dialect, &request.packet) {
+            Ok(asked) => asked,
+            Err(Outcome::Format) => {
+                let formats = Format::ALL.map(Format::name).join(",");
+                return Outcome::Format.packet(dialect, Bytes::new()).with(key::FORMATS, formats);
+            }
+            Err(outcome) => return outcome.packet(dialect, Bytes::new()),
+        };
+        let Some(&(service, method)) = self.methods.get(&*asked.method) else {
+            let interface = asked.method.rsplit_once('.').map_or(&*asked.method, |(interface, _)| interface);
+            let known = self.interfaces().any(|known| known.name == interface);
+            let outcome = if known { Outcome::NoMethod } else { Outcome::NoInterface };
+            return outcome.packet(dialect, Bytes::new());
+        };
+        let Some(service) = self.services.get(service) else {
+            return Outcome::NoInterface.packet(dialect, Bytes::new());
+        };
+        let context = Context { peer: request.peer, deadline: request.deadline };
+        let call = Call { context, format: asked.format, argument: request.packet.entity };
+        let running = service.run(method, call);
+        if asked.one_way {
+            return match Arc::clone(&self.running).try_acquire_owned() {
+                Ok(permit) => {
+                    tokio::spawn(async move {
+                        ended(running, context).await;
+                        drop(permit);
+                    });
+                    Outcome::Returned.packet(dialect, Bytes::new())
+                }
+                Err(_) => Packet::new(tables::of(dialect).refuse)
+                    .with(extension::key::REFUSAL, Refusal::Overloaded.number()),
+            };
+        }
+        let Returned { outcome, entity, error } = ended(running, context).await;
+        let packet = outcome.packet(dialect, entity);
+        match error {
+            Some(error) => packet.with(SPEAK, error.as_str()),
+            None => packet,
+        }
+    }
+}
+
+/// Runs a method to its end, until it breaks off, or until its caller has gone.
+async fn ended(running: Running, context: Context) -> Returned {
+    let mut running = pin!(AssertUnwindSafe(running).catch_unwind());
+    // Most return at once, and need no timer.
+    let first = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+    let outcome = match (first, context.deadline) {
+        (Poll::Ready(outcome), _) => outcome,
+        (Poll::Pending, None) => running.await,
+        (Poll::Pending, Some(deadline)) => match tokio::time::timeout_at(deadline, running).await {
+            Ok(outcome) => outcome,
+            Err(_) => return Returned::only(Outcome::Expired),
+        },
+    };
+    outcome.unwrap_or_else(|_| Returned::only(Outcome::Broken))
+}
+
+impl<H: Handler> Handler for Rpc<H> {
+    async fn handle(&self, request: Request) -> Reply {
+        if request.packet.code == CALL {
+            self.call(request).await.into()
+        } else {
+            self.next.handle(request).await
+        }
+    }
+}
