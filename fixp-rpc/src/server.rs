@@ -151,7 +151,7 @@ impl Rpc {
         }
     }
 
-    /// How many one-way calls run at a time, if nothing else is said, 4096: each costs its argument and its task.
+    /// How many one-way calls (SPEC 13.6) run at a time, if nothing else is said, 4096: each costs its argument and its task.
     pub const RUNNING: usize = 4096;
 }
 
@@ -235,7 +235,7 @@ impl<H> Rpc<H> {
     }
 }
 
-/// Runs a method to its end, until it breaks off, or until its caller has gone.
+/// Runs a method to its end, until it breaks off, or until its caller does not wait any more (SPEC 13.5).
 async fn ended(running: Running, context: Context) -> Returned {
     let mut running = pin!(AssertUnwindSafe(running).catch_unwind());
     // Most return at once, and need no timer.

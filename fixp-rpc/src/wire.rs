@@ -31,7 +31,7 @@ pub mod key {
     pub const ONE_WAY: u16 = 0xF023;
 }
 
-/// What stands in a call beside its argument.
+/// What stands in a call beside its argument (SPEC 13.2, 13.3).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asked {
     /// Interface and method.

@@ -1,4 +1,5 @@
 //! Calls between a client and a server of ours, over each way that there is.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io;
 use std::sync::Arc;
@@ -233,4 +234,34 @@ async fn whoever_does_not_wait_ends_the_work() {
         tokio::time::timeout(Duration::from_secs(5), gone).await.expect("its time ends the work");
     }
     assert_eq!(memory.slept.load(SeqCst), 0);
+}
+
+/// SPEC 13.6: there is room for so many that nobody waits for.
+#[tokio::test]
+async fn one_way_calls_are_bounded() {
+    #[fixp_rpc::service]
+    trait Slow {
+        #[one_way]
+        async fn begin(&self);
+    }
+    struct Gate(Arc<tokio::sync::Semaphore>, Arc<AtomicUsize>);
+    impl Slow for Gate {
+        async fn begin(&self) {
+            self.0.acquire().await.unwrap().forget();
+            self.1.fetch_add(1, SeqCst);
+        }
+    }
+    let (gate, ended) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let rpc = Rpc::new().serve(SlowService::new(Gate(gate.clone(), ended.clone()))).one_way_limit(2);
+    let server = Server::builder(rpc).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+    let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+    let slow = SlowClient::new(Client::over(channel));
+    assert_eq!(slow.begin().await, Ok(()));
+    assert_eq!(slow.begin().await, Ok(()));
+    assert_eq!(slow.begin().await, Err(Failure::Overloaded));
+    gate.add_permits(2);
+    while ended.load(SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(slow.begin().await, Ok(()));
 }
