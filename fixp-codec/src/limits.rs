@@ -16,7 +16,7 @@ pub struct Limits {
     /// Messages of a packet. Costs no memory by itself: a message is read where it stands.
     pub messages: usize,
     /// Bytes of command and messages. A [`StreamDecoder`](crate::StreamDecoder) keeps at most so many, in a
-    /// buffer of up to twice that (it grows by doubling), and only those that have come.
+    /// buffer that grows by doubling, but not beyond that.
     pub head: usize,
     /// Bytes of the entity. The decoders never hold one: this bounds what their callers gather.
     pub entity: usize,
@@ -29,7 +29,7 @@ impl Limits {
     /// Default of [`Limits::messages`]: as many as the wire can say. The head's limit bounds them too.
     pub const MESSAGES: usize = 65535;
     /// Default of [`Limits::head`], 1 MiB: room for the 32767 messages the programs can read,
-    /// 28 bytes each. Costs up to 2 MiB a stream while a head comes in pieces, 4 KiB between packets.
+    /// 28 bytes each. Costs up to 1 MiB a stream while a head comes in pieces, 4 KiB between packets.
     pub const HEAD: usize = 1 << 20;
     /// Default of [`Limits::entity`], 64 MiB: the size of a Laxcus data chunk.
     /// Costs up to 64 MiB a packet where the caller gathers it, nothing where it is handed on in pieces.

@@ -144,7 +144,7 @@ impl<'d> StreamDecoder<'d> {
         {
             // A stream that comes a byte at a time.
             *input = &[];
-            self.head.push(byte);
+            self.keep(&[byte]);
             if self.head.len() < self.need || self.begins(byte) {
                 return None;
             }
@@ -255,7 +255,7 @@ impl<'d> StreamDecoder<'d> {
     fn gather(&mut self, input: &[u8]) -> (Step, usize) {
         let mut rest = input;
         while let Some((taken, behind)) = rest.split_at_checked(self.need - self.head.len()) {
-            self.head.extend_from_slice(taken);
+            self.keep(taken);
             rest = behind;
             match self.advance(taken.last().copied().unwrap_or_default()) {
                 Step::More => {}
@@ -263,8 +263,25 @@ impl<'d> StreamDecoder<'d> {
                 found => return (found, input.len() - rest.len()),
             }
         }
-        self.head.extend_from_slice(rest);
+        self.keep(rest);
         (Step::More, input.len())
+    }
+
+    /// Keeps bytes of the head. The buffer grows by doubling, but not beyond the longest head.
+    #[inline(always)]
+    fn keep(&mut self, bytes: &[u8]) {
+        if bytes.len() > self.head.capacity() - self.head.len() {
+            self.grow(bytes.len());
+        }
+        self.head.extend_from_slice(bytes);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, more: usize) {
+        let len = self.head.len() + more;
+        let most = (2 * self.head.capacity()).max(64).min(self.decoder.limits().head);
+        self.head.reserve_exact(most.max(len) - self.head.len());
     }
 
     /// A packet begins with this tag, which is a good one: the next step is the rest of the command.

@@ -15,11 +15,14 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fixp_codec::{LAXCUS6, Packet, laxcus6::answer, laxcus6::notify};
+use fixp_codec::{LAXCUS6, Message, Packet, Value, laxcus6::answer, laxcus6::notify};
 use fixp_laboratory::{LinkConfig, Wire};
+use fixp_transport::extension::key;
 use fixp_transport::keep::Ledger;
 use fixp_transport::keep::own::{AssociationId, Config, Endpoint, Entity, Event, Ticket};
 use hostile::Hostile;
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
 
 struct Counting;
 
@@ -409,4 +412,229 @@ fn single_bytes_of_a_refused_request() {
     assert_eq!(server.stats().associations, 1, "it is within the rules");
     let took = LIVE.get()[SERVER] - before;
     assert!(took < signed(BESIDE), "{took} bytes for what is refused");
+}
+
+/// A server that hands every entity on as it comes, and a client that has begun a request of this size.
+fn hostile_request(window: u64, size: usize) -> (Endpoint, Ledger, Hostile, Ticket) {
+    let now = Instant::now();
+    let config = Config { gather_requests: 0, exchange_window: window, ..Config::default() };
+    let ledger = Ledger::new(64 << 20);
+    let mut server = within(SERVER, || Endpoint::new(config, ledger.clone(), 1));
+    let mut hostile = Hostile::open(&mut server, now, hostile::attacker(1), &[]);
+    hostile.send(&mut server, now, &[], vec![1]);
+    let head = hostile::log(size);
+    let head = head[..head.len() - size].to_vec();
+    hostile.send(&mut server, now, &[[1, 0, 0, head.len() as u64]], head);
+    let event = within(SERVER, || server.poll_event());
+    let Some(&Event::Request { ticket, .. }) = event.as_ref() else { panic!("no request") };
+    within(SERVER, || drop(event));
+    // A byte that is there already: the lists that are one for all grow.
+    single_bytes(&mut server, &mut hostile, now, &[0; MANY]);
+    (server, ledger, hostile, ticket)
+}
+
+/// Where the entity of that request begins.
+fn head_len(size: usize) -> u64 {
+    (hostile::log(size).len() - size) as u64
+}
+
+/// SPEC 10.13: bytes behind a hole each cost a place in a list, so there is a bound to how many are kept.
+#[test]
+fn single_bytes_behind_holes() {
+    let now = Instant::now();
+    let size = 8 << 20;
+    let (mut server, ledger, mut hostile, ticket) = hostile_request(WINDOW, size);
+    let (held, live) = (ledger.held(), LIVE.get()[SERVER]);
+    let head = head_len(size);
+    let places: Vec<u64> = (0..100_000).map(|nth| head + 1 + 2 * nth).collect();
+    single_bytes(&mut server, &mut hostile, now, &places);
+    assert!(ledger.held() - held <= BESIDE as usize, "{} bytes are booked", ledger.held() - held);
+    let took = LIVE.get()[SERVER] - live;
+    assert!(took <= signed(BESIDE), "{took} bytes");
+    assert!(server.stats().scattered > 0);
+    assert_eq!(server.stats().associations, 1, "it is within the rules");
+    // What fills the holes is taken all the same.
+    let places: Vec<u64> = (0..1000).map(|nth| head + nth).collect();
+    single_bytes(&mut server, &mut hostile, now, &places);
+    let mut read = 0;
+    while let Some(bytes) = within(SERVER, || server.read(now, ticket)) {
+        read += bytes.len();
+    }
+    assert!(read >= 1000, "{read} bytes were read");
+}
+
+/// SPEC 10.13: nobody else gives way to who scatters its bytes: there is room enough.
+#[test]
+fn who_scatters_presses_nobody() {
+    let mut now = Instant::now();
+    let size = 8 << 20;
+    let (mut server, _, mut hostile, _) = hostile_request(WINDOW, size);
+    let head = head_len(size);
+    let part = hostile::log(100_000)[..50_000].to_vec();
+    hostile.send(&mut server, now, &[[2, 0, 0, 50_000]], part.clone());
+    hostile.send(&mut server, now, &[[3, 0, 0, 50_000]], part);
+    for round in 0..10 {
+        let places: Vec<u64> = (0..1000).map(|nth| head + 1 + 2 * nth + round).collect();
+        single_bytes(&mut server, &mut hostile, now, &places);
+        now += Config::PATIENCE;
+        server.handle_timeout(now);
+    }
+    assert!(server.stats().scattered > 0);
+    assert_eq!((server.stats().refused, server.stats().associations), (0, 1));
+}
+
+/// A body that nobody reads costs its window, in whatever pieces it comes.
+#[test]
+fn single_bytes_that_nobody_reads() {
+    let now = Instant::now();
+    let (window, size) = (256 << 10, 8 << 20);
+    let (mut server, ledger, mut hostile, ticket) = hostile_request(window, size);
+    let (held, live) = (ledger.held(), LIVE.get()[SERVER]);
+    let head = head_len(size);
+    let places: Vec<u64> = (head..window).collect();
+    single_bytes(&mut server, &mut hostile, now, &places);
+    assert!(ledger.held() - held <= (window + BESIDE) as usize, "{} bytes are booked", ledger.held() - held);
+    let took = LIVE.get()[SERVER] - live;
+    assert!(took <= signed(window + BESIDE), "{took} bytes");
+    let mut read = 0;
+    while let Some(bytes) = within(SERVER, || server.read(now, ticket)) {
+        assert!(bytes.iter().all(|&byte| byte == 7));
+        read += bytes.len() as u64;
+    }
+    assert_eq!(read, window - head);
+}
+
+/// What a hostile client does next.
+#[derive(Clone, Debug)]
+enum Step {
+    /// So many parts of a length, one each so many bytes, from an eighth of the window on, or from where it ends
+    /// that has come.
+    Parts { from: Option<u64>, len: u64, every: u64, count: u64 },
+    /// The same backwards.
+    Back { from: u64, len: u64, every: u64, count: u64 },
+    /// The server reads so many pieces.
+    Read(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let len = || prop_oneof![3 => Just(1_u64), 2 => 2..40_u64, 1 => 40..3000_u64];
+    let every = || prop_oneof![2 => 0..2_u64, 1 => 2..5000_u64];
+    let step = prop_oneof![
+        4 => (prop::option::weighted(0.6, 0..8_u64), len(), every(), 1..1500_u64)
+            .prop_map(|(from, len, every, count)| Step::Parts { from, len, every: len + every, count }),
+        1 => (0..8_u64, len(), every(), 1..600_u64)
+            .prop_map(|(from, len, every, count)| Step::Back { from, len, every: len + every, count }),
+        1 => (1..20_usize).prop_map(Step::Read),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+/// The limit that a server tells for the first exchange, if it does.
+fn told(datagram: &[u8]) -> Option<u64> {
+    let packet = hostile::packet(datagram);
+    let limits = packet.messages.iter().filter(|message| message.key == key::WINDOW);
+    let limits = limits.filter_map(|message| match &message.value {
+        Value::Raw(raw) if raw.starts_with(&[0, 1]) => Some(raw[2..].to_vec()),
+        _ => None,
+    });
+    limits.map(|raw| raw.iter().rev().fold(0, |sum, byte| sum << 7 | u64::from(byte & 127))).max()
+}
+
+/// Whatever comes, in whatever order, read or not: an exchange that is read as it comes takes at most its window and
+/// 64 KiB, as it is booked and as it is. Its head may be long, and come in pieces.
+fn costs_its_window(window: u64, messages: usize, steps: &[Step]) {
+    let now = Instant::now();
+    let size = 8_000_000;
+    let config = Config { gather_requests: 0, exchange_window: window, ..Config::default() };
+    let ledger = Ledger::new(256 << 20);
+    let mut server = within(SERVER, || Endpoint::new(config, ledger.clone(), 1));
+    let mut hostile = Hostile::open(&mut server, now, hostile::attacker(1), &[]);
+    let mut head = Packet::new(notify::FLUSH_LOG);
+    head.messages.extend((0..messages).map(|_| Message::new(5000, Value::Raw(vec![7; 40].into()))));
+    let head = hostile::bytes(&head.with_entity(vec![7; 70_000]));
+    // The length of the entity is made longer: nobody sends all of it.
+    let mut head = head[..head.len() - 70_000].to_vec();
+    let at = head.len() - 3;
+    assert_eq!(head[at..], 70_000_i32.to_le_bytes()[..3], "the length stands at the end");
+    head[at..].copy_from_slice(&i32::try_from(size).unwrap().to_le_bytes()[..3]);
+    hostile.send(&mut server, now, &[[1, 0, 0, 1]], vec![head[0]]);
+    single_bytes(&mut server, &mut hostile, now, &[0; MANY]);
+    let (held, live) = (ledger.held() - 1024, LIVE.get()[SERVER] - 1024);
+    let (mut limit, mut ticket, mut come) = (window, None, 1_u64);
+    let most = window.max(1 << 16) + BESIDE;
+    for step in steps {
+        let mut places: Vec<(u64, u64)> = Vec::new();
+        match *step {
+            Step::Parts { from, len, every, count } => {
+                let from = from.map_or(come, |from| limit.saturating_sub(window) + window / 8 * from);
+                places.extend((0..count).map(|nth| (from + nth * every, len)));
+            }
+            Step::Back { from, len, every, count } => {
+                let from = limit.saturating_sub(window) + window / 8 * from;
+                places.extend((0..count).rev().map(|nth| (from + nth * every, len)));
+            }
+            Step::Read(count) => {
+                for _ in 0..count {
+                    let Some(ticket) = ticket else { break };
+                    let Some(bytes) = within(SERVER, || server.read(now, ticket)) else { break };
+                    assert!(bytes.iter().all(|&byte| byte == 7));
+                    within(SERVER, || drop(bytes));
+                }
+            }
+        }
+        places.retain(|&(at, len)| at + len <= limit);
+        for places in places.chunks(600) {
+            let mut entity = Vec::new();
+            let mut chunks = Vec::new();
+            for &(at, len) in places {
+                if entity.len() as u64 + len > 40_000 {
+                    break;
+                }
+                chunks.push([1, 0, at, len]);
+                entity.extend((at..at + len).map(|at| head.get(at as usize).copied().unwrap_or(7)));
+                if at <= come {
+                    come = come.max(at + len);
+                }
+            }
+            let segment = hostile.chunks(&chunks, entity);
+            within(SERVER, || server.handle_datagram(now, hostile.at, &LAXCUS6, &segment));
+        }
+        while let Some(event) = within(SERVER, || server.poll_event()) {
+            if let Event::Request { ticket: new, entity, .. } = &event {
+                assert_eq!(*entity, Entity::Streamed(size));
+                ticket = Some(*new);
+            }
+            within(SERVER, || drop(event));
+        }
+        for (_, sent) in within(SERVER, || hostile::drain(&mut server, now)) {
+            limit = limit.max(told(&sent).unwrap_or(0));
+        }
+        assert_eq!(server.stats().associations, 1, "it is within the rules");
+        let booked = (ledger.held() - held) as u64;
+        assert!(booked <= most, "{booked} bytes are booked after {step:?}");
+        let took = LIVE.get()[SERVER] - live;
+        assert!(took <= signed(most), "{took} bytes are there after {step:?}");
+    }
+}
+
+#[test]
+fn an_exchange_costs_its_window_whatever_comes() {
+    let number = |name, default| std::env::var(name).map_or(default, |text: String| text.parse().unwrap());
+    let (seed, cases) = (number("FIXP_SEED", 0x0FD1_0047), number("FIXP_CASES", 100));
+    eprintln!("seed {seed}, {cases} cases");
+    let config = proptest::test_runner::Config {
+        cases: u32::try_from(cases).unwrap(),
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Default::default()
+    };
+    let windows = prop_oneof![4_000..70_000_u64, 70_000..1_000_000_u64, Just(WINDOW)];
+    let messages = prop_oneof![2 => Just(0_usize), 1 => 0..1400_usize];
+    let outcome = TestRunner::new(config).run(&(windows, messages, steps()), |(window, messages, steps)| {
+        costs_its_window(window, messages, &steps);
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("seed {seed}: {failure}");
+    }
 }

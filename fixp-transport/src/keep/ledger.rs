@@ -115,6 +115,13 @@ impl Hold {
         self.ledger.give(bytes);
     }
 
+    /// Takes so many bytes, at most all, apart.
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { ledger: self.ledger.clone(), bytes }
+    }
+
     /// What is booked.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes

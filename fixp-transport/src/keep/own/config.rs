@@ -76,12 +76,13 @@ impl Config {
     pub const GATHER_ANSWERS: u64 = 16 << 20;
     /// Default of [`Config::request`] and [`Config::answer`]: what CONTENT_LENGTH can say.
     pub const ENTITY: u64 = i32::MAX as u64;
-    /// Default of [`Config::head`], 64 KiB: sixteen of the longest messages. Costs up to twice that while a head
-    /// comes in pieces.
+    /// Default of [`Config::head`], 64 KiB: sixteen of the longest messages. Costs up to that while a head comes in
+    /// pieces.
     pub const HEAD: usize = 64 << 10;
     /// Default of [`Config::exchange_window`], 4 MiB, known to both ends: 100 Mbit/s over 50 ms in one exchange take
-    /// 625 KB, and several times that while what was lost comes again and the reader waits for it. Costs that for
-    /// each exchange whose reader is slow.
+    /// 625 KB, and several times that while what was lost comes again and the reader waits for it. Costs that, or
+    /// what [`Config::head`] is where that is more, and 64 KiB for each exchange whose reader is slow, whatever its
+    /// peer does; above the default 4 KiB more for each further 1 MiB.
     pub const EXCHANGE_WINDOW: u64 = 4 << 20;
     /// Default of [`Config::association_window`], 16 MiB, known to both ends: four full windows, a quarter of what
     /// the ledger has by default.

@@ -18,6 +18,11 @@ impl Granted {
         self.limit
     }
 
+    /// How far the peer may be ahead.
+    pub(super) const fn window(&self) -> u64 {
+        self.window
+    }
+
     /// So much more was consumed. True where half of the window is used, and the peer is to be told.
     pub(super) const fn consume(&mut self, more: u64) -> bool {
         self.consumed += more;

@@ -1,19 +1,17 @@
 //! One direction of an exchange as it comes: put in order, read as a packet, gathered or handed on.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use bytes::Bytes;
 use fixp_codec::{Cause, Decoder, Dialect, Error, ErrorKind, Event, HeadRef, Limits, Packet, StreamDecoder};
 
 use super::config::Config;
+use super::early::Early;
 use super::event::Entity;
 use super::flow::Granted;
+use super::ready::{PIECE_COST, Ready};
 use crate::extension;
 use crate::keep::Ledger;
 use crate::keep::ledger::Hold;
 
-/// What a piece costs beside its bytes.
-const PIECE_COST: usize = 64;
 /// What a message of a head costs beside its bytes.
 const MESSAGE_COST: usize = 64;
 
@@ -34,6 +32,8 @@ pub(super) struct Bounds {
 pub(super) enum Trouble {
     /// There is no room for it now: it is as if it were lost.
     NoRoom,
+    /// It would be one piece too many behind a hole. The peer's affair: it is as if it were lost, and nobody gives way.
+    Scattered,
     /// There is no room for this packet, and what has come of it is in disorder.
     Full,
     /// It is a packet that is not taken here: its head or its entity is too large.
@@ -62,7 +62,7 @@ enum State {
         entity: Vec<u8>,
         len: usize,
     },
-    Read(VecDeque<Bytes>),
+    Read(Ready),
     /// Nobody wants it: what has come is counted only.
     Discard,
     /// All of it has come, and has been handed on.
@@ -80,8 +80,10 @@ pub(super) struct ReceiveStream {
     /// Where those end that have come at all.
     highest: u64,
     end: Option<u64>,
-    /// What has come behind a hole. No two of them overlap.
-    early: BTreeMap<u64, Bytes>,
+    /// What has come behind a hole.
+    early: Early,
+    /// What of the booking is for the head.
+    head: usize,
     /// The bytes that the application has taken, and what of them was told to the association.
     taken: u64,
     settled: u64,
@@ -97,7 +99,8 @@ impl ReceiveStream {
             next: 0,
             highest: 0,
             end: None,
-            early: BTreeMap::new(),
+            early: Early::default(),
+            head: 0,
             taken: 0,
             settled: 0,
             state: State::Head(None),
@@ -143,13 +146,14 @@ impl ReceiveStream {
         }
     }
 
-    /// What is booked for the packet; it goes with the packet.
-    pub(super) fn take_hold(&mut self, ledger: &Ledger) -> Hold {
-        std::mem::replace(&mut self.hold, Hold::new(ledger))
+    /// What is booked for the packet, or for its head where the entity is read; it goes with that.
+    pub(super) fn take_hold(&mut self) -> Hold {
+        let bytes = if matches!(self.state, State::Over) { self.hold.bytes() } else { self.head };
+        self.hold.split(bytes)
     }
 
-    /// Takes the bytes at an offset, the last ones of all or not. After an error that is not
-    /// [`Trouble::NoRoom`] the stream is to be discarded.
+    /// Takes the bytes at an offset, the last ones of all or not. After an error that is neither
+    /// [`Trouble::NoRoom`] nor [`Trouble::Scattered`] the stream is to be discarded.
     pub(super) fn receive(
         &mut self,
         offset: u64,
@@ -162,16 +166,21 @@ impl ReceiveStream {
         if end > self.granted.limit() || beyond || last && end < self.highest {
             return Err(Trouble::Violation);
         }
-        match &mut self.state {
+        let taken = match &mut self.state {
             State::Over => return Ok(()),
-            State::Discard => {}
-            _ if end <= self.next => {}
-            _ if offset > self.next => self.keep_early(offset, bytes)?,
+            State::Discard => Ok(()),
+            _ if end <= self.next => Ok(()),
+            // A head that comes in pieces is held beside the window, and then nothing else is.
+            State::Head(_) if offset > self.next && end > self.granted.window() => Err(Trouble::Scattered),
+            _ if offset > self.next => self.early.insert(&mut self.hold, offset, bytes),
             _ => {
                 let known = usize::try_from(self.next - offset).unwrap_or(usize::MAX);
-                self.in_order(bytes.get(known..).unwrap_or_default(), received)?;
+                self.in_order(bytes.get(known..).unwrap_or_default(), received)
             }
-        }
+        };
+        // Some may have been taken of what there is no room for.
+        self.highest = self.highest.max(self.next).max(self.early.end());
+        taken?;
         self.highest = self.highest.max(end);
         // The head, which has just come perhaps, says where the end is, too.
         if last && *self.end.get_or_insert(end) != end || self.end.is_some_and(|end| end < self.highest) {
@@ -183,78 +192,51 @@ impl ReceiveStream {
         Ok(())
     }
 
-    /// Keeps what is not there yet.
-    fn keep_early(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Trouble> {
-        let end = offset + bytes.len() as u64;
-        let mut at = offset;
-        while at < end {
-            let before = self.early.range(..=at).next_back();
-            if let Some(covered) = before.map(|(start, piece)| start + piece.len() as u64)
-                && covered > at
-            {
-                at = covered;
-                continue;
-            }
-            let until = self.early.range(at..).next().map_or(end, |(&start, _)| start.min(end));
-            let index = |place: u64| usize::try_from(place - offset).unwrap_or(usize::MAX);
-            let part = bytes.get(index(at)..index(until)).unwrap_or_default();
-            if !self.hold.grow_within(part.len() + PIECE_COST, Config::EARLY_SHARE) {
+    /// Takes the next bytes, and those behind them that came earlier: where they overlap, those.
+    fn in_order(&mut self, mut bytes: &[u8], received: &mut Received) -> Result<(), Trouble> {
+        let run = self.early.run(self.next + bytes.len() as u64);
+        if let State::Gather { entity, len, .. } = &mut self.state {
+            // The head's bytes are in none of them.
+            let news = usize::try_from(run - self.next).unwrap_or(usize::MAX);
+            if !reserve(&mut self.hold, entity, entity.len().saturating_add(news), *len) {
                 return Err(Trouble::NoRoom);
             }
-            self.early.insert(at, Bytes::copy_from_slice(part));
-            at = until;
         }
-        Ok(())
-    }
-
-    /// Takes the next bytes, and those behind them that came earlier.
-    fn in_order(&mut self, bytes: &[u8], received: &mut Received) -> Result<(), Trouble> {
-        let mut run = self.next + bytes.len() as u64;
-        for (&start, piece) in &self.early {
-            if start > run {
-                break;
-            }
-            run = run.max(start + piece.len() as u64);
-        }
-        let booked = match &mut self.state {
-            State::Gather { entity, len, .. } => {
-                // The head's bytes are in none of them.
-                let wanted =
-                    entity.len().saturating_add(usize::try_from(run - self.next).unwrap_or(usize::MAX));
-                reserve(&mut self.hold, entity, wanted, *len)
-            }
-            State::Read(_) => {
-                if !self.hold.grow(bytes.len() + PIECE_COST) {
-                    return self.some_in_order(bytes, received);
+        loop {
+            let hole = self
+                .early
+                .start()
+                .map_or(usize::MAX, |start| usize::try_from(start - self.next).unwrap_or(usize::MAX));
+            let (next, rest) = bytes.split_at(bytes.len().min(hole));
+            if let State::Read(ready) = &mut self.state {
+                let empty = ready.is_empty();
+                if !ready.add(&mut self.hold, next, 0) {
+                    return self.some_in_order(next, received);
                 }
-                true
+                received.readable |= empty;
+                self.next += next.len() as u64;
+            } else {
+                self.feed(next, run, received)?;
             }
-            State::Head(_) | State::Discard | State::Over => true,
-        };
-        if !booked {
-            return Err(Trouble::NoRoom);
-        }
-        self.feed(bytes, run, received)?;
-        while let Some(entry) = self.early.first_entry()
-            && *entry.key() <= self.next
-        {
-            let (start, piece) = entry.remove_entry();
-            let known = usize::try_from(self.next - start).unwrap_or(usize::MAX);
-            let cost = piece.len() + PIECE_COST;
-            if known < piece.len() {
-                let piece = piece.slice(known..);
+            let filled = self.next;
+            while self.early.start() == Some(self.next)
+                && let Some(piece) = self.early.pop()
+            {
                 if let State::Read(ready) = &mut self.state {
-                    // What is booked for it stays, and goes when it is read.
-                    self.hold.shrink(known);
                     self.next += piece.len() as u64;
                     received.readable |= ready.is_empty();
-                    ready.push_back(piece);
-                    continue;
+                    ready.adopt(&mut self.hold, piece);
+                } else {
+                    // Of a head that came in pieces.
+                    self.feed(&piece, run, received)?;
+                    self.hold.shrink(piece.len() + PIECE_COST);
                 }
-                // Of a head that came in pieces.
-                self.feed(&piece, run, received)?;
             }
-            self.hold.shrink(cost);
+            let known = usize::try_from(self.next - filled).unwrap_or(usize::MAX);
+            bytes = rest.get(known..).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
         }
         if Some(self.next) == self.end && matches!(&self.state, State::Read(ready) if ready.is_empty()) {
             self.state = State::Over;
@@ -264,11 +246,13 @@ impl ReceiveStream {
 
     /// Takes as many of the next bytes as there is room for, so that a reader gets on; all of them come again.
     fn some_in_order(&mut self, bytes: &[u8], received: &mut Received) -> Result<(), Trouble> {
+        let State::Read(ready) = &mut self.state else { return Err(Trouble::NoRoom) };
+        let empty = ready.is_empty();
         let mut some = bytes.len() / 2;
         while some > 0 {
-            if self.hold.grow(some + PIECE_COST) {
-                self.feed(bytes.get(..some).unwrap_or_default(), 0, received)?;
-                self.highest = self.highest.max(self.next);
+            if ready.add(&mut self.hold, bytes.get(..some).unwrap_or_default(), 0) {
+                self.next += some as u64;
+                received.readable |= empty;
                 break;
             }
             some /= 2;
@@ -276,8 +260,8 @@ impl ReceiveStream {
         Err(Trouble::NoRoom)
     }
 
-    /// The next bytes go where they belong; what is without a hole goes to `run`. Room has been booked for them,
-    /// unless a head is among them.
+    /// The next bytes of a head, or of an entity that is gathered; what is without a hole goes to `run`. Room has
+    /// been booked for them, unless a head is among them.
     fn feed(&mut self, mut bytes: &[u8], run: u64, received: &mut Received) -> Result<(), Trouble> {
         if let State::Head(decoder) = &mut self.state {
             let limits = Limits { head: self.bounds.head, ..Limits::default() };
@@ -295,15 +279,18 @@ impl ReceiveStream {
                     Err(error) => return Err(of_head(error)),
                 }
             }
-            // The decoder's buffer grows by doubling.
-            if !self.hold.grow(2 * bytes.len()) {
+            // The decoder's buffer grows by doubling, to the longest head at most.
+            let most = self.bounds.head;
+            let booked = |len: usize| len.max(most.min(2 * len));
+            let before = usize::try_from(self.next).unwrap_or(usize::MAX);
+            let all = before + bytes.len();
+            if !self.hold.grow(booked(all) - booked(before)) {
                 return Err(if decoder.is_none() { Trouble::NoRoom } else { Trouble::Full });
             }
             let mut decoder = decoder.take().unwrap_or_else(|| Box::new(reads.stream()));
-            let before = bytes.len();
             match decoder.next(&mut bytes) {
                 None => {
-                    self.next += before as u64;
+                    self.next = all as u64;
                     self.taken = self.next;
                     self.state = State::Head(Some(decoder));
                     return Ok(());
@@ -311,8 +298,7 @@ impl ReceiveStream {
                 Some(Ok(Event::Head(head))) => {
                     let fed = head.head_bytes().len();
                     self.next = fed as u64;
-                    // What was booked for the decoder.
-                    self.hold.shrink(2 * (fed + bytes.len()));
+                    self.hold.shrink(booked(all));
                     return match self.begin(&head, bytes, run, received) {
                         Err(Trouble::NoRoom) => Err(Trouble::Full),
                         other => other,
@@ -334,13 +320,7 @@ impl ReceiveStream {
                     self.state = State::Over;
                 }
             }
-            State::Read(ready) => {
-                if !bytes.is_empty() {
-                    received.readable |= ready.is_empty();
-                    ready.push_back(Bytes::copy_from_slice(bytes));
-                }
-            }
-            State::Head(_) | State::Discard | State::Over => {}
+            State::Head(_) | State::Read(_) | State::Discard | State::Over => {}
         }
         Ok(())
     }
@@ -365,37 +345,41 @@ impl ReceiveStream {
         }
         let cost = head_len + head.messages().len() * MESSAGE_COST;
         let gathers = entity_len as u64 <= self.bounds.gather;
-        let mut entity = Vec::new();
-        let read_cost = if gathers || rest.is_empty() { 0 } else { rest.len() + PIECE_COST };
-        if !self.hold.grow(cost + read_cost) {
+        if !self.hold.grow(cost) {
             return Err(Trouble::NoRoom);
         }
-        if gathers {
-            let here = usize::try_from(run.saturating_sub(head_len as u64)).unwrap_or(usize::MAX);
-            if !reserve(&mut self.hold, &mut entity, here.min(entity_len), entity_len) {
-                self.hold.shrink(cost);
-                return Err(Trouble::NoRoom);
-            }
+        let (mut entity, mut ready) = (Vec::new(), Ready::default());
+        let here = usize::try_from(run.saturating_sub(head_len as u64)).unwrap_or(usize::MAX);
+        let room = if gathers {
+            reserve(&mut self.hold, &mut entity, here.min(entity_len), entity_len)
+        } else {
+            ready.add(&mut self.hold, rest, 0)
+        };
+        if !room {
+            self.hold.shrink(cost);
+            return Err(Trouble::NoRoom);
         }
         let mut packet = head.to_packet().map_err(Trouble::Broken)?;
         packet.remove(self.bounds.dialect.content_length_key());
         self.end = Some(all);
         self.next = head_len as u64;
         self.taken = self.next;
+        self.head = cost;
         if gathers {
             self.state = State::Gather { head: packet, entity, len: entity_len };
-        } else {
-            received.packet = Some((packet, Entity::Streamed(entity_len as u64)));
-            self.state = State::Read(VecDeque::new());
+            return self.feed(rest, run, received);
         }
-        self.feed(rest, run, received)
+        received.packet = Some((packet, Entity::Streamed(entity_len as u64)));
+        received.readable |= !ready.is_empty();
+        self.next += rest.len() as u64;
+        self.state = State::Read(ready);
+        Ok(())
     }
 
     /// The next bytes of the entity.
     pub(super) fn read(&mut self) -> Option<Bytes> {
         let State::Read(ready) = &mut self.state else { return None };
-        let piece = ready.pop_front()?;
-        self.hold.shrink(piece.len() + PIECE_COST);
+        let piece = ready.pop(&mut self.hold)?;
         self.taken += piece.len() as u64;
         if ready.is_empty() && Some(self.next) == self.end {
             self.state = State::Over;
@@ -408,7 +392,7 @@ impl ReceiveStream {
         if matches!(self.state, State::Over | State::Discard) {
             return;
         }
-        self.early.clear();
+        self.early = Early::default();
         self.hold.shrink(usize::MAX);
         self.taken = self.highest;
         self.state = State::Discard;
@@ -426,7 +410,7 @@ impl ReceiveStream {
         }
         self.highest = sent;
         self.taken = sent;
-        self.early.clear();
+        self.early = Early::default();
         self.hold.shrink(usize::MAX);
         self.state = State::Over;
         Ok(())

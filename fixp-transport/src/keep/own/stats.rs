@@ -29,6 +29,8 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Datagrams that were dropped: broken, of nobody, or for want of room.
     pub datagrams_dropped: u64,
+    /// Of those, the ones with a part that would have been one too many behind the holes of its stream.
+    pub scattered: u64,
     /// Datagrams that were counted as lost on their way to the peer.
     pub datagrams_lost: u64,
     /// CLOSE for associations that are not known.

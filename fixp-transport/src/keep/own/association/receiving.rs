@@ -42,6 +42,10 @@ impl Association {
         self.unheard = (self.recovery.in_flight() > 0).then_some(now);
         match self.take(now, shared, segment, items) {
             Ok(()) => {}
+            Err(Trouble::Scattered) => {
+                shared.stats.scattered += 1;
+                return false;
+            }
             Err(Trouble::NoRoom | Trouble::Full | Trouble::TooLarge(_)) => {
                 // Not acknowledged, so it comes again.
                 shared.no_room(now, self.pressed.take().map(|number| (0, self.id, number)));
@@ -91,7 +95,7 @@ impl Association {
             let bytes = segment.entity.get(at..at + chunk.len).unwrap_or_default();
             match self.chunk(now, shared, chunk, bytes) {
                 // What there is room for is taken all the same: it need not come again.
-                Err(Trouble::NoRoom) => room = Err(Trouble::NoRoom),
+                Err(trouble @ (Trouble::NoRoom | Trouble::Scattered)) => room = Err(trouble),
                 other => other?,
             }
         }
@@ -254,11 +258,13 @@ impl Association {
         }
         packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         exchange.stage = Stage::Told;
-        let hold = (entity == Entity::Whole).then(|| exchange.coming.take_hold(&shared.ledger));
+        let hold = exchange.coming.take_hold();
         let ticket = self.ticket(number);
         let (peer, dialect) = (self.peer, self.dialect);
         shared.stats.executed += 1;
-        shared.events.push_back((Event::Request { ticket, peer, dialect, head: packet, entity, left }, hold));
+        shared
+            .events
+            .push_back((Event::Request { ticket, peer, dialect, head: packet, entity, left }, Some(hold)));
     }
 
     /// An answer has come, or its head.
@@ -270,7 +276,7 @@ impl Association {
         let refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).map(Refusal::of_number);
         packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         exchange.stage = if entity == Entity::Whole { Stage::Over } else { Stage::Told };
-        let hold = (entity == Entity::Whole).then(|| exchange.coming.take_hold(&shared.ledger));
+        let hold = exchange.coming.take_hold();
         let ticket = Self::ticket_of(self.id, exchange.serial);
         let outcome = match refusal {
             Some(refusal) => {
@@ -280,7 +286,7 @@ impl Association {
             }
             None => Ok((packet, entity)),
         };
-        shared.events.push_back((Event::Answer { ticket, outcome }, hold));
+        shared.events.push_back((Event::Answer { ticket, outcome }, Some(hold)));
     }
 
     fn reset(&mut self, now: Instant, shared: &mut Shared, reset: Reset) -> Result<(), Trouble> {
