@@ -121,6 +121,14 @@ impl Client {
         read(dialect, answer)
     }
 
+    /// Ends in order what calls go over: what is under way is waited for. Clones end with it.
+    pub async fn close(self) {
+        match self.way {
+            Way::Channel(channel) => channel.close().await,
+            Way::Udp(client, _) => client.close(),
+        }
+    }
+
     async fn send(&self, packet: Packet, repeatable: bool) -> Result<Packet, CallError> {
         match &self.way {
             Way::Channel(channel) => {

@@ -17,6 +17,7 @@ extern crate self as fixp_rpc;
 
 mod client;
 mod context;
+pub mod describe;
 mod failure;
 mod format;
 pub mod interface;

@@ -45,6 +45,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::context::Context;
+use crate::describe::{DirectoryClient, DirectoryService, Interfaces};
 use crate::format::{Format, FormatError};
 use crate::interface::Interface;
 use crate::wire::{Asked, CALL, Outcome, SPEAK, key};
@@ -140,18 +141,20 @@ pub struct Rpc<H = Nobody> {
 }
 
 impl Rpc {
-    /// No interface yet.
+    /// No interface yet but the one that tells which there are, [`describe`](crate::describe).
     #[must_use]
     pub fn new() -> Self {
-        Self {
+        let empty = Self {
             services: Vec::new(),
             methods: HashMap::default(),
             running: Arc::new(Semaphore::new(Self::RUNNING)),
             next: Nobody,
-        }
+        };
+        empty.described()
     }
 
-    /// How many one-way calls (SPEC 13.6) run at a time, if nothing else is said, 4096: each costs its argument and its task.
+    /// How many one-way calls (SPEC 13.6) run at a time, if nothing else is said, 4096: each costs its argument and
+    /// its task.
     pub const RUNNING: usize = 4096;
 }
 
@@ -164,12 +167,44 @@ impl Default for Rpc {
 impl<H> Rpc<H> {
     /// The same with one more interface, in place of another of its name.
     #[must_use]
-    pub fn serve(mut self, service: impl Service) -> Self {
+    pub fn serve(self, service: impl Service) -> Self {
+        let described = self.interfaces().any(|known| known.name == DirectoryClient::INTERFACE.name);
+        let with = self.with(service);
+        if described { with.described() } else { with }
+    }
+
+    /// The same without the interface that tells which there are.
+    #[must_use]
+    pub fn undescribed(mut self) -> Self {
+        self.services.retain(|service| service.interface().name != DirectoryClient::INTERFACE.name);
+        let services = std::mem::take(&mut self.services);
+        self.methods.clear();
+        services.into_iter().fold(self, Self::with_shared)
+    }
+
+    fn described(self) -> Self {
+        let mut interfaces: Vec<_> = self.interfaces().collect();
+        interfaces.retain(|known| known.name != DirectoryClient::INTERFACE.name);
+        interfaces.push(&DirectoryClient::INTERFACE);
+        self.with(DirectoryService::new(Interfaces(interfaces)))
+    }
+
+    fn with(self, service: impl Service) -> Self {
+        self.with_shared(Arc::new(service))
+    }
+
+    fn with_shared(mut self, service: Arc<dyn Service>) -> Self {
         let interface = service.interface();
+        let place = self.services.iter().position(|known| known.interface().name == interface.name);
+        let place = place.unwrap_or(self.services.len());
+        self.methods.retain(|_, (service, _)| *service != place);
         for (index, method) in interface.methods.iter().enumerate() {
-            self.methods.insert(method.path, (self.services.len(), index));
+            self.methods.insert(method.path, (place, index));
         }
-        self.services.push(Arc::new(service));
+        match self.services.get_mut(place) {
+            Some(old) => *old = service,
+            None => self.services.push(service),
+        }
         self
     }
 
