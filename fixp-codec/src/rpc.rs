@@ -18,6 +18,9 @@ use alloc::vec::Vec;
 
 mod class;
 mod error;
+pub mod java;
+#[cfg(feature = "rpc-lexst1")]
+pub mod lexst1;
 mod limits;
 mod text;
 mod throwable;

@@ -1,4 +1,4 @@
-//! Java's classes as a stream describes them, and the types of parameters. None is ever loaded.
+//! Java's classes as a stream describes them, and the types of parameters. None is ever loaded (SPEC 12.42).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -79,7 +79,7 @@ impl Class {
         match boxed {
             "" => class,
             "Z" | "C" => class.with("value", boxed),
-            _ => class.with("value", boxed).extending(Self::named("java.lang.Number")),
+            _ => class.with("value", boxed).extending(Self::named(NUMBER.0)),
         }
     }
 
@@ -102,10 +102,43 @@ impl Class {
         core::iter::successors(Some(self), |class| class.parent.as_deref())
     }
 
-    /// Whether an object has a part of this class.
-    #[must_use]
-    pub const fn has_part(&self) -> bool {
-        self.flags & (flag::SERIALIZABLE | flag::EXTERNALIZABLE) != 0
+    /// The classes that have a part of an object of this one, the one extended by all others first.
+    pub(crate) fn parts(&self) -> Vec<&Self> {
+        let count = if self.flags & flag::EXTERNALIZABLE == 0 { usize::MAX } else { 1 };
+        let mut classes: Vec<&Self> = self.chain().take(count).collect();
+        classes.reverse();
+        classes
+    }
+
+    /// The type that objects of this class box, if it is Java's class for that.
+    pub(crate) fn boxes(&self) -> Option<Primitive> {
+        let name = self.name.as_str()?;
+        let &(_, suid, code) = KNOWN.iter().find(|known| known.0 == name)?;
+        let primitive = Primitive::of_code(*code.as_bytes().first()?)?;
+        let [field] = self.fields.as_slice() else {
+            return None;
+        };
+        let plain =
+            |class: &Self, suid: u64| class.suid == suid.cast_signed() && class.flags == flag::SERIALIZABLE;
+        let parent = match (primitive, &self.parent) {
+            (Primitive::Boolean | Primitive::Char, None) => true,
+            (Primitive::Boolean | Primitive::Char, Some(_)) | (_, None) => false,
+            (_, Some(parent)) => parent.name == NUMBER.0 && plain(parent, NUMBER.1) && parent.is_bare(),
+        };
+        (parent && plain(self, suid) && field.name == "value" && field.signature == code).then_some(primitive)
+    }
+
+    fn is_bare(&self) -> bool {
+        self.fields.is_empty() && self.parent.is_none()
+    }
+
+    /// The type that its class object is.
+    pub(crate) fn into_type(self: Arc<Self>) -> Type {
+        let primitive = self.name.as_str().and_then(Primitive::named);
+        match primitive.filter(|_| self.suid == 0 && self.flags == 0 && self.is_bare()) {
+            Some(primitive) => Type::Primitive(primitive),
+            None => Type::Class(self),
+        }
     }
 
     /// Whether it, or a class it extends, is of this name.
@@ -115,10 +148,13 @@ impl Class {
     }
 }
 
+/// What the boxes of numbers extend.
+const NUMBER: (&str, u64, &str) = ("java.lang.Number", 0x86ac_951d_0b94_e08b, "");
+
 /// Classes, their numbers as recorded, and the signature of the one field of those that box a number.
 const KNOWN: [(&str, u64, &str); 22] = [
     ("java.lang.String", 0xa0f0_a438_7a3b_b342, ""),
-    ("java.lang.Number", 0x86ac_951d_0b94_e08b, ""),
+    NUMBER,
     ("java.lang.Boolean", 0xcd20_7280_d59c_faee, "Z"),
     ("java.lang.Byte", 0x9c4e_6084_ee50_f51c, "B"),
     ("java.lang.Character", 0x348b_47d9_6b1a_2678, "C"),
@@ -170,6 +206,38 @@ impl Primitive {
         Self::Double,
     ];
 
+    /// The letter that signatures and the names of array classes use: `I`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Void => "V",
+            Self::Boolean => "Z",
+            Self::Byte => "B",
+            Self::Char => "C",
+            Self::Short => "S",
+            Self::Int => "I",
+            Self::Long => "J",
+            Self::Float => "F",
+            Self::Double => "D",
+        }
+    }
+
+    /// The name of the class that boxes it: `java.lang.Integer`.
+    #[must_use]
+    pub const fn boxed(self) -> &'static str {
+        match self {
+            Self::Void => "java.lang.Void",
+            Self::Boolean => "java.lang.Boolean",
+            Self::Byte => "java.lang.Byte",
+            Self::Char => "java.lang.Character",
+            Self::Short => "java.lang.Short",
+            Self::Int => "java.lang.Integer",
+            Self::Long => "java.lang.Long",
+            Self::Float => "java.lang.Float",
+            Self::Double => "java.lang.Double",
+        }
+    }
+
     /// Its name in Java: `int`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -192,20 +260,10 @@ impl Primitive {
         Self::ALL.into_iter().find(|primitive| primitive.name() == name)
     }
 
-    /// The one of a letter that signatures and the names of array classes use: `I`. Void has none there.
+    /// The one of a letter, see [`Primitive::code`]. Nothing is of type void.
     #[must_use]
-    pub const fn of_code(code: u8) -> Option<Self> {
-        Some(match code {
-            b'Z' => Self::Boolean,
-            b'B' => Self::Byte,
-            b'C' => Self::Char,
-            b'S' => Self::Short,
-            b'I' => Self::Int,
-            b'J' => Self::Long,
-            b'F' => Self::Float,
-            b'D' => Self::Double,
-            _ => return None,
-        })
+    pub fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().skip(1).find(|primitive| primitive.code().as_bytes() == [code])
     }
 }
 

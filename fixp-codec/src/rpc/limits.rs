@@ -1,4 +1,6 @@
-//! The bounds of reading and writing values.
+//! The bounds of reading and writing values (SPEC 12.41).
+
+use super::{Cause, Error};
 
 /// What a reader or writer takes at most. Passing one is an error of its own, before anything is allocated
 /// for it.
@@ -28,4 +30,58 @@ impl Default for Limits {
     fn default() -> Self {
         Self { bytes: Self::BYTES, depth: Self::DEPTH, values: Self::VALUES }
     }
+}
+
+/// What is left of the limits while one payload is read.
+pub(crate) struct Budget {
+    limits: Limits,
+    depth: usize,
+    values: usize,
+    /// The number of the next anchor.
+    pub(crate) anchor: u32,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { limits: *limits, depth: 0, values: limits.values, anchor: 0 }
+    }
+
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Takes `n` values: to be asked before there is memory for them.
+    pub(crate) fn values(&mut self, n: usize, offset: usize) -> Result<(), Error> {
+        match self.values.checked_sub(n) {
+            Some(left) => self.values = left,
+            None => return Err(Error::new(Cause::ValuesLimit, offset).sizes(n, self.limits.values)),
+        }
+        Ok(())
+    }
+
+    /// One level deeper, until [`leave`](Self::leave).
+    pub(crate) fn enter(&mut self, offset: usize) -> Result<(), Error> {
+        self.depth += 1;
+        depth(self.depth, &self.limits, offset)
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+}
+
+/// Refuses what stands too deep.
+pub(crate) fn depth(depth: usize, limits: &Limits, offset: usize) -> Result<(), Error> {
+    if depth <= limits.depth {
+        return Ok(());
+    }
+    Err(Error::new(Cause::DepthLimit, offset).sizes(depth, limits.depth))
+}
+
+/// Refuses what is too long.
+pub(crate) fn bytes(bytes: usize, limits: &Limits, offset: usize) -> Result<(), Error> {
+    if bytes <= limits.bytes {
+        return Ok(());
+    }
+    Err(Error::new(Cause::BytesLimit, offset).sizes(bytes, limits.bytes))
 }

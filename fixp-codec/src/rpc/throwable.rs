@@ -1,4 +1,4 @@
-//! Throwables, read as text and written in the minimal form.
+//! Throwables, read as text and written in the minimal form (SPEC 12.40).
 //!
 //! ```
 //! use fixp_codec::rpc::{Reply, Throwable};

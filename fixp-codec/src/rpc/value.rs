@@ -101,8 +101,8 @@ pub struct Enum {
 pub struct Object {
     /// Its class.
     pub class: Arc<Class>,
-    /// What each class of the chain has of it, the one extended by all others first. Classes that are not
-    /// serializable have none.
+    /// What each class of the chain has of it, the one extended by all others first. An externalizable
+    /// object has one part, that of its class.
     pub parts: Vec<Part>,
 }
 
@@ -136,9 +136,7 @@ pub struct Classable {
 impl Object {
     /// The parts, each with its class, the class's own last.
     pub fn parts(&self) -> impl DoubleEndedIterator<Item = (&Class, &Part)> {
-        let mut classes: Vec<&Class> = self.class.chain().filter(|class| class.has_part()).collect();
-        classes.reverse();
-        classes.into_iter().zip(&self.parts)
+        self.class.parts().into_iter().zip(&self.parts)
     }
 
     /// The field of this name, that of the class before those it extends.

@@ -1,0 +1,251 @@
+//! Every recorded payload of lexst1's remote calls, read and written.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use fixp_codec::rpc::{Call, Cause, Error, Limits, Reply, Text, Throwable, Type, Value, java, lexst1};
+use serde_json::{Value as Json, json};
+
+/// The vectors, as they are committed.
+fn vectors() -> Vec<Json> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance-vectors/vectors/rpc-lexst1.jsonl");
+    let vectors: Vec<Json> = std::fs::read_to_string(path)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(vectors.len(), 811);
+    vectors
+}
+
+/// What a payload holds.
+#[derive(Clone, PartialEq, Debug)]
+enum Payload {
+    Call(Call),
+    Reply(Reply),
+}
+
+fn decode(vector: &Json) -> Result<Payload, Error> {
+    let wire = wire(vector);
+    match vector["kind"].as_str().unwrap() {
+        "call" => lexst1::decode_call(&wire).map(Payload::Call),
+        "reply" => lexst1::decode_reply(&wire).map(Payload::Reply),
+        kind => panic!("{kind}"),
+    }
+}
+
+fn encode(payload: &Payload) -> Result<Vec<u8>, Error> {
+    match payload {
+        Payload::Call(call) => lexst1::encode_call(call),
+        Payload::Reply(reply) => lexst1::encode_reply(reply),
+    }
+}
+
+fn wire(vector: &Json) -> Vec<u8> {
+    hex::decode(vector["hex"].as_str().unwrap()).unwrap()
+}
+
+fn id(vector: &Json) -> &str {
+    vector["id"].as_str().unwrap().strip_prefix("lexst1/rpc/").unwrap()
+}
+
+/// What the recorded Java has not loaded, or has with other members, is kept (SPEC 12.42).
+const KEPT: [&str; 3] = ["reply-class-unknown", "reply-bean-suid", "reply-enum-unknown-constant"];
+
+/// The recorded Java reads null here, and fails when it looks at it (SPEC 12.37).
+const NULL: [&str; 3] = ["call-first-code-70", "call-null-object", "reply-null-object"];
+
+/// SPEC 12.30, 12.31, 12.32, 12.34, 12.35, 12.36: each is broken in many ways in what was recorded as refused.
+#[test]
+fn accepted_and_refused() {
+    for vector in vectors().into_iter().filter(|vector| vector["class"] != "refuse-encode") {
+        let id = id(&vector);
+        match decode(&vector) {
+            Ok(_) => assert!(vector["class"] != "invalid" || KEPT.contains(&id), "{id} is read"),
+            Err(error) => {
+                assert!(error.offset() <= wire(&vector).len(), "{id}: {error}");
+                let null = error.cause() == Cause::Null;
+                assert_eq!(null, NULL.contains(&id), "{id}: {error}");
+                assert!(null || vector["class"] == "invalid", "{id}: {error}");
+            }
+        }
+    }
+}
+
+/// SPEC 12.37, 12.38 and 12.39.
+#[test]
+fn what_was_recorded_is_written_again() {
+    let mut other = Vec::new();
+    for vector in vectors().iter().filter(|vector| vector["recorded"] == "encoded") {
+        let payload = decode(vector).unwrap();
+        if encode(&payload) != Ok(wire(vector)) {
+            other.push(id(vector).to_owned());
+        }
+        assert_eq!(decode_again(&payload), payload, "{}", id(vector));
+    }
+    // One Integer object of a million, three times: it is read as three numbers, and written as three.
+    assert_eq!(other, ["call-shared-integer"]);
+}
+
+fn decode_again(payload: &Payload) -> Payload {
+    let wire = encode(payload).unwrap();
+    match payload {
+        Payload::Call(_) => Payload::Call(lexst1::decode_call(&wire).unwrap()),
+        Payload::Reply(_) => Payload::Reply(lexst1::decode_reply(&wire).unwrap()),
+    }
+}
+
+/// SPEC 12.37, 12.39: `add(2, 2)` as the document shows it; the second type and the second box are references.
+#[test]
+fn the_call_of_the_document() {
+    let call = Call::new("demo.EchoVisit", "add").with(Type::INT, 2).with(Type::INT, 2);
+    let text = include_str!("../../docs/SPEC.md");
+    let from = text.find("    74 000e \"demo.EchoVisit\"").unwrap();
+    let shown = &text[from..from + text[from..].find("\n\n").unwrap()];
+    let mut wire = Vec::new();
+    for (at, part) in shown.split('"').enumerate() {
+        match at % 2 {
+            0 => wire.extend(hex::decode(part.replace(['|', ' ', '\n'], "")).unwrap()),
+            _ => wire.extend(part.bytes()),
+        }
+    }
+    let written = lexst1::encode_call(&call).unwrap();
+    assert!(written.ends_with(&wire), "{}\n{}", hex::encode(written), hex::encode(wire));
+    assert_eq!(lexst1::decode_call(&written), Ok(call));
+}
+
+/// The recorded call `add(2, 40)` (SPEC 12.37).
+#[test]
+fn calls_are_built() {
+    let recorded = "aced000573720016636f6d2e6c657873742e72656d6f74652e4170706c79557cbe466bbbb6120200044c000d696e\
+        746572666163654e616d657400124c6a6176612f6c616e672f537472696e673b4c000a6d6574686f644e616d6571007e00015b000a\
+        706172616d54797065737400125b4c6a6176612f6c616e672f436c6173733b5b0006706172616d737400135b4c6a6176612f6c616e\
+        672f4f626a6563743b787074000a4563686f566973697431740003616464757200125b4c6a6176612e6c616e672e436c6173733bab\
+        16d7aecbcd5a9902000078700000000276720003696e740000000000000000000000787071007e000a757200135b4c6a6176612e6c\
+        616e672e4f626a6563743b90ce589f1073296c020000787000000002737200116a6176612e6c616e672e496e746567657212e2a0a4\
+        f781873802000149000576616c7565787200106a6176612e6c616e672e4e756d62657286ac951d0b94e08b02000078700000000273\
+        71007e000d00000028";
+    let call = Call::new("EchoVisit1", "add").with(Type::INT, 2).with(Type::INT, 40);
+    assert_eq!(hex::encode(lexst1::encode_call(&call).unwrap()), recorded);
+}
+
+/// A throwable as the vectors say it.
+fn shown(throwable: &Throwable) -> Json {
+    json!({
+        "class": throwable.class.to_string(),
+        "message": throwable.message.as_ref().map(ToString::to_string),
+        "cause": throwable.cause.as_deref().map(shown),
+        "stack": throwable.trace.len(),
+    })
+}
+
+/// SPEC 12.40.
+#[test]
+fn throwables_are_read() {
+    let mut count = 0;
+    for vector in vectors() {
+        let mut wanted = vector["value"]["throwable"].clone();
+        if wanted.is_null() || vector["class"] == "refuse-encode" {
+            continue;
+        }
+        wanted.as_object_mut().unwrap().remove("suppressed");
+        let reply = lexst1::decode_reply(&wire(&vector)).unwrap();
+        let throwable = Throwable::of(&reply.throwable.unwrap()).unwrap();
+        assert_eq!(shown(&throwable), wanted, "{}", id(&vector));
+        count += 1;
+    }
+    assert_eq!(count, 30);
+}
+
+/// SPEC 12.40: the hand-made forms that the programs were seen to read are what is written. (The one with a cause
+/// names its types twice; we refer to them.)
+#[test]
+fn throwables_are_written() {
+    let mut count = 0;
+    for vector in vectors().iter().filter(|vector| id(vector).starts_with("reply-minthrow-")) {
+        let reply = lexst1::decode_reply(&wire(vector)).unwrap();
+        let throwable = Throwable::of(&reply.throwable.unwrap()).unwrap();
+        let again = lexst1::encode_reply(&Reply::threw(&throwable)).unwrap();
+        if throwable.cause.is_none() {
+            assert_eq!(hex::encode(&again), vector["hex"], "{}", id(vector));
+        }
+        let read = lexst1::decode_reply(&again).unwrap().throwable.unwrap();
+        assert_eq!(Throwable::of(&read), Some(throwable), "{}", id(vector));
+        count += 1;
+    }
+    assert_eq!(count, 8);
+    // A class whose number nobody knows.
+    let own = Throwable { message: None, ..Throwable::new("demo.OwnException", "") };
+    let written = Throwable::of(&own.to_value()).unwrap();
+    assert_eq!(written, Throwable::new("java.lang.RuntimeException", "demo.OwnException"));
+}
+
+#[test]
+fn a_trace_is_text() {
+    let vectors = vectors();
+    let vector = vectors.iter().find(|vector| id(vector) == "reply-throw-real-stack").unwrap();
+    let reply = lexst1::decode_reply(&wire(vector)).unwrap();
+    let throwable = Throwable::of(&reply.throwable.unwrap()).unwrap();
+    let text = "java.lang.IllegalStateException: boom\n\tat GenRpc.common(GenRpc.java:137)\n\tat GenRpc.main(GenRpc.java:93)";
+    assert_eq!(throwable.to_string(), text);
+}
+
+/// SPEC 12.33: strings as they are written and read, unpaired surrogates and long ones too.
+#[test]
+fn strings() {
+    let long = "x".repeat(70_000);
+    for text in [Text::from("a\0\u{1f600}"), Text::from_utf16(&[0x78, 0xd800, 0x79]), Text::from(long)] {
+        let value = Value::String(text);
+        let stream = java::encode_value(&value).unwrap();
+        assert_eq!(java::decode_value(&stream), Ok(value));
+    }
+    assert_eq!(java::encode_value(&"a\0".into()).unwrap(), b"\xac\xed\x00\x05\x74\x00\x03a\xc0\x80");
+}
+
+/// SPEC 12.41: each limit has an error of its own, and what is just within it passes.
+#[test]
+fn limits() {
+    let nested = |levels| (1..levels).fold(Value::objects(vec![]), |inner, _| Value::objects(vec![inner]));
+    let limits = Limits::default();
+    let deepest = java::encode_value(&nested(limits.depth)).unwrap();
+    assert!(java::decode_value(&deepest).is_ok());
+    let error = java::encode_value(&nested(limits.depth + 1)).unwrap_err();
+    assert_eq!((error.cause(), error.needed(), error.had()), (Cause::DepthLimit, 129, 128));
+    let shallow = Limits { depth: 127, ..limits };
+    let error = java::decode_value_within(&deepest, &shallow).unwrap_err();
+    assert_eq!((error.cause(), error.needed(), error.had()), (Cause::DepthLimit, 128, 127));
+
+    let short = Limits { bytes: deepest.len() - 1, ..limits };
+    let error = java::decode_value_within(&deepest, &short).unwrap_err();
+    assert_eq!((error.cause(), error.needed(), error.had()), (Cause::BytesLimit, deepest.len(), short.bytes));
+    assert_eq!(java::encode_value_within(&nested(128), &short).unwrap_err().cause(), Cause::BytesLimit);
+
+    // The array, its ten elements, and the class.
+    let ten = java::encode_value(&Value::objects(vec![Value::Null; 10])).unwrap();
+    assert!(java::decode_value_within(&ten, &Limits { values: 12, ..limits }).is_ok());
+    let error = java::decode_value_within(&ten, &Limits { values: 11, ..limits }).unwrap_err();
+    assert_eq!((error.cause(), error.had()), (Cause::ValuesLimit, 11));
+}
+
+/// SPEC 12.41: a list of lists of the same list, of more values than there are atoms, and one in itself.
+#[test]
+fn what_comes_twice_costs_nothing() {
+    let mut value = Value::Anchor(0, Box::new(Value::objects(vec!["x".into()])));
+    for level in 1..100 {
+        let twice = Value::objects(vec![value, Value::Alias(level - 1)]);
+        value = Value::Anchor(level, Box::new(twice));
+    }
+    let Value::Anchor(_, value) = value else { unreachable!() };
+    let stream = java::encode_value(&value).unwrap();
+    assert!(stream.len() < 2000, "{}", stream.len());
+    let read = java::decode_value_within(&stream, &Limits { values: 400, ..Limits::default() }).unwrap();
+    assert_eq!(java::encode_value(&read).unwrap(), stream);
+
+    let itself = Value::Anchor(7, Box::new(Value::objects(vec![Value::Alias(7)])));
+    let stream = java::encode_value(&itself).unwrap();
+    assert_eq!(
+        java::decode_value(&stream),
+        Ok(Value::Anchor(0, Box::new(Value::objects(vec![Value::Alias(0)]))))
+    );
+    let error = java::encode_value(&Value::objects(vec![Value::Alias(7)])).unwrap_err();
+    assert_eq!((error.cause(), error.number()), (Cause::Alias, 7));
+}
