@@ -211,3 +211,67 @@ fn explaining_allocates_nothing() {
     });
     assert_eq!(cost, NONE);
 }
+
+/// SPEC 12.41: what is announced costs nothing, and each value at most what its limit says.
+#[cfg(feature = "rpc-lexst1")]
+#[test]
+fn java_streams_are_bounded() {
+    use fixp_codec::rpc::{Limits, java};
+
+    const OBJECTS: &[u8] = b"\xac\xed\x00\x05ur\x00\x13[Ljava.lang.Object;\x90\xceX\x9f\x10s)l\x02\x00\x00xp";
+    const BYTES: &[u8] = b"\xac\xed\x00\x05ur\x00\x02[B\xac\xf3\x17\xf8\x06\x08T\xe0\x02\x00\x00xp";
+    let string = b"\xac\xed\x00\x05\x7c\x3f\xff\xff\xff\xff\xff\xff\xff".to_vec();
+    let count = 0x7fff_ffff_u32.to_be_bytes();
+    for bomb in [&[OBJECTS, &count].concat(), &[BYTES, &count].concat(), &string] {
+        let cost = allocated(|| assert!(java::decode_value(bomb).is_err()));
+        assert!(cost.1 <= 2048, "{cost:?}");
+    }
+
+    // Arrays in each other, of which each announces all that is left.
+    let left = 500_000_u32;
+    let nested: Vec<u8> = (0..100_u32)
+        .flat_map(|level| {
+            let class: &[u8] = if level == 0 { &OBJECTS[4..] } else { b"uq\x00\x7e\x00\x00" };
+            [class, &(left - level * 10).to_be_bytes()].concat()
+        })
+        .collect();
+    let bomb = [&OBJECTS[..4], &nested, &vec![0x70; left as usize]].concat();
+    let limits = Limits { values: 1 << 20, ..Limits::default() };
+    let cost = allocated(|| assert!(java::decode_value_within(&bomb, &limits).is_err()));
+    assert!(cost.1 <= limits.values * 32 + 65536, "{cost:?}");
+
+    // What a value costs, of each kind that is cheap to send; counted with what was given back meanwhile.
+    let object = b"sr\x00\x01E\x00\x00\x00\x00\x00\x00\x00\x01\x02\x00\x00xp";
+    let kinds: [(&str, usize, &[u8], &[u8]); 6] = [
+        ("null", 1, b"p", b"p"),
+        ("text", 1, b"t\x00\x00", b"t\x00\x00"),
+        (
+            "bytes",
+            1,
+            b"ur\x00\x02[B\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00xp\x00\x00\x00\x00",
+            b"uq\x00\x7e\x00\x02\x00\x00\x00\x00",
+        ),
+        ("object", 2, object, b"sq\x00\x7e\x00\x02"),
+        ("array", 1, b"uq\x00\x7e\x00\x00\x00\x00\x00\x00", b"uq\x00\x7e\x00\x00\x00\x00\x00\x00"),
+        (
+            "class",
+            2,
+            b"r\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x02\x00\x00xp",
+            b"r\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x02\x00\x00xp",
+        ),
+    ];
+    for (name, counted, first, other) in kinds {
+        let n = 100_000_u32;
+        let wire = [OBJECTS, &n.to_be_bytes(), first, &other.repeat(n as usize - 1)].concat();
+        let cost = allocated(|| assert!(java::decode_value(&wire).is_ok()));
+        eprintln!("{name}: {} bytes each, sent in {}", cost.1 / n as usize, other.len());
+        assert!(cost.1 <= 160 * counted * n as usize, "{name}: {cost:?}");
+        assert!(cost.1 <= 50 * wire.len(), "{name}: {cost:?}");
+    }
+    let fields = b"I\x00\x00".repeat(0x7fff);
+    let wire =
+        [&OBJECTS[..4], b"r\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x02\x7f\xff", &fields, b"xp"].concat();
+    let cost = allocated(|| assert!(java::decode_value(&wire).is_ok()));
+    eprintln!("field: {} bytes each, sent in 3", cost.1 / 0x7fff);
+    assert!(cost.1 <= 50 * wire.len(), "{cost:?}");
+}

@@ -11,7 +11,7 @@ pub struct Limits {
     /// How deep values stand in each other, a call or an answer being the first. Costs stack while reading,
     /// writing, comparing and dropping: some 2 KiB a level where nothing is optimised.
     pub depth: usize,
-    /// Values, fields, and parts of objects, counted one by one. Costs up to 80 bytes each.
+    /// Values, classes, fields, and parts of objects, counted one by one. Costs some 100 bytes each.
     pub values: usize,
 }
 
@@ -21,9 +21,9 @@ impl Limits {
     /// Default of [`Limits::depth`]: no recorded value stands deeper than 62, and the real programs overflow
     /// their stack between 60 and 3000. Costs a quarter of a megabyte of stack.
     pub const DEPTH: usize = 128;
-    /// Default of [`Limits::values`], about a million: a list of a quarter of a million small objects.
-    /// Costs up to 80 MiB.
-    pub const VALUES: usize = 1 << 20;
+    /// Default of [`Limits::values`], half a million: a list of a hundred thousand small objects.
+    /// Costs up to 50 MiB.
+    pub const VALUES: usize = 1 << 19;
 }
 
 impl Default for Limits {

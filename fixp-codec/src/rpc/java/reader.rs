@@ -303,6 +303,10 @@ impl<'a, 'b> Stream<'a, 'b> {
             };
             self.budget.values(1, at)?;
             limits::depth(open.len() + 1, self.budget.limits(), at)?;
+            if open.is_empty() {
+                // Most extend nothing.
+                open.reserve_exact(1);
+            }
             open.push((class, handle));
         };
         let above = parent.as_ref().map_or(0, |class| class.chain().count());
@@ -333,7 +337,8 @@ impl<'a, 'b> Stream<'a, 'b> {
             return Err(Error::new(Cause::Flags, at).number_read(flags.into()));
         }
         self.budget.values(count, self.at)?;
-        let mut fields = Vec::new();
+        // Each has three bytes at least.
+        let mut fields = Vec::with_capacity(count.min(self.left() / 3));
         let mut object_before = false;
         for _ in 0..count {
             let at = self.at;
