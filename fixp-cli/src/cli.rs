@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use conformance_vectors::exit::Exit;
 
 use crate::commands::{
-    completions, conformance, decode, dialects, encode, explain, load, ping, send, serve, testee,
+    call, completions, conformance, decode, describe, dialects, encode, explain, list, load, ping, send,
+    serve, testee,
 };
 use crate::failure::Failure;
 
@@ -16,6 +17,7 @@ Examples:
   fixp serve --echo
   fixp ping 127.0.0.1:5000 -c 4
   fixp send 127.0.0.1:5000 --request NOTIFY/TEST
+  fixp call 127.0.0.1:5000 Echo.add '[2, 3]'
   fixp conformance --testee 'python3 testee.py'
 
 Exit codes:
@@ -45,6 +47,9 @@ enum Command {
     Send(send::Args),
     Ping(ping::Args),
     Load(load::Args),
+    List(list::Args),
+    Describe(describe::Args),
+    Call(call::Args),
     Conformance(conformance::Args),
     Testee(testee::Args),
     Dialects(dialects::Args),
@@ -74,6 +79,9 @@ impl Cli {
             Command::Send(args) => args.run(),
             Command::Ping(args) => args.run(),
             Command::Load(args) => args.run(),
+            Command::List(args) => args.run(),
+            Command::Describe(args) => args.run(),
+            Command::Call(args) => args.run(),
             Command::Conformance(args) => args.run(),
             Command::Testee(args) => args.run(),
             Command::Dialects(args) => args.run(),

@@ -45,6 +45,10 @@ pub(crate) enum Failure {
     Server(ServerError),
     /// A request has no answer.
     Call(CallError),
+    /// A remote call has no result.
+    Rpc(fixp_rpc::Failure),
+    /// A method returned an error of its own.
+    Method(serde_json::Value),
     /// A peer cannot be talked to.
     Peer { name: String, error: io::Error },
     /// The system does not give what a command needs.
@@ -85,6 +89,8 @@ impl fmt::Display for Failure {
             Self::Config { name, error } => write!(f, "cannot use {name}: {error}"),
             Self::Server(error) => write!(f, "cannot serve: {error}"),
             Self::Call(error) => write!(f, "{error}"),
+            Self::Rpc(failure) => write!(f, "{failure}"),
+            Self::Method(error) => write!(f, "the method returned an error: {error}"),
             Self::Peer { name, error } => write!(f, "{name}: {error}"),
             Self::System(error) => write!(f, "{error}"),
         }
@@ -100,6 +106,12 @@ impl From<fixp_codec::Error> for Failure {
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         Self::Call(error)
+    }
+}
+
+impl From<fixp_rpc::Failure> for Failure {
+    fn from(failure: fixp_rpc::Failure) -> Self {
+        Self::Rpc(failure)
     }
 }
 

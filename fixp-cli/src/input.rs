@@ -53,6 +53,11 @@ pub(crate) fn bytes_of(word: &str) -> Result<Vec<u8>, Failure> {
     BytesInput { input, form: Form::Auto }.read()
 }
 
+/// The text that a word of the arguments is: itself, @FILE, or - for standard input.
+pub(crate) fn text_of(word: &str) -> Result<Vec<u8>, Failure> {
+    Input { words: vec![word.to_owned()], file: None, max_bytes: MAX_BYTES }.read()
+}
+
 /// The bytes of a file.
 pub(crate) fn file(path: &str) -> Result<Vec<u8>, Failure> {
     let input = Input { words: Vec::new(), file: Some(path.into()), max_bytes: MAX_BYTES };

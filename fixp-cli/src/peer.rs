@@ -1,4 +1,4 @@
-//! Whom `send`, `ping` and `load` talk to, and how.
+//! Whom `send`, `ping`, `load` and the calls talk to, and how.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -91,6 +91,26 @@ impl Peer {
         } else {
             "tcp"
         }
+    }
+
+    /// Where calls to it go.
+    pub(crate) async fn rpc(&self, addr: SocketAddr, timeout: Duration) -> Result<fixp_rpc::Client, Failure> {
+        if self.no_extensions {
+            return Err(Failure::Usage(
+                "calls are extensions: --no-extensions would not let them go".to_owned(),
+            ));
+        }
+        if self.udp {
+            let client = udp::Client::builder().dialect(self.dialect).timeout(timeout).build();
+            return Ok(fixp_rpc::Client::over_udp(client, addr));
+        }
+        let channel = Channel::builder(self.dialect)
+            .announce_first()
+            .timeout(timeout)
+            .connect_time(timeout)
+            .heartbeat(None, timeout);
+        let channel = if self.keep_udp { channel.keep_udp(addr) } else { channel.connect(addr).await? };
+        Ok(fixp_rpc::Client::over(channel))
     }
 
     /// Its address.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anstream::AutoStream;
 use clap::{ArgAction, ValueHint};
 use conformance_vectors::exit::Exit;
+use fixp_rpc::Rpc;
 use fixp_transport::server::config::Config;
 use fixp_transport::server::{Builder, Node, Report, ServerStats, Stop};
 use fixp_transport::{Echo, Handler, Nobody};
@@ -65,7 +66,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["dialect", "default_dialect"])]
     config: Option<PathBuf>,
 
-    /// Answer what is not built in by OKAY, the same messages and the same entity
+    /// Answer what is not built in by OKAY, the same messages and the same entity; calls have the interface Echo
     #[arg(long)]
     echo: bool,
 
@@ -83,6 +84,29 @@ pub(crate) struct Args {
     /// Print what it says as JSON, one line each
     #[arg(long)]
     json: bool,
+}
+
+/// What `--echo` has to call: an interface to try.
+#[fixp_rpc::service(name = "Echo")]
+trait Echoing {
+    /// The same text.
+    #[idempotent]
+    async fn echo(&self, text: String) -> String;
+    /// The sum of two numbers, where it is one.
+    #[idempotent]
+    async fn add(&self, a: i64, b: i64) -> Result<i64, String>;
+}
+
+struct Mirror;
+
+impl Echoing for Mirror {
+    async fn echo(&self, text: String) -> String {
+        text
+    }
+
+    async fn add(&self, a: i64, b: i64) -> Result<i64, String> {
+        a.checked_add(b).ok_or_else(|| format!("{a} + {b} is not a number of 64 bits"))
+    }
 }
 
 /// What is printed with `--json`.
@@ -120,7 +144,12 @@ impl Args {
         self.log()?;
         let config = self.config()?;
         runtime::large(async {
-            if self.echo { self.serve(&config, Echo).await } else { self.serve(&config, Nobody).await }
+            if self.echo {
+                let rpc = Rpc::new().serve(EchoingService::new(Mirror)).or(Echo);
+                self.serve(&config, rpc).await
+            } else {
+                self.serve(&config, Rpc::new().or(Nobody)).await
+            }
         })
     }
 

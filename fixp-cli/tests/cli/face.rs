@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::common::{CASTHELO, CASTHELO_JSON, command, ended, file, fixp};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 14] = [
     "explain",
     "decode",
     "encode",
@@ -13,6 +13,9 @@ const COMMANDS: [&str; 11] = [
     "send",
     "ping",
     "load",
+    "list",
+    "describe",
+    "call",
     "conformance",
     "testee",
     "dialects",

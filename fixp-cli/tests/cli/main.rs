@@ -1,5 +1,6 @@
 //! The command as its users see it: arguments in, output and exit code out.
 
+mod call;
 mod common;
 mod conformance;
 mod decode;

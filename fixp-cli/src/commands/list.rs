@@ -1,0 +1,61 @@
+//! `fixp list`: the interfaces of a server of ours.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use conformance_vectors::exit::Exit;
+use fixp_rpc::describe::DirectoryClient;
+
+use crate::failure::Failure;
+use crate::json_text::{self, Layout};
+use crate::peer::Peer;
+use crate::{output, runtime, span};
+
+const AFTER: &str = "\
+Examples:
+  fixp list 127.0.0.1:5000
+  fixp list 127.0.0.1:5000 --udp --dialect lexst1
+  fixp list 127.0.0.1:5000 --json
+
+Exit codes:
+  0  the server told them
+  1  it did not
+  2  wrong arguments";
+
+/// List the interfaces that can be called at a server
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    peer: Peer,
+
+    /// How long the answer may take
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = span::some_time)]
+    timeout: Duration,
+
+    /// Print them as JSON, for machines
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let addr = self.peer.address()?;
+        let names = runtime::small(async {
+            let client = self.peer.rpc(addr, self.timeout).await?;
+            let names = DirectoryClient::new(client.clone()).list().await;
+            client.close().await;
+            Ok(names?)
+        })?;
+        if self.json {
+            output::at_once(|out| json_text::write(out, &names, Layout::Line))?;
+        } else {
+            let mut text = String::new();
+            for name in names {
+                let _ = writeln!(text, "{name}");
+            }
+            output::print(text)?;
+        }
+        Ok(Exit::Passed)
+    }
+}
