@@ -300,3 +300,36 @@ fn answers_that_nobody_takes_are_given_up() {
     assert_eq!(server.stats().associations, 1);
     assert!(ledger.held() < 1 << 20, "{} are held", ledger.held());
 }
+
+/// SPEC 10.13: a peer that acknowledges what never came to it would be sent all there is at any rate. The numbers that
+/// were left out give it away.
+#[test]
+fn who_acknowledges_blindly_is_left_alone() {
+    let mut now = Instant::now();
+    let mut server = endpoint(1);
+    let mut hostile = Hostile::open(&mut server, now, attacker(1), &[]);
+    let request = log(0);
+    hostile.send(&mut server, now, &[[1, 2, 0, request.len() as u64]], request);
+    let Some(Event::Request { ticket, .. }) = server.poll_event() else { panic!("no request") };
+    let answer = Packet::new(laxcus6::answer::OKAY).with_entity(vec![7; 3_000_000]);
+    server.answer(now, ticket, Some(answer)).unwrap();
+    let (mut sent, mut largest) = (0, 0);
+    for _ in 0..1000 {
+        now += MILLI;
+        server.handle_timeout(now);
+        for (_, datagram) in drain(&mut server, now) {
+            sent += datagram.len();
+            let number = packet(&datagram).first(key::NUMBER).and_then(Value::as_i64);
+            largest = largest.max(number.unwrap_or(0));
+        }
+        // None of them has come, and all up to the latest are said to have.
+        let largest = largest as u64;
+        let told = hostile.segment().with(key::ACKNOWLEDGED, hostile::numbers(&[largest, 0, largest]));
+        server.handle_datagram(now, hostile.at, &LAXCUS6, &hostile::bytes(&told));
+        if server.stats().associations == 0 {
+            break;
+        }
+    }
+    assert_eq!((server.stats().associations, server.stats().lost), (0, 1));
+    assert!(sent < 200_000, "{sent} bytes were sent to who got none of them");
+}

@@ -226,18 +226,19 @@ pub(super) struct Association {
 }
 
 impl Association {
-    /// A client's, that is not open; or a server's, whose client has just proven its address.
+    /// A client's, that is not open; or a server's, whose client has just proven its address. The secret is for what
+    /// the peer must not foresee; the number it is told.
     pub(super) fn new(
         now: Instant,
         role: Role,
-        (id, number): (AssociationId, u64),
+        (id, number, secret): (AssociationId, u64, u64),
         (peer, dialect): (SocketAddr, &'static Dialect),
         shared: &Shared,
         hold: Hold,
     ) -> Self {
         let config = &shared.config;
         let mtu = PathMtu::new(peer.is_ipv6(), config.datagram);
-        let recovery = Recovery::new(now, &recovery::Config::default(), number, mtu.current());
+        let recovery = Recovery::new(now, &recovery::Config::default(), secret, mtu.current());
         Self {
             id,
             role,

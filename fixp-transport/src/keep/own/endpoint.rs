@@ -155,9 +155,9 @@ impl Endpoint {
             self.shared.event(Event::Closed { association: id });
             return id;
         };
-        let number = self.number();
+        let (number, secret) = (self.number(), self.random.next_u64());
         let association =
-            Association::new(now, Role::Client, (id, number), (peer, dialect), &self.shared, hold);
+            Association::new(now, Role::Client, (id, number, secret), (peer, dialect), &self.shared, hold);
         self.numbers.insert(number, Place::Whole(id));
         self.associations.insert(id, association);
         self.touch(now, id);
@@ -584,9 +584,9 @@ impl Endpoint {
         };
         self.forget_half(half);
         self.next_association += 1;
-        let id = AssociationId(self.next_association);
+        let (id, secret) = (AssociationId(self.next_association), self.random.next_u64());
         let mut association =
-            Association::new(now, Role::Server, (id, number), (from, dialect), &self.shared, hold);
+            Association::new(now, Role::Server, (id, number, secret), (from, dialect), &self.shared, hold);
         association.open(now, hello, &mut self.shared);
         self.numbers.insert(number, Place::Whole(id));
         self.peers.insert((from, hello.number, false), Place::Whole(id));

@@ -1,7 +1,9 @@
 //! What was sent and not acknowledged: which of it is lost, when to ask, and whether more may be sent.
 //!
 //! A packet is lost when some that were sent later have arrived, or one has and it is late itself. When nothing
-//! arrives at all, a probe is sent. A number is used once: what was lost is sent again in a packet of a new one.
+//! arrives at all, a probe is sent. A number is used once: what was lost is sent again in a packet of a new one. Now
+//! and then a number is left out, by chance: a peer that acknowledges what it does not have, to be sent more than
+//! the path carries, acknowledges that one too (SPEC 10.13).
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -23,6 +25,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -76,6 +79,13 @@ const GRAIN: Duration = Duration::from_millis(1);
 const KEPT: usize = 64;
 /// Lost packets that are remembered in case they arrive after all.
 const REMEMBERED: usize = 128;
+/// How many numbers there are at least, and less than how many more, from the beginning to the first one that is left
+/// out, and from where one has been passed to the next.
+const FIRST_GAP: (u64, u64) = (16, 48);
+const NEXT_GAP: (u64, u64) = (64, 128);
+/// It follows a packet of so many bytes at least: who has little to send has nothing to lose, and where request and
+/// answer are one datagram each, none more is needed to acknowledge what seems to be missing.
+const BULK: usize = 1000;
 /// Probes at a time, and how long at most to wait for the next.
 const PROBES: u32 = 2;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -175,6 +185,11 @@ struct Lost {
 pub struct Recovery<T> {
     config: Config,
     next: u64,
+    /// The number that was left out last, and the lowest that may be next.
+    gap: Option<u64>,
+    next_gap: u64,
+    /// What the peer must not be able to guess.
+    secret: u64,
     /// Ascending by number; the first is under way.
     sent: VecDeque<Sent<T>>,
     in_flight: u64,
@@ -202,7 +217,7 @@ pub struct Recovery<T> {
 }
 
 impl<T> Recovery<T> {
-    /// Nothing has been sent. Datagrams have this size for now.
+    /// Nothing has been sent. Datagrams have this size for now. The seed must be one that the peer cannot guess.
     #[must_use]
     pub fn new(now: Instant, config: &Config, seed: u64, datagram: usize) -> Self {
         let congestion = Congestion::new(now, &config.congestion, seed, datagram);
@@ -211,6 +226,9 @@ impl<T> Recovery<T> {
             congestion,
             config: config.clone(),
             next: 0,
+            gap: None,
+            next_gap: chance(seed, 0, FIRST_GAP),
+            secret: seed,
             sent: VecDeque::new(),
             in_flight: 0,
             largest_acked: None,
@@ -249,6 +267,11 @@ impl<T> Recovery<T> {
     pub fn on_sent(&mut self, now: Instant, bytes: usize, kind: Kind, carried: T) -> u64 {
         let number = self.next;
         self.next += 1;
+        if self.next >= self.next_gap && bytes >= BULK {
+            self.gap = Some(self.next);
+            self.next_gap = u64::MAX;
+            self.next += 1;
+        }
         self.pacer.sent(bytes);
         if kind == Kind::AckOnly {
             return number;
@@ -280,6 +303,9 @@ impl<T> Recovery<T> {
             if last >= self.next {
                 return Err(Invalid { number: last, next: self.next });
             }
+            if let Some(gap) = self.gap.filter(|gap| (first..=last).contains(gap)) {
+                return Err(Invalid { number: gap, next: self.next });
+            }
             if largest.is_none() {
                 largest = Some(last);
                 self.largest_acked = self.largest_acked.max(largest);
@@ -296,6 +322,11 @@ impl<T> Recovery<T> {
             }
         }
         outcome.lost = self.detect_lost(now);
+        // About once in a round trip: everything before the last one is settled.
+        if self.gap.is_some_and(|gap| gap < self.oldest_remembered()) && self.gap < self.largest_acked {
+            self.gap = None;
+            self.next_gap = self.next + chance(self.secret, self.next, NEXT_GAP);
+        }
         if outcome.acked > 0 {
             self.congestion.on_acknowledgement(now, &self.rtt, self.in_flight);
             self.pacer.set(now, self.congestion.rate(), self.congestion.burst());
@@ -538,6 +569,14 @@ impl<T> Recovery<T> {
     }
 }
 
+/// A number that nobody can guess who does not know the secret: at least the first of these, and less than the
+/// second more.
+fn chance(secret: u64, of: u64, (least, more): (u64, u64)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (secret, of).hash(&mut hasher);
+    least + hasher.finish() % more
+}
+
 fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
     let first = queue.pop_front();
     if first.is_none() {
@@ -682,6 +721,39 @@ mod tests {
         assert_eq!(recovery.on_acknowledged(now, std::iter::empty(), Duration::ZERO), Ok(Outcome::default()));
     }
 
+    /// SPEC 10.13: a number is left out now and then, and who acknowledges what it cannot know to have been sent
+    /// acknowledges that one.
+    #[test]
+    fn a_peer_that_acknowledges_blindly_is_found_out() {
+        for seed in 0..50 {
+            let mut now = Instant::now();
+            let mut recovery = Recovery::new(now, &Config::default(), seed, 1200);
+            let (mut come, mut gaps, mut last) = (Ranges::new(64), Vec::new(), None);
+            for _ in 0..40 {
+                for _ in 0..20 {
+                    let number = recovery.on_sent(now, 1200, Kind::Data, 0);
+                    gaps.extend((last.map_or(0, |last| last + 1)..number).filter(|_| last.is_some()));
+                    last = Some(number);
+                    come.insert(number);
+                }
+                now += 10 * MILLI;
+                // All of it up to the largest, without a look.
+                let blind =
+                    recovery.clone().on_acknowledged(now, [0..=last.unwrap()].into_iter(), Duration::ZERO);
+                let gap = gaps.last().filter(|&&gap| gap + 20 >= last.unwrap());
+                if let Some(&gap) = gap {
+                    assert_eq!(blind, Err(Invalid { number: gap, next: recovery.next_number() }));
+                }
+                assert!(
+                    recovery.on_acknowledged(now, come.iter(), Duration::ZERO).is_ok(),
+                    "who is honest is not"
+                );
+            }
+            assert!((3..=12).contains(&gaps.len()), "seed {seed}: {gaps:?}");
+            assert!((16..64).contains(&gaps[0]));
+        }
+    }
+
     #[test]
     fn acknowledgements_are_not_remembered_and_long_probes_are_no_loss() {
         let now = Instant::now();
@@ -751,6 +823,7 @@ mod tests {
             let mut come = Ranges::new(64);
             let mut arrived = std::collections::BTreeSet::new();
             let mut under_way: BTreeMap<u64, usize> = BTreeMap::new();
+            let mut sent = std::collections::BTreeSet::new();
             for step in steps {
                 match step {
                     Step::Send(bytes, kind, count) => for _ in 0..count {
@@ -760,12 +833,15 @@ mod tests {
                             Permit::Full => prop_assert!(recovery.in_flight() > 0),
                         }
                         let number = recovery.on_sent(now, bytes, kind, recovery.next_number());
+                        sent.insert(number);
                         if kind != Kind::AckOnly {
                             under_way.insert(number, bytes);
                         }
                     },
                     Step::Arrive(back) => for back in back {
-                        if let Some(number) = recovery.next_number().checked_sub(back + 1) {
+                        if let Some(number) = recovery.next_number().checked_sub(back + 1)
+                            && sent.contains(&number)
+                        {
                             come.insert(number);
                             arrived.insert(number);
                         }
