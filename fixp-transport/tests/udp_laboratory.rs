@@ -7,7 +7,10 @@ mod lab;
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +19,12 @@ use fixp_laboratory::{Host, Laboratory, LinkConfig, Random};
 use fixp_transport::heartbeat::{self, Event, State, Why};
 use fixp_transport::host::Node;
 use fixp_transport::server::{DialectChoice, PublicKey, Server};
-use fixp_transport::socket::Bind;
+use fixp_transport::socket::{Bind, Datagrams};
 use fixp_transport::udp::{Client, Options, Repeat, Stats};
 use fixp_transport::{CallError, Cause, Fate, Reply, Request, handler_fn};
 use lab::Socket;
-use tokio::time::{sleep, timeout};
+use tokio::io::ReadBuf;
+use tokio::time::{Instant, sleep, timeout};
 
 struct LabBinder(Host);
 
@@ -358,4 +362,53 @@ fn heartbeat_of_lexst1() {
         assert_eq!(events.next().await, Some(Event::Up(hub.local_addr())));
         assert_eq!(events.next().await, Some(Event::LogIn(hub.local_addr(), Why::NotLogin)));
     });
+}
+
+/// A socket with nothing to give, which once, after this time, takes the whole turn of its task to find out.
+struct Busy {
+    from: Instant,
+    left: AtomicUsize,
+    sent: Arc<AtomicUsize>,
+}
+
+impl Datagrams for Busy {
+    fn poll_recv_from(&self, cx: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
+        if Instant::now() >= self.from && self.left.swap(0, Relaxed) > 0 {
+            while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+        }
+        Poll::Pending
+    }
+
+    fn poll_send_to(&self, _: &mut Context<'_>, buf: &[u8], _: SocketAddr) -> Poll<io::Result<usize>> {
+        self.sent.fetch_add(1, Relaxed);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok("192.0.2.1:6600".parse().unwrap())
+    }
+}
+
+struct BusyBinder(Arc<AtomicUsize>);
+
+impl Bind for BusyBinder {
+    type Socket = Busy;
+
+    async fn bind(&self) -> io::Result<Busy> {
+        Ok(Busy { from: Instant::now() + 500 * MILLI, left: AtomicUsize::new(1), sent: Arc::clone(&self.0) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_is_used_up_loses_no_timer() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let client = Client::builder().sockets(Some(BusyBinder(Arc::clone(&sent))), None).build();
+    let repeat = Repeat::Harmless { times: 3, every: Duration::from_secs(1) };
+    let options = Options { repeat, timeout: Some(Duration::from_secs(9)), ..Options::default() };
+    let peer = "192.0.2.2:6600".parse().unwrap();
+    // It has no SECURE_QUERY before it.
+    let request = client.request_with(peer, Packet::new(laxcus6::notify::TEST), options);
+    let outcome = timeout(Duration::from_secs(60), request).await.unwrap();
+    assert_eq!(outcome.unwrap_err().cause, Cause::Timeout);
+    assert_eq!(sent.load(Relaxed), 4);
 }

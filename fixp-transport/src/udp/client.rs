@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
+use tokio::task::unconstrained;
 use tokio::time::Sleep;
 
 use super::bind_ip;
@@ -515,7 +516,8 @@ impl<B: Bind> Driver<B> {
             self.sleep.as_mut().reset(tokio::time::Instant::from_std(at));
             core.armed = Some(at);
         }
-        self.sleep.as_mut().poll(cx).is_ready()
+        // Whatever this task has used of its turn: a timer that is not asked now wakes nobody.
+        pin!(unconstrained(self.sleep.as_mut())).poll(cx).is_ready()
     }
 }
 
