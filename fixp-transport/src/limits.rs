@@ -60,7 +60,7 @@ pub struct ServerLimits {
     pub keep: keep::Limits,
     /// What leaves for a source prefix over KEEP UDP beyond what came from there, for each socket and dialect.
     pub keep_budget: Rates,
-    /// Bytes a second at which the pieces of an answer leave.
+    /// Bytes a second at which the pieces of an answer leave, at most.
     pub keep_pace: u64,
     /// Associations of the own transport at a time, on each socket.
     pub keep_associations: usize,

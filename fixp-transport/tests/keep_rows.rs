@@ -149,6 +149,12 @@ fn only(at: u32, all: &[Bytes]) -> Vec<(Duration, Bytes)> {
     all.iter().map(|bytes| (at * SECOND, bytes.clone())).collect()
 }
 
+/// Asked for at once where the answer has begun, then after pauses that double up to the time of the program.
+fn soon(all: &[Bytes]) -> Vec<(Duration, Bytes)> {
+    let times = [200, 600, 1400, 3000].map(Duration::from_millis);
+    times.iter().flat_map(|&at| all.iter().map(move |bytes| (at, bytes.clone()))).collect()
+}
+
 // 2.6, lexst1's requester.
 
 #[test]
@@ -218,7 +224,7 @@ fn lexst1_requester_collect_silence_asks_one_by_one() {
     side.sent();
     side.gets(answer(&LEXST1, 1, 1500).datagram(2).unwrap());
     let asked = [1, 2, 4].map(|serial| retry(&LEXST1, 1, &[serial]));
-    assert_eq!(side.after(3 * SECOND), only(3, &asked));
+    assert_eq!(side.after(4 * SECOND), soon(&asked));
 }
 
 fn answered(dialect: &'static Dialect) -> Side<Requester> {
@@ -410,7 +416,7 @@ fn laxcus6_requester_p1_silence_partly_filled_asks_fifty_at_a_time() {
     side.gets(answer(&LAXCUS6, 1, 480 * 60).datagram(0).unwrap());
     let (first, second): (Vec<u32>, Vec<u32>) = ((1..=50).collect(), (51..60).collect());
     let asked = [retry(&LAXCUS6, 1, &first), retry(&LAXCUS6, 1, &second)];
-    assert_eq!(side.after(3 * SECOND), only(3, &asked));
+    assert_eq!(side.after(4 * SECOND), soon(&asked));
 }
 
 #[test]
@@ -439,7 +445,26 @@ fn laxcus6_requester_p2_silence_asks_where_the_program_never_does() {
     side.gets(accepted(1));
     side.gets(answer(&LAXCUS6, 1, 1000).datagram(0).unwrap());
     side.gets(answer(&LAXCUS6, 1, 1000).datagram(2).unwrap());
-    assert_eq!(side.after(3 * SECOND), only(3, &[retry(&LAXCUS6, 1, &[1])]));
+    assert_eq!(side.after(4 * SECOND), soon(&[retry(&LAXCUS6, 1, &[1])]));
+}
+
+/// So its server hears of a loss while the rest of a long answer leaves.
+#[test]
+fn laxcus6_requester_p2_asks_for_each_hole_once_while_more_comes() {
+    let mut side = asks(&LAXCUS6, 10);
+    side.sent();
+    side.gets(accepted(1));
+    let pieces = answer(&LAXCUS6, 1, 480 * 100);
+    let mut asked = Vec::new();
+    for index in (0..100).filter(|index| ![3, 4, 60].contains(index)) {
+        side.gets(pieces.datagram(index).unwrap());
+        asked.extend(side.sent().into_iter().map(|bytes| (index, bytes)));
+        side.now += Duration::from_millis(10);
+    }
+    // What was there when the first piece came, and so on each 200 ms.
+    assert_eq!(asked, [(42, retry(&LAXCUS6, 1, &[3, 4])), (83, retry(&LAXCUS6, 1, &[60]))]);
+    side.gets(pieces.datagram(60).unwrap());
+    assert_eq!(side.after(SECOND / 2), [(Duration::from_millis(200), retry(&LAXCUS6, 1, &[3, 4]))]);
 }
 
 #[test]

@@ -325,7 +325,11 @@ fn the_numbers_of_keep_udp() {
         (Rates::SIGN_RATE / mebi, "and 4 MiB a second"),
         (Rates::PREFIXES as u64, "16384 prefixes"),
         (Pace::BURST / 1024, "a burst of 64 KiB"),
-        (Pace::RATE / 1_000_000, "at 100 MB a second"),
+        (Pace::RATE / 1_000_000, "at 125 MB a second"),
+        (Pace::START / 1_000_000, "with 10 MB a second"),
+        (Pace::PROBE.as_millis() as u64, "what leaves in 100 ms"),
+        (Pace::LONG / 1024, "in packets of 256 KiB"),
+        (Pace::AGAIN.as_secs(), "until 60 s later"),
         (Pace::LEAST / 1_000_000, "no less than 1 MB"),
         (Pace::LOSS.as_millis() as u64, "once in 100 ms"),
         (responder::Config::TAIL.as_secs(), "behind the last piece after 1 s"),
@@ -342,6 +346,7 @@ fn the_numbers_of_keep_udp() {
     assert!(section.contains("request again, five times at most") && requester::Config::CURES == 5);
     assert!(section.contains("after 1, 2, 4, 8 and 16 s") && responder::Config::AGAINS == 5);
     assert_eq!((responder::Config::AGAIN, responder::Config::SPACING), (second, second / 2));
+    assert!(section.contains("after 0.2 s of silence") && requester::Config::SOON == second / 5);
     assert!(section.contains("twice a second at most"));
     assert!(section.contains("doubles after each second") && Pace::GROW == second);
 }

@@ -124,6 +124,7 @@ impl<B: Bind> Builder<B> {
                 segments: 1,
                 blocked: None,
                 armed: None,
+                least: Timer::default().least(),
                 closing: None,
                 closed: false,
             }),
@@ -346,6 +347,8 @@ struct Core {
     blocked: Option<Blocked>,
     /// When the task that runs the sockets looks at the time by itself.
     armed: Option<Instant>,
+    /// How soon after a look at the time the next one may be.
+    least: Duration,
     /// Until when peers of ours may still be told of the end.
     closing: Option<Instant>,
     closed: bool,
@@ -399,7 +402,7 @@ impl Core {
         // without end. A timer that is early costs a look; one set anew for every request, and a task woken for
         // that, would cost more.
         let due = self.caller.poll_timeout().into_iter().chain(self.closing).min();
-        let due = due.map(|at| at.max(now + Duration::from_millis(1)));
+        let due = due.map(|at| at.max(now + self.least));
         let early = self.armed.filter(|&armed| armed > now);
         self.armed = due.map(|at| early.map_or(at, |early| early.min(at)));
         self.armed
@@ -577,6 +580,11 @@ impl<B: Bind> Driver<B> {
                 let socket: Arc<dyn Datagrams> = Arc::new(socket);
                 let mut core = self.shared.lock();
                 core.segments = core.segments.max(socket.max_segments());
+                if buffer.is_some() {
+                    // A socket of the system has its clock, too.
+                    self.timer.make_fine();
+                    core.least = self.timer.least();
+                }
                 core.sockets.push((port, Arc::clone(&socket)));
                 drop(core);
                 self.sockets.push((port, socket));

@@ -435,6 +435,16 @@ impl Gather {
         missing
     }
 
+    /// The same of those in a range.
+    pub(super) fn holes(&self, range: std::ops::Range<u32>, most: usize) -> Vec<u32> {
+        range.filter(|index| !self.pieces.contains_key(index)).take(most).collect()
+    }
+
+    /// How far its pieces go: behind the last one that is there.
+    pub(super) fn end(&self) -> u32 {
+        self.pieces.last_key_value().map_or(0, |(&last, _)| last + 1)
+    }
+
     /// The bytes that holding it costs.
     #[must_use]
     pub fn cost(&self) -> usize {

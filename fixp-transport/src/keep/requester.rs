@@ -64,8 +64,11 @@ pub struct Config {
     pub dialect: &'static Dialect,
     /// Until when there must be an answer.
     pub timeout: Duration,
-    /// After how much silence missing pieces of the answer are asked for.
+    /// After how much silence is asked for the answer, or for its missing pieces at the latest.
     pub every: Duration,
+    /// After how much silence its missing pieces are asked for where some of it has come, since its pieces leave
+    /// together; then twice as long each time until one comes, up to [`Config::every`].
+    pub soon: Duration,
     /// How long after it was sent a request is sent again, where nothing says that it has come.
     pub resend: Duration,
     /// How long after it was sent its last piece is, where nothing at all was heard; only for laxcus6, and where
@@ -104,6 +107,8 @@ pub struct Config {
 impl Config {
     /// Default of [`Config::timeout`], as laxcus6 has it.
     pub const TIMEOUT: Duration = Duration::from_secs(120);
+    /// Default of [`Config::soon`].
+    pub const SOON: Duration = Duration::from_millis(200);
     /// Default of [`Config::tail`].
     pub const TAIL: Duration = Duration::from_secs(1);
     /// Default of [`Config::cancels`].
@@ -121,6 +126,7 @@ impl Config {
             dialect,
             timeout: Self::TIMEOUT,
             every: table.every,
+            soon: Self::SOON,
             resend: table.resend,
             tail: Self::TAIL,
             cancel_every: table.cancel_every,
@@ -183,6 +189,9 @@ struct Asking {
     answer: Option<Gather>,
     /// When it has been silent for long enough.
     quiet: Instant,
+    /// For how long that is, while an answer comes.
+    pause: Duration,
+    holes: Option<Holes>,
     /// When the last sign of the peer came.
     last: Instant,
     resend: Instant,
@@ -194,6 +203,16 @@ struct Asking {
     left: u64,
     /// The pieces that have been asked for, where none is to leave twice unasked.
     again: BTreeSet<u32>,
+}
+
+/// What of an answer is asked for while the rest still comes, so that it comes slower: each hole once, when it has been
+/// there for a while.
+#[derive(Debug)]
+struct Holes {
+    /// Up to where that was done, and is next.
+    asked: u32,
+    next: u32,
+    at: Instant,
 }
 
 impl Requester {
@@ -208,7 +227,7 @@ impl Requester {
             controls: VecDeque::new(),
             events: VecDeque::new(),
             spoilt: false,
-            pace: Pace::new(config.rate),
+            pace: Pace::towards(peer.ip(), config.rate),
             waits: None,
             config,
         }
@@ -257,6 +276,8 @@ impl Requester {
             asked: Wanted::new(pieces.count()),
             answer: None,
             quiet: now + self.config.every,
+            pause: self.config.soon,
+            holes: None,
             last: now,
             resend: now + self.config.resend,
             tail: None,
@@ -356,7 +377,7 @@ impl Requester {
                     asking.heard_at(now, self.config.every);
                     let lost = asking.serve(self.config.dialect, self.table, packet, self.config.repeat);
                     // Only of what has left can anything be lost: laxcus6 also asks for what is on its way.
-                    if asking.burst.is_empty() {
+                    if lost > 0 {
                         self.pace.lost(now, lost * asking.pieces.longest());
                     }
                 }
@@ -402,12 +423,19 @@ impl Requester {
                 (asking.heard, asking.tail) = (true, None);
                 asking.burst = 0..0;
                 asking.asked.clear();
+                if added == Added::Kept {
+                    asking.pause = self.config.soon;
+                }
                 asking.heard_at(now, self.config.every);
+                if added == Added::Kept {
+                    self.ask_for_holes(now);
+                }
             }
             Added::Foreign | Added::Differs | Added::Refused => {}
             Added::Whole => {
                 let packet = asking.answer.take().and_then(|gather| gather.join(self.config.dialect));
                 if let Some(packet) = packet {
+                    self.pace.came_through(asking.pieces.longest() * asking.pieces.count() as usize);
                     self.events.push_back(Ok(packet));
                     self.finish(now, identity, true);
                 }
@@ -527,9 +555,10 @@ impl Requester {
             // It is still being sent.
             return;
         }
-        let identity = asking.pieces.identity();
         let most = self.config.retries * self.table.retry_serials;
         let missing = if let Some(answer) = &asking.answer {
+            asking.pause = (asking.pause * 2).min(self.config.every);
+            asking.quiet = now + asking.pause;
             answer.missing(false, most)
         } else {
             let silent = now.saturating_duration_since(asking.last);
@@ -553,8 +582,30 @@ impl Requester {
                 return;
             }
         };
+        self.ask(&missing);
+    }
+
+    /// Asks for what has been missing for a while, though more comes.
+    fn ask_for_holes(&mut self, now: Instant) {
+        let State::Asking(asking) = &mut self.state else { return };
+        let Some(answer) = &asking.answer else { return };
+        let (next, at) = (answer.end(), now + self.config.soon);
+        let holes = asking.holes.get_or_insert(Holes { asked: 0, next, at });
+        if holes.at > now || !self.controls.is_empty() {
+            return;
+        }
+        let most = self.config.retries * self.table.retry_serials;
+        let missing = answer.holes(holes.asked..holes.next, most);
+        *holes = Holes { asked: holes.next, next, at };
+        self.ask(&missing);
+    }
+
+    /// Asks for pieces of the answer.
+    fn ask(&mut self, missing: &[u32]) {
+        let State::Asking(asking) = &self.state else { return };
+        let identity = asking.pieces.identity();
         let first = self.config.dialect.first_serial();
-        let serials: Vec<u32> = missing.into_iter().map(|index| first + index).collect();
+        let serials: Vec<u32> = missing.iter().map(|index| first + index).collect();
         for serials in serials.chunks(self.table.retry_serials) {
             self.say(|dialect, bind_ip| control::retry(dialect, bind_ip, identity, serials));
         }
@@ -652,7 +703,8 @@ impl Requester {
 
 impl Asking {
     fn heard_at(&mut self, now: Instant, every: Duration) {
-        (self.last, self.quiet) = (now, now + every);
+        let pause = if self.answer.is_some() { self.pause.min(every) } else { every };
+        (self.last, self.quiet) = (now, now + pause);
     }
 
     /// Sends a piece, unless it will be sent anyway.

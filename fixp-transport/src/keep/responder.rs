@@ -55,6 +55,7 @@ mod books;
 mod config;
 mod exchange;
 mod held;
+mod paces;
 mod receiving;
 mod settled;
 mod sources;
@@ -70,6 +71,7 @@ use foldhash::quality::FixedState;
 
 use self::exchange::{Done, Exchange, Stage};
 use self::held::{Held, Turn};
+use self::paces::Paces;
 use self::settled::Settled;
 use self::sources::Sources;
 use super::Transmit;
@@ -142,6 +144,7 @@ pub struct Responder {
     /// Of those that are executed, whose clients have cancelled: not told yet.
     cancelled: BTreeSet<Ticket>,
     budget: Budget,
+    paces: Paces,
     settled: Settled,
     /// Where the datagram came to that is being handled.
     local: Option<IpAddr>,
@@ -196,6 +199,7 @@ impl Responder {
             events: VecDeque::new(),
             cancelled: BTreeSet::new(),
             budget: Budget::new(config.rates),
+            paces: Paces::default(),
             settled: Settled::default(),
             local: None,
             sources: Sources::default(),
@@ -272,6 +276,7 @@ impl Responder {
         let Some(exchange) = self.exchanges.get_mut(&key) else { return Ok(()) };
         let Some(done) = &mut exchange.done else { return Ok(()) };
         let Stage::Executing { cancelled, .. } = done.stage else { return Ok(()) };
+        let rate = done.rate;
         done.stage = Stage::Tombstone { until: now + limits.tombstone };
         let outcome = match answer {
             _ if cancelled => {
@@ -281,7 +286,7 @@ impl Responder {
                 Ok(())
             }
             None => Ok(()),
-            Some(answer) => self.cut(now, key, answer).map(|mut held| {
+            Some(answer) => self.cut(now, key, answer, rate).map(|mut held| {
                 if !self.is_latest(key) {
                     held.rest();
                 }
@@ -298,7 +303,13 @@ impl Responder {
         outcome
     }
 
-    fn cut(&mut self, now: Instant, key: Key, answer: Packet) -> Result<Held, AnswerError> {
+    fn cut(
+        &mut self,
+        now: Instant,
+        key: Key,
+        answer: Packet,
+        rate: Option<u64>,
+    ) -> Result<Held, AnswerError> {
         let limits = &self.config.limits;
         let form = Form {
             size: self.config.piece,
@@ -313,7 +324,8 @@ impl Responder {
         if !self.makes_room(now, key.0.ip(), Held::cost_of(&pieces)) {
             return Err(AnswerError::Full);
         }
-        Ok(Held::new(now, &self.config, pieces))
+        let pace = self.paces.of(key.0.ip(), self.config.rate, rate);
+        Ok(Held::new(now, &self.config, pieces, pace))
     }
 
     /// The next request that is being executed though its client has cancelled it: nobody waits for its answer, which

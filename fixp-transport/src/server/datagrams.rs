@@ -101,6 +101,10 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         timer: Timer::default(),
         shared,
     };
+    // A socket of the system has its clock, too.
+    if buffers.is_some() {
+        service.timer.make_fine();
+    }
     let told = stop.clone();
     let mut stopped = pin!(stop.wait_for(|stop| *stop));
     let mut listens = false;

@@ -201,7 +201,7 @@ impl Caller {
     fn learn(&mut self, now: Instant, to: SocketAddr, pace: Pace) {
         if let Some(peer) = self.peers.get_mut(to) {
             let known = peer.pace.take().map(|known| *known);
-            peer.pace = pace.slower(known, now).map(Box::new);
+            peer.pace = pace.learned(known, now).map(Box::new);
         }
     }
 

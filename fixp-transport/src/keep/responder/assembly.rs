@@ -11,6 +11,9 @@ use crate::keep::control;
 use crate::keep::pieces::{Gather, Mark};
 use crate::keep::table::Table;
 
+/// So long a request tells how fast it came.
+const LONG: usize = 32 << 10;
+
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) gather: Gather,
@@ -43,6 +46,13 @@ impl Group {
     /// A piece has come that was missing: what is asked for comes.
     pub(super) const fn progresses(&mut self) {
         self.retries = 0;
+    }
+
+    /// Bytes a second at which it has come, where it is long enough to tell.
+    pub(super) fn rate(&self, now: Instant) -> Option<u64> {
+        let nanos = now.saturating_duration_since(self.created).as_nanos();
+        let long = self.came >= LONG && nanos > 0;
+        long.then(|| u64::try_from(self.came as u128 * 1_000_000_000 / nanos).unwrap_or(u64::MAX))
     }
 
     /// The bytes that may still leave for it, which are no more than came.

@@ -41,6 +41,8 @@ pub(super) struct Done {
     pub(super) told: Instant,
     /// Bytes that came for it and for which nothing has left, until there is an answer.
     pub(super) came: usize,
+    /// Bytes a second at which it came, where it was long enough to tell.
+    pub(super) rate: Option<u64>,
 }
 
 #[derive(Debug)]

@@ -52,7 +52,7 @@ pub(super) enum Turn {
 }
 
 impl Held {
-    pub(super) fn new(now: Instant, config: &Config, pieces: Pieces) -> Self {
+    pub(super) fn new(now: Instant, config: &Config, pieces: Pieces, pace: Pace) -> Self {
         Self {
             until: now + config.limits.hold,
             burst: 0..pieces.count(),
@@ -61,7 +61,7 @@ impl Held {
             again: None,
             pause: config.again,
             agains: config.agains,
-            pace: Pace::new(config.rate),
+            pace,
             waits: None,
             came: 0,
             share: 0,
@@ -79,6 +79,18 @@ impl Held {
     /// Whether its next piece has left before.
     pub(super) fn sends_again(&self) -> bool {
         self.whole || !self.asked.is_empty()
+    }
+
+    /// How fast its pieces leave.
+    pub(super) const fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// The same, where all of them have come through.
+    pub(super) fn came_through(&self) -> Pace {
+        let mut pace = self.pace.clone();
+        pace.came_through(self.pieces.longest() * self.pieces.count() as usize);
+        pace
     }
 
     pub(super) const fn count(&self) -> u32 {
@@ -133,7 +145,11 @@ impl Held {
                 self.asked.insert(index);
             }
         }
-        self.pace.lost(now, (self.asked.len() - before) * self.pieces.longest());
+        // What has not left is not lost.
+        let lost = self.asked.len() - before;
+        if lost > 0 {
+            self.pace.lost(now, lost * self.pieces.longest());
+        }
         if let Some(again) = &mut self.again {
             *again = (*again).max(now + self.pause);
         }

@@ -133,7 +133,7 @@ impl Responder {
     pub(super) fn whole(&mut self, now: Instant, key: Key) {
         let Some(exchange) = self.exchanges.get_mut(&key) else { return };
         let Some(group) = exchange.group.take() else { return };
-        let came = group.credit();
+        let (came, rate) = (group.credit(), group.rate(now));
         let digests = group.gather.digests();
         if exchange.done.as_ref().is_some_and(|done| done.digests == digests) {
             self.book(key);
@@ -148,7 +148,7 @@ impl Responder {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let stage = Stage::Executing { ticket, cancelled: false };
-        match exchange.done.replace(Done { digests, stage, told: now, came }) {
+        match exchange.done.replace(Done { digests, stage, told: now, came, rate }) {
             // Its client has gone on; the answer of the earlier one is nobody's.
             Some(Done { stage: Stage::Executing { ticket, .. }, .. }) => {
                 self.tickets.remove(&ticket);
@@ -225,6 +225,7 @@ impl Responder {
         let head = packet.head();
         held.came(bytes);
         held.ask(now, control::asked(self.config.dialect, self.table, &head, held.count()));
+        self.paces.learn(now, from.ip(), held.pace().clone());
         self.turn(key);
         self.arm(now, key);
     }
@@ -252,6 +253,9 @@ impl Responder {
                         }
                         Stage::Held(held) => {
                             found = true;
+                            if held.has_left() {
+                                self.paces.learn(now, from.ip(), held.came_through());
+                            }
                             held.end(now, true, &mut self.budget, from.ip());
                             self.settle_done(now, key, &done.digests);
                         }
