@@ -1,7 +1,7 @@
 //! From what is wanted to the code: the trait, its client, its service.
 
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::Type;
 
 use crate::parse::{Interface, Method};
@@ -17,7 +17,7 @@ fn as_trait(interface: &Interface) -> TokenStream {
     let signatures = methods.iter().map(|method| {
         let Method { ident, context, arguments, output, .. } = method;
         let (names, types) = parameters(context.iter().chain(arguments));
-        quote! {
+        quote_spanned! {at(method)=>
             fn #ident(&self #(, #names: #types)*)
                 -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
         }
@@ -52,8 +52,8 @@ fn client(interface: &Interface) -> TokenStream {
         let Method { attributes, ident, arguments, .. } = method;
         let (names, types) = parameters(arguments);
         let (value, error) = returned(method);
-        let written = arguments_of(method, &quote!(Serialize));
-        quote! {
+        let written = arguments_of(method, "Serialize");
+        quote_spanned! {at(method)=>
             #(#attributes)*
             ///
             /// # Errors
@@ -63,7 +63,7 @@ fn client(interface: &Interface) -> TokenStream {
                 -> ::core::result::Result<#value, ::fixp_rpc::Failure<#error>>
             {
                 #written
-                self.client.call(&Self::INTERFACE.methods[#index], &Arguments { #(#names),* }).await
+                self.client.call::<_, #value, #error>(&Self::INTERFACE.methods[#index], &FixpRpcArguments { #(#names),* }).await
             }
         }
     });
@@ -129,15 +129,20 @@ fn service(interface: &Interface) -> TokenStream {
     let arms = methods.iter().enumerate().map(|(index, method)| {
         let Method { ident: name, context, arguments, .. } = method;
         let (names, _) = parameters(arguments);
-        let read = arguments_of(method, &quote!(Deserialize));
+        let read = arguments_of(method, "Deserialize");
         let context = context.as_ref().map(|_| quote!(call.context,));
-        let wrap = if method.result.is_some() { quote!(result) } else { quote!(value) };
-        quote! {
+        let (value, error) = returned(method);
+        let wrap = match method.result {
+            Some(_) => quote_spanned!(at(method)=> result::<#value, #error>),
+            None => quote_spanned!(at(method)=> value::<#value>),
+        };
+        quote_spanned! {at(method)=>
             #index => ::std::boxed::Box::pin(async move {
                 #read
-                match call.arguments::<Arguments>() {
-                    ::core::result::Result::Ok(Arguments { #(#names),* }) => {
-                        let returned = #ident::#name(&*inner, #context #(#names),*).await;
+                match call.arguments::<FixpRpcArguments>() {
+                    // Their names are the author's, and would hide ours.
+                    ::core::result::Result::Ok(arguments) => {
+                        let returned = #ident::#name(&*inner, #context #(arguments.#names),*).await;
                         ::fixp_rpc::Returned::#wrap(call.format(), &returned)
                     }
                     ::core::result::Result::Err(returned) => returned,
@@ -175,13 +180,19 @@ fn service(interface: &Interface) -> TokenStream {
     }
 }
 
+/// Where what is made of a method stands: so what the compiler says of it points at the method.
+fn at(method: &Method) -> Span {
+    Span::call_site().located_at(method.ident.span())
+}
+
 /// The arguments of a method as one value: by their names in JSON and CBOR, one after the other in postcard.
-fn arguments_of(method: &Method, derive: &TokenStream) -> TokenStream {
+fn arguments_of(method: &Method, derive: &str) -> TokenStream {
     let (names, types) = parameters(&method.arguments);
-    quote! {
+    let derive = syn::Ident::new(derive, at(method));
+    quote_spanned! {at(method)=>
         #[derive(::fixp_rpc::made::serde::#derive)]
         #[serde(crate = "::fixp_rpc::made::serde")]
-        struct Arguments {
+        struct FixpRpcArguments {
             #(#names: #types,)*
         }
     }

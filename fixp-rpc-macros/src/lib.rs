@@ -23,7 +23,7 @@ use syn::parse_macro_input;
 #[proc_macro_attribute]
 pub fn service(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as parse::Options);
-    let item = parse_macro_input!(item as syn::ItemTrait);
+    let item = parse_macro_input!(item as syn::Item);
     match parse::Interface::parse(options, item) {
         Ok(interface) => expand::expand(&interface).into(),
         Err(error) => error.into_compile_error().into(),

@@ -1,9 +1,9 @@
 //! From a trait to what is wanted of it, with errors that point at the user's line.
 
 use syn::parse::{Parse, ParseStream};
-use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Error, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemTrait, Lit, LitStr, Meta, Pat,
+    Attribute, Error, Expr, ExprLit, FnArg, GenericArgument, Generics, Ident, Item, Lit, LitStr, Meta, Pat,
     PathArguments, Result, ReturnType, Token, TraitItem, TraitItemFn, Type, Visibility,
 };
 
@@ -17,12 +17,13 @@ impl Parse for Options {
         if input.is_empty() {
             return Ok(Self { name: None });
         }
-        let word: Ident = input.parse()?;
+        let only = |error: Error| Error::new(error.span(), "there is only `name = \"...\"`");
+        let word: Ident = input.parse().map_err(only)?;
         if word != "name" {
-            return Err(Error::new(word.span(), "there is only `name = \"...\"`"));
+            return Err(only(Error::new(word.span(), "")));
         }
-        input.parse::<Token![=]>()?;
-        let name: LitStr = input.parse()?;
+        input.parse::<Token![=]>().map_err(only)?;
+        let name: LitStr = input.parse().map_err(only)?;
         if !input.is_empty() {
             return Err(input.error("nothing comes behind the name"));
         }
@@ -59,12 +60,16 @@ pub(crate) struct Method {
 }
 
 impl Interface {
-    pub(crate) fn parse(options: Options, item: ItemTrait) -> Result<Self> {
-        if let Some(parameter) = item.generics.params.first() {
-            return Err(Error::new(parameter.span(), "an interface has no type parameters"));
+    pub(crate) fn parse(options: Options, item: Item) -> Result<Self> {
+        let Item::Trait(item) = item else {
+            return Err(Error::new_spanned(item, "an interface is a trait"));
+        };
+        without_parameters(&item.generics, "an interface has no type parameters")?;
+        if !item.supertraits.is_empty() {
+            return Err(Error::new_spanned(item.supertraits, "an interface has no traits above it"));
         }
-        if let Some(bound) = item.supertraits.first() {
-            return Err(Error::new(bound.span(), "an interface has no traits above it"));
+        if let Some(word) = item.unsafety {
+            return Err(Error::new_spanned(word, "nothing is unsafe in calling an interface"));
         }
         let (name, span) = match options.name {
             Some(name) => (name.value(), name.span()),
@@ -80,8 +85,12 @@ impl Interface {
         for item in item.items {
             let method = match item {
                 TraitItem::Fn(item) => Method::parse(item),
-                other => Err(Error::new(other.span(), "an interface has methods and nothing else")),
-            };
+                other => Err(Error::new_spanned(other, "an interface has methods and nothing else")),
+            }
+            .and_then(|method| match methods.iter().any(|known| known.ident == method.ident) {
+                true => Err(Error::new_spanned(method.ident, "another method has this name")),
+                false => Ok(method),
+            });
             match (method, &mut errors) {
                 (Ok(method), _) => methods.push(method),
                 (Err(error), Some(errors)) => errors.combine(error),
@@ -106,37 +115,35 @@ impl Method {
     fn parse(item: TraitItemFn) -> Result<Self> {
         let TraitItemFn { mut attrs, sig, default, .. } = item;
         if sig.asyncness.is_none() {
-            return Err(Error::new(sig.fn_token.span(), "a method of an interface is `async fn`"));
+            return Err(Error::new_spanned(sig.fn_token, "a method of an interface is `async fn`"));
         }
         if let Some(body) = default {
-            return Err(Error::new(body.span(), "a method of an interface has no body"));
+            return Err(Error::new_spanned(body, "a method of an interface has no body"));
         }
-        if let Some(parameter) = sig.generics.params.first() {
-            return Err(Error::new(parameter.span(), "a method of an interface has no type parameters"));
+        if let Some(word) = sig.unsafety {
+            return Err(Error::new_spanned(word, "nothing is unsafe in calling a method of an interface"));
         }
+        without_parameters(&sig.generics, "a method of an interface has no type parameters")?;
         let mut inputs = sig.inputs.into_iter();
         match inputs.next() {
             Some(FnArg::Receiver(it)) if it.reference.is_some() && it.mutability.is_none() => {}
-            Some(other) => return Err(Error::new(other.span(), "the first parameter is `&self`")),
-            None => return Err(Error::new(sig.ident.span(), "the first parameter is `&self`")),
+            Some(other) => return Err(Error::new_spanned(other, "the first parameter is `&self`")),
+            None => return Err(Error::new_spanned(sig.ident, "the first parameter is `&self`")),
         }
         let mut context = None;
         let mut arguments = Vec::new();
         for (index, input) in inputs.enumerate() {
             let FnArg::Typed(input) = input else { continue };
             let Pat::Ident(pattern) = &*input.pat else {
-                return Err(Error::new(input.pat.span(), "an argument has a plain name: it travels by it"));
+                return Err(Error::new_spanned(input.pat, "an argument has a plain name: it travels by it"));
             };
-            if let Type::Reference(reference) = &*input.ty {
-                return Err(Error::new(
-                    reference.span(),
-                    "an argument is of a type that owns what it has: it crosses the network",
-                ));
-            }
-            if index == 0 && last_segment(&input.ty).is_some_and(|segment| segment.ident == "Context") {
+            if last_segment(&input.ty).is_none_or(|segment| segment.ident != "Context") {
+                crosses(&input.ty)?;
+                arguments.push((pattern.ident.clone(), *input.ty));
+            } else if index == 0 {
                 context = Some((pattern.ident.clone(), *input.ty));
             } else {
-                arguments.push((pattern.ident.clone(), *input.ty));
+                return Err(Error::new_spanned(input, "the context is the first parameter behind `&self`"));
             }
         }
         let output = match sig.output {
@@ -146,8 +153,9 @@ impl Method {
         let idempotent = take_mark(&mut attrs, "idempotent")?;
         let one_way = take_mark(&mut attrs, "one_way")?;
         if one_way && !matches!(&output, Type::Tuple(tuple) if tuple.elems.is_empty()) {
-            return Err(Error::new(output.span(), "nobody waits for what a one-way method returns"));
+            return Err(Error::new_spanned(output, "nobody waits for what a one-way method returns"));
         }
+        crosses(&output)?;
         let result = value_and_error(&output);
         let docs = docs(&attrs);
         let ident = sig.ident;
@@ -161,10 +169,45 @@ fn take_mark(attributes: &mut Vec<Attribute>, name: &str) -> Result<bool> {
         return Ok(false);
     };
     let mark = attributes.remove(at);
+    if let Some(again) = attributes.iter().find(|attribute| attribute.path().is_ident(name)) {
+        return Err(Error::new_spanned(again, format!("`#[{name}]` stands here twice")));
+    }
     match mark.meta {
         Meta::Path(_) => Ok(true),
-        other => Err(Error::new(other.span(), format!("`#[{name}]` has nothing in brackets"))),
+        other => Err(Error::new_spanned(other, format!("`#[{name}]` stands alone"))),
     }
+}
+
+/// That something has neither type parameters nor bounds.
+fn without_parameters(generics: &Generics, says: &str) -> Result<()> {
+    if !generics.params.is_empty() {
+        return Err(Error::new_spanned(&generics.params, says));
+    }
+    match &generics.where_clause {
+        Some(bounds) => Err(Error::new_spanned(bounds, "there is nothing to be bounded")),
+        None => Ok(()),
+    }
+}
+
+/// That values of a type can cross the network, as far as its author's words tell.
+fn crosses(ty: &Type) -> Result<()> {
+    struct Search(Option<Error>);
+    impl<'a> Visit<'a> for Search {
+        fn visit_type(&mut self, ty: &'a Type) {
+            let says = match ty {
+                Type::Reference(_) => "what crosses the network owns what it has: `String` for `&str`",
+                Type::ImplTrait(_) | Type::TraitObject(_) => "what crosses the network is of one type",
+                Type::Path(path) if path.path.is_ident("Self") => {
+                    "whoever implements the interface does not cross the network"
+                }
+                _ => return visit::visit_type(self, ty),
+            };
+            self.0.get_or_insert_with(|| Error::new_spanned(ty, says));
+        }
+    }
+    let mut search = Search(None);
+    search.visit_type(ty);
+    search.0.map_or(Ok(()), Err)
 }
 
 /// What the documentation of an item says.

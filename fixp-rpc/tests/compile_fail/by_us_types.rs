@@ -1,0 +1,14 @@
+#[fixp_rpc::service]
+trait Clock {
+    async fn pattern(&self, (hour, minute): (u8, u8));
+    async fn borrowed(&self, zone: &str);
+    async fn within(&self, zones: Vec<&'static str>);
+    async fn anything(&self, zone: impl ToString);
+    async fn late(&self, zone: String, context: fixp_rpc::Context);
+    async fn returned(&self) -> &str;
+    async fn failed(&self) -> Result<u64, &'static str>;
+    async fn some(&self) -> impl ToString;
+    async fn itself(&self, other: Self);
+}
+
+fn main() {}
