@@ -16,17 +16,22 @@ use crate::{
     PacketRef, Policy, StreamDecoder, Type, Value, ValueRef,
 };
 
+mod java;
+
+pub use java::rpc_java;
+
 /// A property of any bytes.
 pub type Property = fn(&[u8]);
 
 /// The fuzz targets, by their names in `fuzz/`, and what each checks.
-pub const TARGETS: [(&str, Property); 6] = [
+pub const TARGETS: [(&str, Property); 7] = [
     ("decode", decode),
     ("stream", stream),
     ("round_trip", round_trip_of_bytes),
     ("reader_and_nom", reader_and_nom),
     ("explanation", explanation),
     ("json", json),
+    ("rpc_java", rpc_java),
 ];
 
 /// Both policies.

@@ -12,6 +12,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+#[path = "properties/java.rs"]
+mod java;
+
 const SEED: u64 = 0x0FD1_0001;
 
 fn number(name: &str, default: u64) -> u64 {

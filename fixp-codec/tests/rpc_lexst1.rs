@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::path::Path;
+
 use fixp_codec::rpc::{Call, Cause, Error, Limits, Reply, Text, Throwable, Type, Value, java, lexst1};
+use fixp_codec::{Decoder, LEXST1};
 use serde_json::{Value as Json, json};
 
 /// The vectors, as they are committed.
@@ -248,4 +251,50 @@ fn what_comes_twice_costs_nothing() {
     );
     let error = java::encode_value(&Value::objects(vec![Value::Alias(7)])).unwrap_err();
     assert_eq!((error.cause(), error.number()), (Cause::Alias, 7));
+}
+
+/// The calls and answers of the transcripts, TCP and single datagrams, are read and written as they were.
+#[test]
+fn transcripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixp-transport/tests/transcripts");
+    let (mut calls, mut replies, mut refused) = (0, 0, Vec::new());
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let is_one =
+            ["lexst1-tcp-rpc", "lexst1-udp-rpc", "lexst1-tcp-hand-rpc"].iter().any(|it| name.starts_with(it));
+        if !is_one || path.extension().is_none_or(|it| it != "jsonl") {
+            continue;
+        }
+        let mut wires = [Vec::new(), Vec::new()];
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let line: Json = serde_json::from_str(line).unwrap();
+            let Some(hex) = line["hex"].as_str() else { continue };
+            wires[usize::from(line["dir"] == "s2c")].extend(hex::decode(hex).unwrap());
+        }
+        for (answers, wire) in wires.iter().enumerate() {
+            let mut rest = &wire[..];
+            while let Ok(packet) = Decoder::new(&LEXST1).packet(rest) {
+                rest = &rest[packet.wire_len()..];
+                let entity = packet.entity();
+                if !entity.starts_with(&[0xac, 0xed]) {
+                    continue;
+                }
+                let again = if answers == 1 {
+                    replies += 1;
+                    lexst1::decode_reply(entity).and_then(|reply| lexst1::encode_reply(&reply))
+                } else {
+                    calls += 1;
+                    lexst1::decode_call(entity).and_then(|call| lexst1::encode_call(&call))
+                };
+                match again {
+                    Ok(again) => assert_eq!(hex::encode(again), hex::encode(entity), "{name}"),
+                    Err(error) => refused.push(format!("{name}: {error}")),
+                }
+            }
+        }
+    }
+    // A null in place of a call, made by hand.
+    assert_eq!(refused, ["lexst1-tcp-hand-rpc-bad: at byte 4: null instead of a call or an answer"]);
+    assert_eq!((calls, replies), (21, 22));
 }

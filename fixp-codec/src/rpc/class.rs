@@ -67,13 +67,14 @@ impl Class {
     }
 
     /// The class of a name, as the recordings describe it. One they do not show is taken for one that is not
-    /// serializable, which is right for every interface.
+    /// serializable, which is right for every interface, but for arrays, which all are.
     #[must_use]
     pub fn named(name: impl Into<Text>) -> Self {
         let name = name.into();
         let known = name.as_str().and_then(|name| KNOWN.iter().find(|known| known.0 == name));
         let Some(&(_, suid, boxed)) = known else {
-            return Self::new(name, 0, 0);
+            let is_array = name.units().next() == Some(u16::from(b'['));
+            return Self::new(name, 0, if is_array { flag::SERIALIZABLE } else { 0 });
         };
         let class = Self::new(name, suid.cast_signed(), flag::SERIALIZABLE);
         match boxed {

@@ -163,7 +163,7 @@ fn place(element: &Object) -> Text {
 }
 
 /// Classes that the recordings show, their numbers, and what they extend.
-const KNOWN: [(&str, u64, &str); 20] = [
+const KNOWN: [(&str, u64, &str); 21] = [
     (THROWABLE, 0xd5c6_3527_3977_b8cb, ""),
     ("java.lang.Exception", 0xd0fd_1f3e_1a3b_1cc4, THROWABLE),
     ("java.lang.Error", 0x451d_3656_8b82_0e56, THROWABLE),
@@ -182,6 +182,7 @@ const KNOWN: [(&str, u64, &str); 20] = [
         "java.lang.IndexOutOfBoundsException",
     ),
     ("java.io.IOException", 0x6c80_7364_6525_f0ab, "java.lang.Exception"),
+    ("java.io.EOFException", 0x5949_a7f7_6b53_ec41, "java.io.IOException"),
     ("com.lexst.visit.VisitException", 0x7ad5_2861_90f0_d0f3, "java.io.IOException"),
     ("com.laxcus.visit.VisitException", 0xc24d_ffd2_b4aa_0676, "java.io.IOException"),
     ("java.lang.ReflectiveOperationException", 0x0000_0000_075b_cd15, "java.lang.Exception"),

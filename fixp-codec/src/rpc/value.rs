@@ -74,7 +74,8 @@ pub enum Value {
     /// A value that occurs again. The number names it within its stream: in lexst1 the whole call or
     /// answer, in laxcus6 one value.
     Anchor(u32, Box<Self>),
-    /// The value of the anchor of this number, which comes before it or is around it.
+    /// The value of the anchor of this number, which comes before it or is around it. It has none where it
+    /// named the call or the answer itself, or the list of parameters; such an alias cannot be written.
     Alias(u32),
 }
 
