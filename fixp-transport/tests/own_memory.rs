@@ -80,6 +80,8 @@ const PIECE: usize = 16 << 10;
 const WINDOW: u64 = Config::EXCHANGE_WINDOW;
 /// What an exchange may take beside its window.
 const BESIDE: u64 = 64 << 10;
+/// What may be there on a side and not be booked: its buffers, and the writer's piece.
+const UNBOOKED: u64 = 96 << 10;
 /// What may be left of an exchange, in lists that were made for it and are used again.
 const LEFT: u64 = 16 << 10;
 
@@ -115,6 +117,9 @@ fn bytes(at: u64, len: usize) -> &'static [u8] {
 /// A link with an end on either side, and an entity that goes from one to the other.
 struct Pair {
     ends: [Option<Endpoint>; 3],
+    ledgers: [Ledger; 3],
+    /// The most that was there on each side and not booked.
+    unbooked: [isize; 3],
     wire: Wire,
     start: Instant,
     at: Duration,
@@ -138,12 +143,15 @@ impl Pair {
         let mut wire = Wire::new(seed);
         wire.set_capture_limit(0);
         wire.set_links(link);
+        let ledgers = [0; 3].map(|_| Ledger::new(64 << 20));
         let end = |side: usize| {
             let config = Config { gather_requests: 0, gather_answers: 0, ..Config::default() };
-            Some(within(side, || Endpoint::new(config, Ledger::new(64 << 20), seed ^ side as u64)))
+            Some(within(side, || Endpoint::new(config, ledgers[side].clone(), seed ^ side as u64)))
         };
         Self {
             ends: [None, end(CLIENT), end(SERVER)],
+            unbooked: [0; 3],
+            ledgers,
             wire,
             start: Instant::now(),
             at: Duration::ZERO,
@@ -265,6 +273,10 @@ impl Pair {
                     self.wire.send(self.at, address(side), sent.to, bytes);
                 }
             }
+            for side in [CLIENT, SERVER] {
+                let unbooked = LIVE.get()[side] - self.ledgers[side].held().cast_signed();
+                self.unbooked[side] = self.unbooked[side].max(unbooked);
+            }
             if until.is_none() && done(self) {
                 until = Some(self.at + Duration::from_secs(1));
             }
@@ -321,6 +333,13 @@ fn exchange(link: LinkConfig, up: bool, pace: Option<u64>) {
         for (side, took) in took {
             assert!(took > 0, "the {} needs some memory", NAMES[side]);
             assert!(took <= signed(WINDOW + BESIDE), "the {} took {took} bytes", NAMES[side]);
+            let unbooked = pair.unbooked[side];
+            println!("{} {run}: {unbooked} bytes are not booked", NAMES[side]);
+            assert!(
+                unbooked <= signed(UNBOOKED),
+                "the {} has {unbooked} bytes that are not booked",
+                NAMES[side]
+            );
             let left = LIVE.get()[side] - before[side];
             assert!(left <= signed(LEFT), "the {} keeps {left} bytes", NAMES[side]);
         }

@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use fixp_codec::{LAXCUS6, Packet, Value, laxcus6};
+use fixp_transport::Fate;
 use fixp_transport::extension::{Capabilities, key};
 use fixp_transport::keep::Ledger;
-use fixp_transport::keep::caller::{self, Action, Caller, Options};
-use fixp_transport::keep::own::{Config, Endpoint, Event};
+use fixp_transport::keep::caller::{self, Action, Caller, Options, Port};
+use fixp_transport::keep::own::{Config, Endpoint, Entity, Event};
 use hostile::{Hostile, attacker, drain, log, packet, sender};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -101,6 +102,39 @@ fn an_acknowledgement_does_not_ride_on_a_probe_of_the_path() {
     assert!(told.iter().all(|(len, acknowledged)| *len <= 1200 || acknowledged.is_none()), "{told:?}");
 }
 
+/// A caller and a server of ours say all there is to say. Gives how many answers came.
+fn turn(caller: &mut Caller, server: &mut Endpoint, port: &mut Option<Port>, now: Instant) -> usize {
+    let mut buffer = Vec::new();
+    for _ in 0..50 {
+        while let Some(action) = caller.poll_action() {
+            if let Action::Open { port: new, .. } = action {
+                *port = Some(new);
+                caller.handle_bound(now, new, Ok(client_at()), None);
+            }
+        }
+        while let Some(sent) = caller.poll_transmit(now, &mut buffer, 1) {
+            let datagram = buffer.clone();
+            caller.handle_transmitted(now, &sent, datagram.len(), Ok(()));
+            if sent.to != server_at() || server.handle_datagram(now, client_at(), &LAXCUS6, &datagram) {
+                continue;
+            }
+            let we = Capabilities::OURS.with(Capabilities::OWN_KEEP);
+            let notify = Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity(vec![0; 4]);
+            let notify = notify.with(key::CAPABILITIES, we.in_answer()).to_bytes(&LAXCUS6).unwrap();
+            caller.handle_datagram(now, port.unwrap(), server_at(), &notify);
+        }
+        while let Some(event) = server.poll_event() {
+            if let Event::Request { ticket, .. } = event {
+                server.answer(now, ticket, Some(Packet::new(laxcus6::answer::OKAY))).unwrap();
+            }
+        }
+        for (_, bytes) in drain(server, now) {
+            caller.handle_datagram(now, port.unwrap(), server_at(), &bytes);
+        }
+    }
+    std::iter::from_fn(|| caller.poll_event()).filter(|(_, outcome)| outcome.is_ok()).count()
+}
+
 /// A client's socket listens to strangers. They cannot open associations there, and fill its ledger with requests
 /// that nobody will ever answer.
 #[test]
@@ -110,38 +144,7 @@ fn strangers_at_the_socket_of_a_client() {
     let mut caller = Caller::new(caller::Config::new(&LAXCUS6), 1);
     caller.request(now, server_at(), request(1000), Options::default()).unwrap();
     let mut port = None;
-    let mut buffer = Vec::new();
-    let mut turn = |caller: &mut Caller, port: &mut Option<_>| {
-        for _ in 0..50 {
-            while let Some(action) = caller.poll_action() {
-                if let Action::Open { port: new, .. } = action {
-                    *port = Some(new);
-                    caller.handle_bound(now, new, Ok(client_at()), None);
-                }
-            }
-            while let Some(sent) = caller.poll_transmit(now, &mut buffer, 1) {
-                let datagram = buffer.clone();
-                caller.handle_transmitted(now, &sent, datagram.len(), Ok(()));
-                if sent.to != server_at() || server.handle_datagram(now, client_at(), &LAXCUS6, &datagram) {
-                    continue;
-                }
-                let we = Capabilities::OURS.with(Capabilities::OWN_KEEP);
-                let notify = Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity(vec![0; 4]);
-                let notify = notify.with(key::CAPABILITIES, we.in_answer()).to_bytes(&LAXCUS6).unwrap();
-                caller.handle_datagram(now, port.unwrap(), server_at(), &notify);
-            }
-            while let Some(event) = server.poll_event() {
-                if let Event::Request { ticket, .. } = event {
-                    server.answer(now, ticket, Some(Packet::new(laxcus6::answer::OKAY))).unwrap();
-                }
-            }
-            for (_, bytes) in drain(&mut server, now) {
-                caller.handle_datagram(now, port.unwrap(), server_at(), &bytes);
-            }
-        }
-        std::iter::from_fn(|| caller.poll_event()).filter(|(_, outcome)| outcome.is_ok()).count()
-    };
-    assert_eq!(turn(&mut caller, &mut port), 1);
+    assert_eq!(turn(&mut caller, &mut server, &mut port, now), 1);
     let port_now = port.unwrap();
     let mut opened = 0;
     for nth in 0..5_u16 {
@@ -169,7 +172,7 @@ fn strangers_at_the_socket_of_a_client() {
     for _ in 0..5 {
         caller.request(now, server_at(), request(1000), Options::default()).unwrap();
     }
-    assert_eq!(turn(&mut caller, &mut port), 5);
+    assert_eq!(turn(&mut caller, &mut server, &mut port, now), 5);
     assert!(caller.stats().held < 1 << 20, "strangers hold {} bytes of a client", caller.stats().held);
 }
 
@@ -332,4 +335,70 @@ fn who_acknowledges_blindly_is_left_alone() {
     }
     assert_eq!((server.stats().associations, server.stats().lost), (0, 1));
     assert!(sent < 200_000, "{sent} bytes were sent to who got none of them");
+}
+
+/// A request of which nothing has left is certain not to have been executed, also where its socket or its caller goes.
+#[test]
+fn what_has_not_left_was_not_sent() {
+    let now = Instant::now();
+    for (leaves, port_goes) in [(false, true), (true, true), (false, false), (true, false)] {
+        let (mut server, mut port) = (endpoint(1), None);
+        let mut caller = Caller::new(caller::Config::new(&LAXCUS6), 1);
+        caller.request(now, server_at(), request(1000), Options::default()).unwrap();
+        assert_eq!(turn(&mut caller, &mut server, &mut port, now), 1);
+        let ticket = caller.request(now, server_at(), request(1000), Options::default()).unwrap();
+        if leaves {
+            assert!(caller.poll_transmit(now, &mut Vec::new(), 1).is_some());
+        }
+        if port_goes {
+            caller.handle_port_lost(now, port.unwrap(), std::io::ErrorKind::ConnectionReset);
+        } else {
+            caller.close(now);
+        }
+        let (ended, outcome) = caller.poll_event().unwrap();
+        let fate = if leaves { Fate::PossiblyExecuted } else { Fate::NotSent };
+        assert_eq!((ended, outcome.unwrap_err().fate), (ticket, fate), "{leaves} {port_goes}");
+    }
+}
+
+/// SPEC 10.19: a request whose entity is read as it comes, and comes no more, does not keep its handler for ever.
+#[test]
+fn a_body_that_stops_is_given_up() {
+    for reads in [true, false] {
+        let mut now = Instant::now();
+        let mut server = endpoint(1);
+        let mut hostile = Hostile::open(&mut server, now, attacker(1), &[]);
+        let begun = log(1_000_000)[..50_000].to_vec();
+        hostile.send(&mut server, now, &[[1, 0, 0, 50_000]], begun);
+        let Some(Event::Request { ticket, entity: Entity::Streamed(1_000_000), .. }) = server.poll_event()
+        else {
+            panic!("no request")
+        };
+        while reads && server.read(now, ticket).is_some() {}
+        let mut cancelled = None;
+        for second in 1..=200_u64 {
+            now += 1000 * MILLI;
+            // It lives.
+            hostile.send(&mut server, now, &[], vec![7]);
+            server.handle_timeout(now);
+            for (_, sent) in drain(&mut server, now) {
+                if let Some(number) = packet(&sent).first(key::NUMBER).and_then(Value::as_i64) {
+                    let told = hostile::numbers(&[number as u64, 0, 0]);
+                    let told = hostile.segment().with(key::ACKNOWLEDGED, told);
+                    server.handle_datagram(now, hostile.at, &LAXCUS6, &hostile::bytes(&told));
+                }
+            }
+            let events: Vec<_> = std::iter::from_fn(|| server.poll_event()).collect();
+            if events.contains(&Event::Cancelled { ticket }) {
+                cancelled = cancelled.or(Some(second));
+            }
+        }
+        assert_eq!(server.stats().associations, 1);
+        // Where it is the reader that rests, its client can do nothing.
+        assert_eq!(
+            cancelled.map(|second| (60..=80).contains(&second)),
+            reads.then_some(true),
+            "{cancelled:?}"
+        );
+    }
 }

@@ -568,6 +568,11 @@ impl Caller {
     /// How a request ends that nobody can answer any more.
     fn error(&self, ticket: Ticket, cause: Cause) -> CallError {
         let call = self.calls.get(&ticket);
+        if let Some(Call { peer, place: Place::Own(begun), .. }) = call.map(Box::as_ref)
+            && let Some(own) = self.own.get(usize::from(peer.is_ipv6())).and_then(Option::as_ref)
+        {
+            return own.endpoint.error(*begun, cause);
+        }
         let lane = call.and_then(|call| self.peers.get(call.peer)?.lane(call.place.port()?));
         let given = lane.is_some_and(|lane| lane.given > 0 && !matches!(lane.work, Work::Query { .. }))
             || call.is_some_and(|call| matches!(call.place, Place::Own(_)));

@@ -18,6 +18,8 @@ pub(super) struct Own {
     pub(super) port: Port,
     pub(super) endpoint: Endpoint,
     associations: BTreeMap<SocketAddr, AssociationId>,
+    /// The same the other way round.
+    peers: BTreeMap<AssociationId, SocketAddr>,
     tickets: BTreeMap<own::Ticket, Ticket>,
     /// The timer that stands for it.
     pub(super) timer: Option<Instant>,
@@ -27,8 +29,8 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn new(port: Port, endpoint: Endpoint) -> Self {
-        let (associations, tickets) = Default::default();
-        Self { port, endpoint, associations, tickets, timer: None, queued: false }
+        let (associations, peers, tickets) = Default::default();
+        Self { port, endpoint, associations, peers, tickets, timer: None, queued: false }
     }
 
     /// Begins an exchange, in an association that is opened for it if there is none.
@@ -46,7 +48,10 @@ impl Own {
             // One that has just ended is not told of yet.
             None | Some(Err(CallError { cause: Cause::Closed, .. })) => {
                 let association = self.endpoint.connect(now, to, dialect);
-                self.associations.insert(to, association);
+                if let Some(ended) = self.associations.insert(to, association) {
+                    self.peers.remove(&ended);
+                }
+                self.peers.insert(association, to);
                 self.endpoint.request(now, association, packet())
             }
             Some(begun) => begun,
@@ -70,12 +75,15 @@ impl Own {
 
     /// An association has ended, or is of no more use.
     pub(super) fn forget(&mut self, association: AssociationId) {
-        self.associations.retain(|_, known| *known != association);
+        if let Some(to) = self.peers.remove(&association) {
+            self.associations.remove(&to);
+        }
     }
 
     /// Ends the association with a peer in order.
     pub(super) fn close(&mut self, now: Instant, to: SocketAddr) {
         if let Some(association) = self.associations.remove(&to) {
+            self.peers.remove(&association);
             self.endpoint.close(now, association);
         }
     }
@@ -242,16 +250,17 @@ impl Caller {
 
     /// The port of an endpoint has gone, and its associations with it.
     pub(super) fn lose_own(&mut self, v6: bool, cause: Cause) {
-        if let Some(own) = self.own.get_mut(usize::from(v6)) {
-            *own = None;
-        }
         let lost = |call: &Call| matches!(call.place, Place::Own(_)) && call.peer.is_ipv6() == v6;
         let lost = self.calls.iter().filter(|(_, call)| lost(call));
-        for (ticket, to) in lost.map(|(&ticket, call)| (ticket, call.peer)).collect::<Vec<_>>() {
+        let lost = lost.map(|(&ticket, call)| (ticket, call.peer, self.error(ticket, cause)));
+        for (ticket, to, error) in lost.collect::<Vec<_>>() {
             if let Some(peer) = self.peers.get_mut(to) {
                 peer.own = peer.own.saturating_sub(1);
             }
-            self.ended(ticket, Err(CallError::possibly_executed(cause)));
+            self.ended(ticket, Err(error));
+        }
+        if let Some(own) = self.own.get_mut(usize::from(v6)) {
+            *own = None;
         }
     }
 

@@ -35,8 +35,9 @@ const STARVED: Duration = Duration::from_millis(20);
 /// One part in so many of the window for sending is for what is remembered of each packet under way: some hundred
 /// bytes beside 1200 at least.
 const RECORDS_SHARE: u64 = 8;
-/// What an association costs beside its exchanges.
+/// What an association costs beside its exchanges, with as many packets under way.
 pub(super) const ASSOCIATION_COST: usize = 4096;
+const FREE_RECORDS: usize = 16;
 
 /// Who has opened an association.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -164,7 +165,9 @@ pub(super) struct Association {
     opened_at: Instant,
     recovery: Recovery<Carried>,
     mtu: PathMtu,
-    _hold: Hold,
+    /// What is booked for it, and how much of that for packets under way.
+    hold: Hold,
+    records: usize,
 
     /// Exchanges that have something to send, in turns; those to be reset; those whose window is to be told.
     row: VecDeque<u64>,
@@ -250,7 +253,8 @@ impl Association {
             opened_at: now,
             recovery,
             mtu,
-            _hold: hold,
+            hold,
+            records: 0,
             row: VecDeque::new(),
             resets: VecDeque::new(),
             tells: VecDeque::new(),
@@ -358,6 +362,29 @@ impl Association {
         let eighths = if self.role == Role::Client { Config::REQUESTS_SHARE } else { 8 };
         let limits = (limit, shared.config.send_window - shared.config.send_window / RECORDS_SHARE);
         SendStream::new(&shared.ledger, head.into(), entity, len, limits, eighths).ok_or(AnswerError::Full)
+    }
+
+    /// Books what is remembered of the packets under way. False where there is no room for one more; it need not wait
+    /// then, since something is under way that makes some.
+    fn book_records(&mut self) -> bool {
+        let records = self.recovery.room().saturating_sub(FREE_RECORDS);
+        let (had, wanted) = (self.records, records * Recovery::<Carried>::RECORD);
+        if wanted <= had {
+            self.hold.shrink(had - wanted);
+        } else if !self.hold.grow(wanted - had) {
+            return false;
+        }
+        self.records = wanted;
+        true
+    }
+
+    /// Why an exchange of a client has no answer: truthful about whether anything of it was sent.
+    pub(super) fn error(&self, ticket: Ticket, cause: Cause) -> CallError {
+        let live = self.number_of(ticket).and_then(|number| self.live.get(&number));
+        match live.or_else(|| self.waiting.get(&ticket.serial)) {
+            Some(exchange) => error_of(exchange, cause),
+            None => CallError::possibly_executed(cause),
+        }
     }
 
     /// A client's request.
@@ -779,6 +806,22 @@ impl Association {
                         continue;
                     }
                     self.refuse(shared, number, Refusal::Late);
+                }
+                (Stage::Told, _) => {
+                    if !exchange.coming.is_awaited() || self.received >= self.granted.limit() {
+                        // It has come, or it is its reader that rests, or that of another one.
+                        exchange.moved = now;
+                        continue;
+                    }
+                    if rests < shared.config.request_idle {
+                        continue;
+                    }
+                    self.give_up_answer(shared, number, reason_of(Refusal::NotKept));
+                    if let Some(exchange) = self.live.get_mut(&number) {
+                        exchange.stage = Stage::Over;
+                    }
+                    let ticket = self.ticket(number);
+                    shared.event(Event::Cancelled { ticket });
                 }
                 (Stage::Answering, Going::Stream(stream)) => {
                     if !stream.is_pending() {

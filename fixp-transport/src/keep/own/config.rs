@@ -52,7 +52,8 @@ pub struct Config {
     pub idle: Duration,
     /// Associations at a time of clients of one network: of an IPv4 /24, or an IPv6 /56.
     pub associations_of_network: usize,
-    /// How long nothing may come of a request that is not complete, before it is refused.
+    /// How long nothing may come of a request that is not complete, though it may, before it is refused; or cancelled,
+    /// where its entity is read as it comes.
     pub request_idle: Duration,
     /// How long a request that is gathered may take to be complete.
     pub request_life: Duration,

@@ -210,6 +210,14 @@ impl Endpoint {
         outcome
     }
 
+    /// Why a request has no answer, where its caller gives up: whether anything of it was sent.
+    pub(crate) fn error(&self, ticket: Ticket, cause: Cause) -> CallError {
+        match self.associations.get(&ticket.association) {
+            Some(association) => association.error(ticket, cause),
+            None => CallError::possibly_executed(cause),
+        }
+    }
+
     /// As a client: nobody waits for the answer any more, and no event comes. As a server: there will be no answer.
     pub fn cancel(&mut self, now: Instant, ticket: Ticket) {
         if let Some(association) = self.associations.get_mut(&ticket.association) {

@@ -81,7 +81,8 @@ pub enum Event {
         /// To which request or answer.
         ticket: Ticket,
     },
-    /// To a server: nobody waits for the answer any more, or the client is lost.
+    /// To a server: nobody waits for the answer any more, or the client is lost, or nothing has come of the request for
+    /// too long.
     Cancelled {
         /// The request's name.
         ticket: Ticket,

@@ -137,6 +137,11 @@ impl ReceiveStream {
         matches!(self.state, State::Head(_) | State::Gather { .. })
     }
 
+    /// Whether a reader has read all that has come, and there is more to come.
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(&self.state, State::Read(ready) if ready.is_empty())
+    }
+
     /// Whether nothing more comes, and nothing is left to be read.
     pub(super) fn is_over(&self) -> bool {
         match &self.state {

@@ -248,6 +248,15 @@ impl<T> Recovery<T> {
         }
     }
 
+    /// The bytes of what is remembered of a packet.
+    pub(super) const RECORD: usize = size_of::<Sent<T>>();
+
+    /// Packets for which there is room, or will be with one more that is sent.
+    pub(super) fn room(&self) -> usize {
+        let room = self.sent.capacity();
+        if self.sent.len() < room { room } else { 2 * room }
+    }
+
     /// The number of the packet that is sent next.
     #[must_use]
     pub const fn next_number(&self) -> u64 {

@@ -74,7 +74,7 @@ impl Association {
         let mut segment = None;
         for _ in 0..most.max(1) {
             let limit = segment.unwrap_or_else(|| self.mtu.current());
-            if out.len() - start + limit > BATCH || !self.has_work() {
+            if out.len() - start + limit > BATCH || !self.has_work() || !self.book_records() {
                 break;
             }
             match self.recovery.permit(now, limit) {
