@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::sync::Arc;
 
-use fixp_codec::rpc::{Call, Cause, Error, Limits, Reply, Text, Throwable, Type, Value, java, lexst1};
+use fixp_codec::rpc::{
+    Call, Cause, Class, Content, Error, Limits, Object, Part, Reply, Text, Throwable, Type, Value, flag,
+    java, lexst1,
+};
 use fixp_codec::{Decoder, LEXST1};
 use serde_json::{Value as Json, json};
 
@@ -297,4 +301,27 @@ fn transcripts() {
     // A null in place of a call, made by hand.
     assert_eq!(refused, ["lexst1-tcp-hand-rpc-bad: at byte 4: null instead of a call or an answer"]);
     assert_eq!((calls, replies), (21, 22));
+}
+
+/// SPEC 12.41: the deepest value there can be, of what takes most of the stack: an object in the free part of an
+/// object, and a class whose description holds one.
+#[test]
+fn the_deepest_value_fits_a_small_stack() {
+    let class = Arc::new(Class::new("demo.Free", 1, flag::SERIALIZABLE | flag::WRITE_METHOD));
+    let value = (0..Limits::DEPTH).fold(Value::Null, |inner, _| {
+        let part = Part { fields: Vec::new(), annotation: vec![Content::Value(inner)] };
+        Value::Object(Box::new(Object { class: Arc::clone(&class), parts: vec![part] }))
+    });
+    // Each class has the next in front of its end.
+    let described = b"r\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00";
+    let classes = [&b"\xac\xed\x00\x05"[..], &described.repeat(Limits::DEPTH + 2)].concat();
+    let small = std::thread::Builder::new().stack_size(1 << 20);
+    let work = move || {
+        let stream = java::encode_value(&value).unwrap();
+        let read = java::decode_value(&stream).unwrap();
+        assert!(read == value.clone() && format!("{read:?}").len() > Limits::DEPTH);
+        drop((read, value));
+        assert_eq!(java::decode_value(&classes).unwrap_err().cause(), Cause::DepthLimit);
+    };
+    small.spawn(work).unwrap().join().unwrap();
 }

@@ -11,6 +11,11 @@
 //! assert_eq!(error.to_string(), "at byte 7: 4 bytes are needed, 1 is there");
 //! # Ok::<(), fixp_codec::rpc::Error>(())
 //! ```
+//!
+//! What Java wrote is written again byte for byte, with what its objects share. Not kept are: that a box was
+//! shared whose number Java does not keep, the bits of a NaN, what stands behind the description of a class
+//! (the programs write nothing there), and forms that Java does not write: text or lengths longer than need be,
+//! resets, a class or the type of a field that is described twice.
 
 use alloc::vec::Vec;
 

@@ -9,7 +9,7 @@ pub struct Limits {
     /// Bytes of the whole payload. Text and arrays of numbers cost at most twice what they take there.
     pub bytes: usize,
     /// How deep values stand in each other, a call or an answer being the first. Costs stack while reading,
-    /// writing, comparing and dropping: some 2 KiB a level where nothing is optimised.
+    /// writing, comparing and dropping: up to 8 KiB a level where nothing is optimised.
     pub depth: usize,
     /// Values, classes, fields, and parts of objects, counted one by one. Costs some 100 bytes each.
     pub values: usize,
@@ -19,7 +19,7 @@ impl Limits {
     /// Default of [`Limits::bytes`], 64 MiB, as for the entity that carries the payload.
     pub const BYTES: usize = 64 << 20;
     /// Default of [`Limits::depth`]: no recorded value stands deeper than 62, and the real programs overflow
-    /// their stack between 60 and 3000. Costs a quarter of a megabyte of stack.
+    /// their stack between 60 and 3000. Costs up to a megabyte of stack where nothing is optimised.
     pub const DEPTH: usize = 128;
     /// Default of [`Limits::values`], half a million: a list of a hundred thousand small objects.
     /// Costs up to 50 MiB.

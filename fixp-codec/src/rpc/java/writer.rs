@@ -14,7 +14,8 @@ use super::{FIRST_HANDLE, MAGIC, code, utf};
 struct Written {
     classes: BTreeMap<Arc<Class>, u32>,
     types: BTreeMap<Type, u32>,
-    /// Texts and arrays of numbers, by where they lie.
+    /// Texts and arrays of numbers, by where they lie. All of them outlive the writing, so that no two lie in
+    /// one place: the values are borrowed by the caller, the classes are kept here.
     shared: BTreeMap<usize, u32>,
     /// The types of fields, which Java interns.
     signatures: BTreeMap<Text, u32>,
