@@ -153,7 +153,9 @@ fn check_fields(vector: &Vector, found: &mut Vec<String>) {
     let bytes = match vector.kind {
         Kind::Group => ("hex_list", vector.hex_list.is_some()),
         Kind::Stream => ("chunks", vector.chunks.is_some()),
-        Kind::Command | Kind::Message | Kind::Packet => ("hex", vector.hex.is_some()),
+        Kind::Command | Kind::Message | Kind::Packet | Kind::Call | Kind::Reply => {
+            ("hex", vector.hex.is_some())
+        }
         Kind::Other(_) => return,
     };
     let value = match vector.kind {

@@ -1,11 +1,14 @@
 //! Between the JSON forms and `fixp-codec`: everything that this crate asks of the codec.
 
+use fixp_codec::rpc::{self, laxcus6, lexst1};
 use fixp_codec::{
     Command, Decoder, Dialect, Encoder, Error, Event, Limits, Message, MessageRef, Packet, Policy,
     Value as Content,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::calls::{self, Unmade};
 
 /// The dialects that are built in.
 pub(crate) const DIALECTS: [&str; 3] = ["lexst1", "laxcus6", "laxcus2"];
@@ -78,6 +81,35 @@ pub(crate) fn encode_packet(dialect: &str, value: &Value) -> Result<Vec<u8>, Ref
     Ok(bytes)
 }
 
+/// Whether a dialect has remote calls whose payloads are known.
+pub(crate) fn has_calls(dialect: &str) -> bool {
+    matches!(dialect, "lexst1" | "laxcus6")
+}
+
+/// The value of the payload of a remote call.
+pub(crate) fn decode_call(dialect: &str, bytes: &[u8]) -> Result<Value, Refusal> {
+    let decode = if dialect == "lexst1" { lexst1::decode_call } else { laxcus6::decode_call };
+    calls::call_form(&decode(bytes)?)
+}
+
+/// The value of the payload of an answer.
+pub(crate) fn decode_reply(dialect: &str, bytes: &[u8]) -> Result<Value, Refusal> {
+    let decode = if dialect == "lexst1" { lexst1::decode_reply } else { laxcus6::decode_reply };
+    calls::reply_form(&decode(bytes)?)
+}
+
+/// The payload of a remote call.
+pub(crate) fn encode_call(dialect: &str, value: &Value) -> Result<Vec<u8>, Unmade> {
+    let encode = if dialect == "lexst1" { lexst1::encode_call } else { laxcus6::encode_call };
+    Ok(encode(&calls::call_of(value)?).map_err(Refusal::from)?)
+}
+
+/// The payload of an answer.
+pub(crate) fn encode_reply(dialect: &str, value: &Value) -> Result<Vec<u8>, Unmade> {
+    let encode = if dialect == "lexst1" { lexst1::encode_reply } else { laxcus6::encode_reply };
+    Ok(encode(&calls::reply_of(value)?).map_err(Refusal::from)?)
+}
+
 /// The packets of a stream that comes in these pieces.
 pub(crate) fn decode_stream(dialect: &str, policy: Policy, chunks: &[Vec<u8>]) -> Streamed {
     let mut streamed = Streamed { packets: Vec::new(), pending: 0, error: None };
@@ -116,6 +148,12 @@ impl Streamed {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
+        Self { kind: error.kind().name(), detail: error.to_string() }
+    }
+}
+
+impl From<rpc::Error> for Refusal {
+    fn from(error: rpc::Error) -> Self {
         Self { kind: error.kind().name(), detail: error.to_string() }
     }
 }

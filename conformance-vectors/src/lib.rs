@@ -34,6 +34,7 @@
 //! Copy the Python testee beside the vectors, or in Rust see [`testee`].
 
 mod answerer;
+mod calls;
 pub mod check;
 mod codec;
 mod compare;

@@ -15,6 +15,7 @@ use std::io::{self, BufRead, Write};
 use fixp_codec::Policy;
 use serde_json::Value;
 
+use crate::calls::Unmade;
 use crate::codec::{self, Refusal};
 use crate::lines::{Line, read_line, skip_line};
 use crate::protocol::{Answer, Hello, Op, Request};
@@ -92,11 +93,19 @@ impl Testee {
         if !codec::DIALECTS.contains(&dialect) {
             return Some(Answer::skip(format!("dialect {dialect} is not implemented")));
         }
-        let kind = kind.filter(|kind| !matches!(*kind, "command" | "message" | "packet"))?;
-        Some(Answer::skip(format!("kind {kind} is not implemented")))
+        let reason = match kind? {
+            "command" | "message" | "packet" => return None,
+            "call" | "reply" if codec::has_calls(dialect) => return None,
+            "call" | "reply" => format!("{dialect} has no remote calls"),
+            kind => format!("kind {kind} is not implemented"),
+        };
+        Some(Answer::skip(reason))
     }
 
     fn decode(&self, dialect: &str, kind: &str, hex: &str) -> Answer {
+        if let "call" | "reply" = kind {
+            return Self::decode_payload(dialect, kind, hex);
+        }
         let decoded = bytes(hex).and_then(|bytes| match kind {
             "command" => codec::decode_command(dialect, self.policy, &bytes),
             "message" => codec::decode_message(dialect, self.policy, &bytes),
@@ -110,7 +119,35 @@ impl Testee {
         }
     }
 
+    /// The payload of a remote call. Its reader takes what it needs, whatever follows, and does not say how
+    /// much that was.
+    fn decode_payload(dialect: &str, kind: &str, hex: &str) -> Answer {
+        let decoded = bytes(hex).and_then(|bytes| match kind {
+            "call" => codec::decode_call(dialect, &bytes),
+            _ => codec::decode_reply(dialect, &bytes),
+        });
+        match decoded {
+            Ok(value) => Answer { value: Some(value), ..Answer::default() },
+            Err(refusal) => refused(refusal),
+        }
+    }
+
+    fn encode_payload(dialect: &str, kind: &str, value: &Value) -> Answer {
+        let encoded = match kind {
+            "call" => codec::encode_call(dialect, value),
+            _ => codec::encode_reply(dialect, value),
+        };
+        match encoded {
+            Ok(bytes) => Answer { hex: Some(hex::encode(bytes)), ..Answer::default() },
+            Err(Unmade::Refused(refusal)) => refused(refusal),
+            Err(Unmade::Skipped(reason)) => Answer::skip(reason),
+        }
+    }
+
     fn encode(&self, dialect: &str, kind: &str, value: &Value) -> Answer {
+        if let "call" | "reply" = kind {
+            return Self::encode_payload(dialect, kind, value);
+        }
         let encoded = match kind {
             "command" => codec::encode_command(dialect, value),
             "message" => codec::encode_message(dialect, value),
@@ -139,7 +176,8 @@ fn refused(refusal: Refusal) -> Answer {
     Answer::error(refusal.kind, refusal.detail)
 }
 
-fn bytes(hex: &str) -> Result<Vec<u8>, Refusal> {
+/// The bytes of lower-case hex.
+pub(crate) fn bytes(hex: &str) -> Result<Vec<u8>, Refusal> {
     if hex.bytes().any(|digit| digit.is_ascii_uppercase()) {
         return Err(Refusal { kind: "bad-value", detail: "hex digits are lower-case".to_owned() });
     }

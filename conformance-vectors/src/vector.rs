@@ -42,8 +42,8 @@ pub struct Vector {
     /// How many of the bytes are taken, where it is not all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumed: Option<u64>,
-    /// Why an `invalid` or `refuse-encode` vector is refused: a kind of SPEC 7.6, or for the payload of a
-    /// remote call the words of the recorded program. For information: no runner insists on it.
+    /// Why an `invalid` or `refuse-encode` vector is refused: a kind of SPEC 7.6. For information: no runner
+    /// insists on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// On a `lenient` vector: our compatible reader refuses it all the same, with this kind of error (SPEC
@@ -80,8 +80,11 @@ pub enum Kind {
     Group,
     /// Pieces of a stream of packets.
     Stream,
-    /// Anything else, such as the payload of a remote call: data for which the testee protocol has no
-    /// operation.
+    /// The payload of a remote call: the entity of its request.
+    Call,
+    /// The payload of the answer to a remote call.
+    Reply,
+    /// Anything else, such as a cipher with its key: data for which the testee protocol has no operation.
     Other(String),
 }
 
@@ -202,6 +205,8 @@ impl Kind {
             Self::Packet => "packet",
             Self::Group => "group",
             Self::Stream => "stream",
+            Self::Call => "call",
+            Self::Reply => "reply",
             Self::Other(name) => name,
         }
     }
@@ -215,6 +220,8 @@ impl From<String> for Kind {
             "packet" => Self::Packet,
             "group" => Self::Group,
             "stream" => Self::Stream,
+            "call" => Self::Call,
+            "reply" => Self::Reply,
             _ => Self::Other(name),
         }
     }

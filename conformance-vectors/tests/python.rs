@@ -27,8 +27,14 @@ fn it_does_exactly_what_its_policy_says() {
             .into_iter()
             .filter(|(reason, _)| {
                 !reason.starts_with("the protocol has no operation for kind ")
-                    && !["a note, nothing to run", "the testee has no operation split or join"]
-                        .contains(reason)
+                    && ![
+                        "a note, nothing to run",
+                        "the testee has no operation split or join",
+                        "decode: not implemented",
+                        "encode: not implemented",
+                        "decode: not implemented; encode: not implemented",
+                    ]
+                    .contains(reason)
             })
             .collect();
         assert_eq!(unexpected, [], "{name}");

@@ -19,6 +19,7 @@ import codec  # noqa: E402
 import derived  # noqa: E402
 import laxcus2  # noqa: E402
 import recorded  # noqa: E402
+import rpc  # noqa: E402
 import rules  # noqa: E402
 import streams  # noqa: E402
 
@@ -31,12 +32,14 @@ def main(folder):
         "lexst1.jsonl": recorded.from_wire,
         "laxcus6.jsonl": recorded.from_wire,
         "laxcus6-cipher.jsonl": recorded.from_cipher,
-        "rpc-laxcus6.jsonl": recorded.from_rpc,
-        "rpc-lexst1.jsonl": recorded.from_rpc,
+        "rpc-laxcus6.jsonl": rpc.from_recording,
+        "rpc-lexst1.jsonl": rpc.from_recording,
     }.items()}
     override([vector for vectors in files.values() for vector in vectors])
     files["lexst1.jsonl"] += derived.vectors("lexst1")
     files["laxcus6.jsonl"] += derived.vectors("laxcus6")
+    files["rpc-lexst1.jsonl"] += rpc.examples("lexst1")
+    files["rpc-laxcus6.jsonl"] += rpc.examples("laxcus6")
     files["laxcus2.jsonl"] = laxcus2.vectors() + derived.vectors("laxcus2")
     files["streams.jsonl"] = streams.vectors()
     files["bombs.jsonl"] = bombs.vectors()

@@ -30,26 +30,6 @@ def from_wire(line):
     return vector
 
 
-def from_rpc(line):
-    """The payload of a call or of its answer."""
-    if line.get("encode_reject"):
-        vector = common(line, "refuse-encode", "encoder-refused") | {"value": line["value"], "error": line["error"]}
-        del vector["hex"]
-        return vector
-    if line.get("reject"):
-        return common(line, "invalid", "rejected") | {"error": line["error"]}
-    if line.get("decode_only"):
-        vector = common(line, "decode-only", "accepted") | {"value": line["value"]}
-        if "left" in line:
-            vector["consumed"] = len(line["hex"]) // 2 - line["left"]
-        return vector
-    if "decoded" in line:
-        vector = common(line, "decode-only", "encoded") | {"value": line["decoded"]}
-        vector["comment"] += f"; written for {json.dumps(line['value'], separators=(',', ':'))}"
-        return vector
-    return common(line, "valid", "encoded") | {"value": line["value"]}
-
-
 def from_cipher(line):
     """A cipher with its key and samples, or the entity of a security request."""
     vector = common(line, "valid", "encoded") | {"value": line["value"]}

@@ -17,14 +17,16 @@ use crate::{
 };
 
 mod java;
+mod tagged;
 
 pub use java::rpc_java;
+pub use tagged::rpc_tagged;
 
 /// A property of any bytes.
 pub type Property = fn(&[u8]);
 
 /// The fuzz targets, by their names in `fuzz/`, and what each checks.
-pub const TARGETS: [(&str, Property); 7] = [
+pub const TARGETS: [(&str, Property); 8] = [
     ("decode", decode),
     ("stream", stream),
     ("round_trip", round_trip_of_bytes),
@@ -32,6 +34,7 @@ pub const TARGETS: [(&str, Property); 7] = [
     ("explanation", explanation),
     ("json", json),
     ("rpc_java", rpc_java),
+    ("rpc_tagged", rpc_tagged),
 ];
 
 /// Both policies.

@@ -19,6 +19,8 @@ use alloc::vec::Vec;
 mod class;
 mod error;
 pub mod java;
+#[cfg(feature = "rpc-laxcus6")]
+pub mod laxcus6;
 #[cfg(feature = "rpc-lexst1")]
 pub mod lexst1;
 mod limits;

@@ -14,6 +14,8 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 #[path = "properties/java.rs"]
 mod java;
+#[path = "properties/tagged.rs"]
+mod tagged;
 
 const SEED: u64 = 0x0FD1_0001;
 

@@ -19,6 +19,7 @@ fn vectors() -> Vec<Json> {
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|vector: &Json| vector.get("recorded").is_some())
         .collect();
     assert_eq!(vectors.len(), 811);
     vectors
@@ -64,7 +65,7 @@ const NULL: [&str; 3] = ["call-first-code-70", "call-null-object", "reply-null-o
 /// SPEC 12.30, 12.31, 12.32, 12.34, 12.35, 12.36: each is broken in many ways in what was recorded as refused.
 #[test]
 fn accepted_and_refused() {
-    for vector in vectors().into_iter().filter(|vector| vector["class"] != "refuse-encode") {
+    for vector in vectors().into_iter().filter(|vector| vector.get("hex").is_some()) {
         let id = id(&vector);
         match decode(&vector) {
             Ok(_) => assert!(vector["class"] != "invalid" || KEPT.contains(&id), "{id} is read"),
@@ -151,7 +152,7 @@ fn throwables_are_read() {
     let mut count = 0;
     for vector in vectors() {
         let mut wanted = vector["value"]["throwable"].clone();
-        if wanted.is_null() || vector["class"] == "refuse-encode" {
+        if wanted.is_null() || vector.get("hex").is_none() {
             continue;
         }
         wanted.as_object_mut().unwrap().remove("suppressed");

@@ -240,6 +240,27 @@ fn decode_only_goes_round_through_the_testees_own_bytes() {
     assert_eq!(notes(run(&message("decode-only"), Expect::Conformance, &["decode"], &[right()]).0).len(), 1);
 }
 
+#[test]
+fn what_is_only_to_be_decoded_need_not_be_written() {
+    let skip = json!({"skip": "not written"});
+    let verdict = judged(&message("decode-only"), &[right(), skip.clone()]);
+    assert_eq!(notes(verdict), ["encode: not written"]);
+    let verdict = judged(&message("decode-only"), &[skip.clone(), skip]);
+    assert_eq!(verdict, Verdict::Skipped { reason: "decode: not written; encode: not written".to_owned() });
+}
+
+#[test]
+fn the_payload_of_a_call_has_one_reader_under_both_policies() {
+    let mut call = message("lenient");
+    call.kind = Kind::Call;
+    let exactly = |policy, answer: Value| run(&call, Expect::Exactly(policy), &ALL_OPS, &[answer]).0;
+    for policy in [Policy::Strict, Policy::Compatible] {
+        passes(exactly(policy, right()));
+        failure(exactly(policy, json!({"error": "bad-value"})));
+    }
+    passes(judged(&call, &[json!({"error": "bad-value"})]));
+}
+
 fn stream(class: &str) -> Vector {
     vector(
         &json!({"kind": "stream", "class": class, "chunks": ["87", ""], "packets": [{"type": "request"}], "pending": 3}),

@@ -18,9 +18,9 @@ pub fn rpc_java(input: &[u8]) {
 }
 
 /// What is read within tight limits is the same as within wide ones. What is read is written, unless its
-/// alias has no anchor or a name grows too long in its proper form, and from then on it is written alike:
-/// a NaN is written as the programs do it, and what was one number in two places as two.
-fn payload<T: PartialEq + core::fmt::Debug>(
+/// alias has no anchor, a name grows too long in its proper form, or laxcus6 has no room for it, and from then on
+/// it is written alike: a NaN is written as the programs do it, and what was one number in two places as two.
+pub(super) fn payload<T: PartialEq + core::fmt::Debug>(
     input: &[u8],
     decode: fn(&[u8], &Limits) -> Result<T, Error>,
     encode: fn(&T) -> Result<Vec<u8>, Error>,
@@ -46,7 +46,7 @@ fn payload<T: PartialEq + core::fmt::Debug>(
         Ok(wire) => assert_eq!(decode(&wire, &wide).and_then(|again| encode(&again)), Ok(wire)),
         Err(error) => {
             let long = error.cause() == Cause::Unwritable && input.len() > 0x7fff;
-            assert!(long || error.cause() == Cause::Alias, "{error}");
+            assert!(long || matches!(error.cause(), Cause::Alias | Cause::EmptyBytes), "{error}");
         }
     }
     Some(value)

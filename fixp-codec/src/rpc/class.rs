@@ -153,7 +153,7 @@ impl Class {
 const NUMBER: (&str, u64, &str) = ("java.lang.Number", 0x86ac_951d_0b94_e08b, "");
 
 /// Classes, their numbers as recorded, and the signature of the one field of those that box a number.
-const KNOWN: [(&str, u64, &str); 22] = [
+const KNOWN: [(&str, u64, &str); 23] = [
     ("java.lang.String", 0xa0f0_a438_7a3b_b342, ""),
     NUMBER,
     ("java.lang.Boolean", 0xcd20_7280_d59c_faee, "Z"),
@@ -170,6 +170,7 @@ const KNOWN: [(&str, u64, &str); 22] = [
     ("[S", 0xef83_2e06_e55d_b0fa, ""),
     ("[I", 0x4dba_6026_76ea_b2a5, ""),
     ("[J", 0x7820_04b5_12b1_7593, ""),
+    ("[[I", 0x17f7_e44f_198f_893c, ""),
     ("[F", 0x0b9c_8189_22e0_0c42, ""),
     ("[D", 0x3ea6_8c14_ab63_5a1e, ""),
     ("[Ljava.lang.Class;", 0xab16_d7ae_cbcd_5a99, ""),

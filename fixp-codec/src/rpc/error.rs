@@ -9,6 +9,8 @@
 
 use core::fmt;
 
+use crate::ErrorKind;
+
 /// A refusal: what was wrong, where, and the numbers that show it.
 ///
 /// At most 40 bytes, `Copy` and comparable; nothing is formatted before it is displayed.
@@ -48,6 +50,12 @@ impl Error {
     pub const fn moved(mut self, base: usize) -> Self {
         self.offset = self.offset.saturating_add(base);
         self
+    }
+
+    /// The kind of refusal, one of those of SPEC 7.6.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.cause.kind()
     }
 
     /// What exactly was wrong.
@@ -96,6 +104,8 @@ pub enum Cause {
     ValuesLimit,
     /// A number of elements or bytes below zero. `number`: its 32 bits.
     NegativeCount,
+    /// A part of no bytes where something must stand.
+    Empty,
     /// Text that is not of its encoding. `number`: the byte.
     Text,
     /// Not the first four bytes of a Java stream. `number`: they.
@@ -119,8 +129,25 @@ pub enum Cause {
     OtherType,
     /// A value that the form has no room for, writing.
     Unwritable,
+    /// A byte[] of no bytes, which laxcus6 cannot write (SPEC 12.16).
+    EmptyBytes,
     /// An alias without its anchor before it, writing. `number`: the anchor.
     Alias,
+}
+
+impl Cause {
+    /// The kind of SPEC 7.6 that this cause belongs to.
+    #[must_use]
+    pub const fn kind(self) -> ErrorKind {
+        match self {
+            Self::Cut => ErrorKind::Truncated,
+            Self::BytesLimit | Self::DepthLimit | Self::ValuesLimit => ErrorKind::Limit,
+            Self::Text => ErrorKind::InvalidUtf8,
+            Self::Magic => ErrorKind::BadTag,
+            Self::Code => ErrorKind::UnknownType,
+            _ => ErrorKind::BadValue,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -136,6 +163,7 @@ impl fmt::Display for Error {
             Cause::DepthLimit => write!(f, "values stand deeper in each other than the limit of {had}"),
             Cause::ValuesLimit => write!(f, "more values than the limit of {had}"),
             Cause::NegativeCount => write!(f, "a count of {}", number.cast_signed()),
+            Cause::Empty => f.write_str("a part of no bytes"),
             Cause::Text => write!(f, "byte {number:02x} is not text"),
             Cause::Magic => write!(f, "{number:08x} does not begin a Java stream"),
             Cause::Code => write!(f, "type code {number:02x} cannot stand here"),
@@ -147,6 +175,7 @@ impl fmt::Display for Error {
             Cause::OtherClass => f.write_str("an object of another class than was awaited"),
             Cause::OtherType => f.write_str("a field holds a value of another type"),
             Cause::Unwritable => f.write_str("a value that this form cannot carry"),
+            Cause::EmptyBytes => f.write_str("laxcus6 cannot write a byte[] of no bytes"),
             Cause::Alias => write!(f, "alias {number} stands without its anchor before it"),
         }
     }

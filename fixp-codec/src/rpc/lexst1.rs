@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 use super::java::{Stream, Writer};
 use super::limits::Budget;
-use super::{Array, Call, Cause, Class, Error, Limits, Object, Reply, Text, Type, Value, flag};
+use super::{Array, Call, Cause, Class, Error, Limits, Object, Reply, Text, Throwable, Type, Value, flag};
 
 /// The class of a call and its number.
 const APPLY: (&str, i64) = ("com.lexst.remote.Apply", 0x557c_be46_6bbb_b612);
@@ -214,7 +214,7 @@ impl Fields {
         let value = self.take(name)?;
         match value.unanchored() {
             Value::Null => Ok(None),
-            Value::Object(object) if object.class.is("java.lang.Throwable") => Ok(Some(value)),
+            _ if Throwable::is(&value) => Ok(Some(value)),
             _ => Err(self.of_other_type()),
         }
     }

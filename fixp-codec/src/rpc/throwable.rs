@@ -59,13 +59,19 @@ impl Throwable {
         }
     }
 
+    /// Whether a value is a throwable, without reading it.
+    #[must_use]
+    pub fn is(value: &Value) -> bool {
+        matches!(value.unanchored(), Value::Object(object) if object.class.is(THROWABLE))
+    }
+
     /// The throwable that a value is, if it is one: an object whose class extends `java.lang.Throwable`.
     #[must_use]
     pub fn of(value: &Value) -> Option<Self> {
         let Value::Object(object) = value.unanchored() else {
             return None;
         };
-        if !object.class.is(THROWABLE) {
+        if !Self::is(value) {
             return None;
         }
         // A throwable without a cause names itself as its cause.

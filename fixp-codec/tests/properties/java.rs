@@ -13,7 +13,7 @@ use proptest::{option, sample};
 
 use super::for_all;
 
-fn text() -> impl Strategy<Value = Text> {
+pub(super) fn text() -> impl Strategy<Value = Text> {
     prop_oneof![
         "[a-z\0é\u{4f60}\u{1f600}]{0,9}".prop_map(Text::from),
         vec(0xd7f0_u16..0xe010, 0..4).prop_map(|units| Text::from_utf16(&units)),
@@ -27,7 +27,7 @@ fn numbers<T: Arbitrary>() -> impl Strategy<Value = Vec<T>> {
 }
 
 /// A value without others in it, or, by any number, one that was before.
-fn leaf() -> impl Strategy<Value = Value> {
+pub(super) fn leaf() -> impl Strategy<Value = Value> {
     let color = Arc::new(Class::new("demo.Color", 0, flag::ENUM | flag::SERIALIZABLE));
     let constant = move |constant| Value::Enum(Box::new(Enum { class: Arc::clone(&color), constant }));
     prop_oneof![
@@ -150,7 +150,7 @@ fn anchor(value: &mut Value, begun: &mut u32, named: &BTreeSet<u32>) {
 }
 
 /// Values as a stream gives them.
-fn value() -> impl Strategy<Value = Value> {
+pub(super) fn value() -> impl Strategy<Value = Value> {
     tree().prop_map(|mut value| {
         let mut named = BTreeSet::new();
         link(&mut value, &mut 0, &mut named);
@@ -182,10 +182,10 @@ fn values_come_back() {
     });
 }
 
-#[test]
-fn streams_and_damaged_ones() {
+/// The same with bytes changed, left out behind one, and put in.
+pub(super) fn damaged(stream: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let damage = vec((any::<sample::Index>(), any::<u8>(), 0..3), 0..6);
-    let damaged = (stream(), damage).prop_map(|(mut stream, damage)| {
+    (stream, damage).prop_map(|(mut stream, damage)| {
         for (at, byte, what) in damage {
             let at = at.index(stream.len());
             match what {
@@ -195,6 +195,10 @@ fn streams_and_damaged_ones() {
             }
         }
         stream
-    });
-    for_all(1500, damaged, |stream| properties::rpc_java(&stream));
+    })
+}
+
+#[test]
+fn streams_and_damaged_ones() {
+    for_all(1500, damaged(stream()), |stream| properties::rpc_java(&stream));
 }
