@@ -2,71 +2,61 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
-
+use fixp_codec::LAXCUS6;
+use fixp_codec::laxcus6::{answer, notify, rpc};
 use fixp_codec::rpc::{Call, Cause, Classable, Error, Limits, Reply, Text, Throwable, Type, Value, laxcus6};
-use serde_json::Value as Json;
+use recorded::{Codec, wire};
 
-/// The recorded vectors, as they are committed.
-fn vectors() -> Vec<Json> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance-vectors/vectors/rpc-laxcus6.jsonl");
-    let text = std::fs::read_to_string(path).unwrap();
-    let vectors = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
-    let vectors: Vec<_> = vectors.filter(|vector| vector.get("recorded").is_some()).collect();
-    assert_eq!(vectors.len(), 703);
-    vectors
-}
+mod recorded;
 
-fn wire(vector: &Json) -> Vec<u8> {
-    hex::decode(vector["hex"].as_str().unwrap()).unwrap()
-}
-
-/// What a payload holds.
-#[derive(Clone, PartialEq, Debug)]
-enum Payload {
-    Call(Call),
-    Reply(Reply),
-}
-
-impl Payload {
-    fn decode(kind: &str, wire: &[u8]) -> Result<Self, Error> {
-        match kind {
-            "call" => laxcus6::decode_call(wire).map(Self::Call),
-            _ => laxcus6::decode_reply(wire).map(Self::Reply),
-        }
-    }
-
-    fn encode(&self) -> Result<Vec<u8>, Error> {
-        match self {
-            Self::Call(call) => laxcus6::encode_call(call),
-            Self::Reply(reply) => laxcus6::encode_reply(reply),
-        }
-    }
-}
+const LAXCUS6_CALLS: Codec = Codec {
+    dialect: &LAXCUS6,
+    decode_call: laxcus6::decode_call,
+    decode_reply: laxcus6::decode_reply,
+    encode_call: laxcus6::encode_call,
+    encode_reply: laxcus6::encode_reply,
+};
 
 /// SPEC 12.10 to 12.22, as far as bytes tell; the values are compared by the conformance kit.
 #[test]
 fn what_was_recorded_is_taken_refused_and_written_again() {
-    let mut seen = BTreeMap::new();
-    for vector in vectors().iter().filter(|vector| vector.get("hex").is_some()) {
-        let (id, kind, wire) = (&vector["id"], vector["kind"].as_str().unwrap(), wire(vector));
-        let payload = match (Payload::decode(kind, &wire), vector["class"].as_str().unwrap()) {
-            (Ok(payload), "valid" | "decode-only" | "lenient") => payload,
+    let vectors = LAXCUS6_CALLS.vectors();
+    assert_eq!(vectors.len(), 703);
+    let (mut refused, mut written) = (0, 0);
+    for vector in vectors.iter().filter(|vector| vector.get("hex").is_some()) {
+        let (id, wire) = (&vector["id"], wire(vector));
+        match (LAXCUS6_CALLS.decode(vector), vector["class"].as_str().unwrap()) {
+            (Ok(payload), "valid" | "decode-only" | "lenient") => {
+                assert_eq!(LAXCUS6_CALLS.again(&payload), payload, "{id}");
+                if vector["recorded"] == "encoded" {
+                    assert_eq!(LAXCUS6_CALLS.encode(&payload).unwrap(), wire, "{id}");
+                    written += 1;
+                }
+            }
             (Err(error), "invalid") => {
                 assert!(error.offset() <= wire.len(), "{id}: {error}");
-                *seen.entry("refused").or_insert(0) += 1;
-                continue;
+                refused += 1;
             }
             (result, class) => panic!("{id} is {class}: {result:?}"),
-        };
-        let written = payload.encode().unwrap();
-        assert_eq!(Payload::decode(kind, &written).unwrap(), payload, "{id}");
-        if vector["recorded"] == "encoded" {
-            assert_eq!(written, wire, "{id}");
-            *seen.entry("written").or_insert(0) += 1;
         }
     }
-    assert_eq!(seen, BTreeMap::from([("refused", 362), ("written", 264)]));
+    assert_eq!((refused, written), (362, 264));
+}
+
+/// The calls and answers of the transcripts, TCP, single datagrams and VISIT, are read and written as they were.
+#[test]
+fn transcripts() {
+    let names =
+        ["laxcus6-tcp-rpc", "laxcus6-tcp-hand-rpc", "laxcus6-udp-rpc", "laxcus6-visit", "laxcus6-udp-visit"];
+    let (calls, replies, refused) = LAXCUS6_CALLS.transcripts(&names, |packet| match packet.code() {
+        rpc::EXECUTE | notify::VISIT => true,
+        answer::OKAY | answer::VISIT_ACCEPTED => !packet.entity().is_empty(),
+        _ => false,
+    });
+    // Made by hand: no bytes, and one.
+    let cut = |had| format!("laxcus6-tcp-hand-rpc-bad: at byte 0: 4 bytes are needed, {had} there");
+    assert_eq!(refused, [cut("0 are"), cut("1 is")]);
+    assert_eq!((calls, replies), (31, 25));
 }
 
 /// A reply with this value, in hex: its flag, tag and content.

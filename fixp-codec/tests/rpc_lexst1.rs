@@ -2,54 +2,38 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::sync::Arc;
 
 use fixp_codec::rpc::{
     Call, Cause, Class, Content, Error, Limits, Object, Part, Reply, Text, Throwable, Type, Value, flag,
     java, lexst1,
 };
-use fixp_codec::{Decoder, LEXST1};
+use fixp_codec::{LEXST1, PacketRef};
+use recorded::{Codec, Payload, wire};
 use serde_json::{Value as Json, json};
 
-/// The vectors, as they are committed.
+mod recorded;
+
+const LEXST1_CALLS: Codec = Codec {
+    dialect: &LEXST1,
+    decode_call: lexst1::decode_call,
+    decode_reply: lexst1::decode_reply,
+    encode_call: lexst1::encode_call,
+    encode_reply: lexst1::encode_reply,
+};
+
 fn vectors() -> Vec<Json> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../conformance-vectors/vectors/rpc-lexst1.jsonl");
-    let vectors: Vec<Json> = std::fs::read_to_string(path)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|vector: &Json| vector.get("recorded").is_some())
-        .collect();
+    let vectors = LEXST1_CALLS.vectors();
     assert_eq!(vectors.len(), 811);
     vectors
 }
 
-/// What a payload holds.
-#[derive(Clone, PartialEq, Debug)]
-enum Payload {
-    Call(Call),
-    Reply(Reply),
-}
-
 fn decode(vector: &Json) -> Result<Payload, Error> {
-    let wire = wire(vector);
-    match vector["kind"].as_str().unwrap() {
-        "call" => lexst1::decode_call(&wire).map(Payload::Call),
-        "reply" => lexst1::decode_reply(&wire).map(Payload::Reply),
-        kind => panic!("{kind}"),
-    }
+    LEXST1_CALLS.decode(vector)
 }
 
 fn encode(payload: &Payload) -> Result<Vec<u8>, Error> {
-    match payload {
-        Payload::Call(call) => lexst1::encode_call(call),
-        Payload::Reply(reply) => lexst1::encode_reply(reply),
-    }
-}
-
-fn wire(vector: &Json) -> Vec<u8> {
-    hex::decode(vector["hex"].as_str().unwrap()).unwrap()
+    LEXST1_CALLS.encode(payload)
 }
 
 fn id(vector: &Json) -> &str {
@@ -88,18 +72,10 @@ fn what_was_recorded_is_written_again() {
         if encode(&payload) != Ok(wire(vector)) {
             other.push(id(vector).to_owned());
         }
-        assert_eq!(decode_again(&payload), payload, "{}", id(vector));
+        assert_eq!(LEXST1_CALLS.again(&payload), payload, "{}", id(vector));
     }
     // One Integer object of a million, three times: it is read as three numbers, and written as three.
     assert_eq!(other, ["call-shared-integer"]);
-}
-
-fn decode_again(payload: &Payload) -> Payload {
-    let wire = encode(payload).unwrap();
-    match payload {
-        Payload::Call(_) => Payload::Call(lexst1::decode_call(&wire).unwrap()),
-        Payload::Reply(_) => Payload::Reply(lexst1::decode_reply(&wire).unwrap()),
-    }
 }
 
 /// SPEC 12.37, 12.39: `add(2, 2)` as the document shows it; the second type and the second box are references.
@@ -261,44 +237,9 @@ fn what_comes_twice_costs_nothing() {
 /// The calls and answers of the transcripts, TCP and single datagrams, are read and written as they were.
 #[test]
 fn transcripts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixp-transport/tests/transcripts");
-    let (mut calls, mut replies, mut refused) = (0, 0, Vec::new());
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let is_one =
-            ["lexst1-tcp-rpc", "lexst1-udp-rpc", "lexst1-tcp-hand-rpc"].iter().any(|it| name.starts_with(it));
-        if !is_one || path.extension().is_none_or(|it| it != "jsonl") {
-            continue;
-        }
-        let mut wires = [Vec::new(), Vec::new()];
-        for line in std::fs::read_to_string(&path).unwrap().lines() {
-            let line: Json = serde_json::from_str(line).unwrap();
-            let Some(hex) = line["hex"].as_str() else { continue };
-            wires[usize::from(line["dir"] == "s2c")].extend(hex::decode(hex).unwrap());
-        }
-        for (answers, wire) in wires.iter().enumerate() {
-            let mut rest = &wire[..];
-            while let Ok(packet) = Decoder::new(&LEXST1).packet(rest) {
-                rest = &rest[packet.wire_len()..];
-                let entity = packet.entity();
-                if !entity.starts_with(&[0xac, 0xed]) {
-                    continue;
-                }
-                let again = if answers == 1 {
-                    replies += 1;
-                    lexst1::decode_reply(entity).and_then(|reply| lexst1::encode_reply(&reply))
-                } else {
-                    calls += 1;
-                    lexst1::decode_call(entity).and_then(|call| lexst1::encode_call(&call))
-                };
-                match again {
-                    Ok(again) => assert_eq!(hex::encode(again), hex::encode(entity), "{name}"),
-                    Err(error) => refused.push(format!("{name}: {error}")),
-                }
-            }
-        }
-    }
+    let names = ["lexst1-tcp-rpc", "lexst1-udp-rpc", "lexst1-tcp-hand-rpc"];
+    let is_payload = |packet: &PacketRef<'_>| packet.entity().starts_with(&[0xac, 0xed]);
+    let (calls, replies, refused) = LEXST1_CALLS.transcripts(&names, is_payload);
     // A null in place of a call, made by hand.
     assert_eq!(refused, ["lexst1-tcp-hand-rpc-bad: at byte 4: null instead of a call or an answer"]);
     assert_eq!((calls, replies), (21, 22));
