@@ -48,6 +48,22 @@ fn client(interface: &Interface) -> TokenStream {
     let client = format_ident!("{ident}Client");
     let about = format!("Calls the methods of [`{ident}`] at a server.");
     let rows = methods.iter().map(|method| row(name, method));
+    let calls = format_ident!("{ident}Calls");
+    let about_calls = format!("Prepares calls of the methods of [`{ident}`], for a batch.");
+    let prepared = methods.iter().enumerate().map(|(index, method)| {
+        let Method { attributes, ident, arguments, .. } = method;
+        let (names, types) = parameters(arguments);
+        let (value, error) = returned(method);
+        let written = arguments_of(method, "Serialize");
+        quote_spanned! {at(method)=>
+            #(#attributes)*
+            #[must_use]
+            pub fn #ident(&self #(, #names: #types)*) -> ::fixp_rpc::Prepared<#value, #error> {
+                #written
+                self.client.prepare(&#client::INTERFACE.methods[#index], &FixpRpcArguments { #(#names),* })
+            }
+        }
+    });
     let methods = methods.iter().enumerate().map(|(index, method)| {
         let Method { attributes, ident, arguments, .. } = method;
         let (names, types) = parameters(arguments);
@@ -89,7 +105,24 @@ fn client(interface: &Interface) -> TokenStream {
                 Self { client }
             }
 
+            /// Its methods, to be called together by [`Client::batch`](::fixp_rpc::Client::batch).
+            #[must_use]
+            pub fn calls(&self) -> #calls {
+                #calls { client: ::core::clone::Clone::clone(&self.client) }
+            }
+
             #(#methods)*
+        }
+
+        #[doc = #about_calls]
+        #[derive(Clone)]
+        #visibility struct #calls {
+            client: ::fixp_rpc::Client,
+        }
+
+        #[allow(clippy::too_many_arguments, dead_code, reason = "few are called together")]
+        impl #calls {
+            #(#prepared)*
         }
     }
 }

@@ -34,6 +34,9 @@ impl Parse for Options {
 /// The most bytes of an interface's or a method's name.
 const NAME: usize = 255;
 
+/// What a client has beside its methods.
+const TAKEN: [&str; 2] = ["new", "calls"];
+
 /// A trait that is an interface.
 pub(crate) struct Interface {
     pub(crate) attributes: Vec<Attribute>,
@@ -124,6 +127,9 @@ impl Method {
             return Err(Error::new_spanned(word, "nothing is unsafe in calling a method of an interface"));
         }
         without_parameters(&sig.generics, "a method of an interface has no type parameters")?;
+        if TAKEN.iter().any(|taken| sig.ident == taken) {
+            return Err(Error::new_spanned(sig.ident, "the client has this name for something of its own"));
+        }
         let mut inputs = sig.inputs.into_iter();
         match inputs.next() {
             Some(FnArg::Receiver(it)) if it.reference.is_some() && it.mutability.is_none() => {}

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::{Dialect, Packet, Value};
+use fixp_transport::extension::{self, Refusal};
 use fixp_transport::{CallError, CallOptions, Cause, Channel, Repeat, tables, udp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::batch::{Answers, Batch, Calls, Prepared};
 use crate::failure::Failure;
 use crate::format::{Format, FormatError};
 use crate::interface::Method;
@@ -85,12 +87,28 @@ impl Client {
     {
         let argument = self.format.write(arguments).map_err(Failure::Unwritable)?;
         let answer = self.call_written(method.path, method.idempotent, method.one_way, argument).await?;
-        let bad = Failure::BadResult;
-        match answer {
-            Ok(_) if method.one_way => Format::Postcard.read(&[]).map_err(bad),
-            Ok(result) => self.format.read(&result).map_err(bad),
-            Err(error) => Err(Failure::Failed(self.format.read(&error).map_err(bad)?)),
-        }
+        typed(method, self.format, answer)
+    }
+
+    /// A call that is not sent yet, but stands in a [`Client::batch`].
+    pub fn prepare<A, T, E>(&self, method: &'static Method, arguments: &A) -> Prepared<T, E>
+    where
+        A: Serialize + ?Sized,
+    {
+        Prepared::new(method, self.format, arguments)
+    }
+
+    /// Calls several methods by one packet (SPEC 13.8). They run at the same time, and each has its own result;
+    /// what becomes of the whole packet becomes of each. It is repeated only if all of them are idempotent.
+    /// Dropping the future cancels all.
+    pub async fn batch<C: Calls>(&self, calls: C) -> C::Results {
+        let dialect = self.dialect();
+        let answer = match Batch::of(dialect, &calls) {
+            Ok(Some((packet, repeatable))) => self.ask(packet, repeatable).await,
+            Ok(None) => Err(Failure::NotAnAnswer),
+            Err(failure) => Err(failure),
+        };
+        calls.read(&mut Answers::of(dialect, answer))
     }
 
     /// Calls a method by its path, with an argument that is written already in the client's format: gives its
@@ -108,17 +126,20 @@ impl Client {
     ) -> Result<Result<Bytes, Bytes>, Failure<E>> {
         let dialect = self.dialect();
         let asked = Asked { method: path.into(), format: self.format, one_way };
-        let packet = asked.packet(dialect, argument.clone());
-        let answer = match self.send(packet, idempotent).await {
+        read(dialect, self.ask(asked.packet(dialect, argument), idempotent).await?)
+    }
+
+    /// Sends one of our own commands, and what must come before it.
+    async fn ask<E>(&self, packet: Packet, repeatable: bool) -> Result<Packet, Failure<E>> {
+        match self.send(packet.clone(), repeatable).await {
             Err(CallError { cause: Cause::NotOurs, .. }) => {
                 // It has not been asked yet, or it has been silent for long: what asks for nothing may announce us.
-                let probe = Packet::new(tables::of(dialect).probe);
+                let probe = Packet::new(tables::of(self.dialect()).probe);
                 self.send(probe, true).await.map_err(|error| Failure::NotSent(error.cause))?;
-                self.send(asked.packet(dialect, argument), idempotent).await?
+                Ok(self.send(packet, repeatable).await?)
             }
-            answer => answer?,
-        };
-        read(dialect, answer)
+            answer => Ok(answer?),
+        }
     }
 
     /// Ends in order what calls go over: what is under way is waited for. Clones end with it.
@@ -144,8 +165,30 @@ impl Client {
     }
 }
 
+/// What a method gave, as it is typed.
+pub(crate) fn typed<T, E>(
+    method: &Method,
+    format: Format,
+    written: Result<Bytes, Bytes>,
+) -> Result<T, Failure<E>>
+where
+    T: DeserializeOwned,
+    E: DeserializeOwned,
+{
+    let bad = Failure::BadResult;
+    match written {
+        Ok(_) if method.one_way => Format::Postcard.read(&[]).map_err(bad),
+        Ok(result) => format.read(&result).map_err(bad),
+        Err(error) => Err(Failure::Failed(format.read(&error).map_err(bad)?)),
+    }
+}
+
 /// What an answer says.
-fn read<E>(dialect: &Dialect, answer: Packet) -> Result<Result<Bytes, Bytes>, Failure<E>> {
+pub(crate) fn read<E>(dialect: &Dialect, answer: Packet) -> Result<Result<Bytes, Bytes>, Failure<E>> {
+    // Where it stands in a batch, the transport has not seen it.
+    if let Some(refusal) = answer.first(extension::key::REFUSAL).and_then(Value::as_i16) {
+        return Err(CallError::refused(Refusal::of_number(refusal)).into());
+    }
     let said = |key| match answer.first(key) {
         Some(Value::String(text)) => text.to_string(),
         _ => String::new(),
@@ -160,6 +203,8 @@ fn read<E>(dialect: &Dialect, answer: Packet) -> Result<Result<Bytes, Bytes>, Fa
         Some(Outcome::NoResult) => Failure::NoResult,
         Some(Outcome::Broken) => Failure::Broken,
         Some(Outcome::Expired) => Failure::Expired,
+        Some(Outcome::BadBatch) => Failure::BadBatch,
+        Some(Outcome::TooMany) => Failure::TooMany,
         Some(Outcome::Other(_)) | None => Failure::NotAnAnswer,
     })
 }

@@ -42,6 +42,10 @@ pub enum Failure<E = Never> {
     Format(Box<str>),
     /// The argument cannot be written, so nothing was sent.
     Unwritable(FormatError),
+    /// The server cannot read the batch that the call came in.
+    BadBatch,
+    /// The call stands in a batch of more calls than may be in one.
+    TooMany,
     /// The method ran, and its result cannot be written, or is too large to be sent.
     NoResult,
     /// The method ran, and its result does not decode here.
@@ -87,7 +91,9 @@ impl<E> Failure<E> {
             | Self::NoMethod
             | Self::BadArgument(_)
             | Self::Format(_)
-            | Self::Unwritable(_) => Executed::No,
+            | Self::Unwritable(_)
+            | Self::BadBatch
+            | Self::TooMany => Executed::No,
             Self::MayHaveRun(_) | Self::Expired | Self::NotAnAnswer => Executed::Perhaps,
             Self::Failed(_) | Self::NoResult | Self::BadResult(_) | Self::Broken => Executed::Yes,
         }
@@ -113,6 +119,8 @@ impl<E> Failure<E> {
             Self::BadArgument(error) => Failure::BadArgument(error),
             Self::Format(formats) => Failure::Format(formats),
             Self::Unwritable(error) => Failure::Unwritable(error),
+            Self::BadBatch => Failure::BadBatch,
+            Self::TooMany => Failure::TooMany,
             Self::NoResult => Failure::NoResult,
             Self::BadResult(error) => Failure::BadResult(error),
             Self::Broken => Failure::Broken,
@@ -156,6 +164,8 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
             Self::BadArgument(error) => write!(f, "the server cannot read the argument: {error}"),
             Self::Format(formats) => write!(f, "the server does not read this format, but {formats}"),
             Self::Unwritable(error) => write!(f, "the argument cannot be written: {error}"),
+            Self::BadBatch => f.write_str("the server cannot read the batch"),
+            Self::TooMany => f.write_str("a batch of too many calls"),
             Self::NoResult => f.write_str("the result cannot be sent"),
             Self::BadResult(error) => write!(f, "the result cannot be read: {error}"),
             Self::Broken => f.write_str("the method broke off"),

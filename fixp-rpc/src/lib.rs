@@ -15,6 +15,7 @@
 // What the attribute makes names this crate, in this crate's own interfaces too.
 extern crate self as fixp_rpc;
 
+pub mod batch;
 mod client;
 mod context;
 pub mod describe;
@@ -24,6 +25,7 @@ pub mod interface;
 mod server;
 pub mod wire;
 
+pub use batch::Prepared;
 pub use client::Client;
 pub use context::Context;
 pub use failure::{Executed, Failure, Never};

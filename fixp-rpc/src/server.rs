@@ -36,19 +36,22 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use fixp_codec::Packet;
+use fixp_codec::{Dialect, Packet};
 use fixp_transport::extension::{self, Refusal};
-use fixp_transport::{Handler, Nobody, Reply, Request, tables};
+use fixp_transport::host::Transport;
+use fixp_transport::{BodyError, Handler, Nobody, Peer, Reply, Request, tables};
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
+use crate::batch;
 use crate::context::Context;
 use crate::describe::{DirectoryClient, DirectoryService, Interfaces};
 use crate::format::{Format, FormatError};
 use crate::interface::Interface;
-use crate::wire::{Asked, CALL, Outcome, SPEAK, key};
+use crate::wire::{Asked, BATCH, CALL, Outcome, SPEAK, key};
 
 /// An interface with something behind it: made by [`service`](macro@crate::service), as `AdderService`.
 pub trait Service: Send + Sync + 'static {
@@ -137,6 +140,7 @@ pub struct Rpc<H = Nobody> {
     services: Vec<Arc<dyn Service>>,
     methods: HashMap<&'static str, (usize, usize), foldhash::fast::RandomState>,
     running: Arc<Semaphore>,
+    gathered: usize,
     next: H,
 }
 
@@ -148,6 +152,7 @@ impl Rpc {
             services: Vec::new(),
             methods: HashMap::default(),
             running: Arc::new(Semaphore::new(Self::RUNNING)),
+            gathered: Self::GATHERED,
             next: Nobody,
         };
         empty.described()
@@ -156,6 +161,10 @@ impl Rpc {
     /// How many one-way calls (SPEC 13.6) run at a time, if nothing else is said, 4096: each costs its argument and
     /// its task.
     pub const RUNNING: usize = 4096;
+
+    /// The bytes of the arguments of a call, or of the calls of a batch, that are taken if nothing else is said,
+    /// 4 MiB. Costs that much for each that is under way. What is longer is streamed, or refused as `TooLarge`.
+    pub const GATHERED: usize = 4 << 20;
 }
 
 impl Default for Rpc {
@@ -211,7 +220,15 @@ impl<H> Rpc<H> {
     /// The same with a handler for all that is no call.
     #[must_use]
     pub fn or<N>(self, next: N) -> Rpc<N> {
-        Rpc { services: self.services, methods: self.methods, running: self.running, next }
+        let Self { services, methods, running, gathered, .. } = self;
+        Rpc { services, methods, running, gathered, next }
+    }
+
+    /// The same with so many bytes of arguments at most, in place of [`Rpc::GATHERED`].
+    #[must_use]
+    pub const fn gathered_limit(mut self, bytes: usize) -> Self {
+        self.gathered = bytes;
+        self
     }
 
     /// The same with room for so many one-way calls at a time; one more is refused for overload.
@@ -226,9 +243,10 @@ impl<H> Rpc<H> {
         self.services.iter().map(|service| service.interface())
     }
 
-    async fn call(&self, request: Request) -> Packet {
-        let dialect = request.peer.dialect;
-        let asked = match Asked::read(dialect, &request.packet) {
+    /// Serves a call whose argument is here.
+    async fn call(&self, context: Context, packet: Packet) -> Packet {
+        let dialect = context.peer.dialect;
+        let asked = match Asked::read(dialect, &packet) {
             Ok(asked) => asked,
             Err(Outcome::Format) => {
                 let formats = Format::ALL.map(Format::name).join(",");
@@ -245,8 +263,7 @@ impl<H> Rpc<H> {
         let Some(service) = self.services.get(service) else {
             return Outcome::NoInterface.packet(dialect, Bytes::new());
         };
-        let context = Context { peer: request.peer, deadline: request.deadline };
-        let call = Call { context, format: asked.format, argument: request.packet.entity };
+        let call = Call { context, format: asked.format, argument: packet.entity };
         let running = service.run(method, call);
         if asked.one_way {
             return match Arc::clone(&self.running).try_acquire_owned() {
@@ -257,8 +274,7 @@ impl<H> Rpc<H> {
                     });
                     Outcome::Returned.packet(dialect, Bytes::new())
                 }
-                Err(_) => Packet::new(tables::of(dialect).refuse)
-                    .with(extension::key::REFUSAL, Refusal::Overloaded.number()),
+                Err(_) => refused(dialect, Refusal::Overloaded),
             };
         }
         let Returned { outcome, entity, error } = ended(running, context).await;
@@ -268,6 +284,28 @@ impl<H> Rpc<H> {
             None => packet,
         }
     }
+
+    /// Serves the calls of a batch at the same time (SPEC 13.8).
+    async fn batch(&self, context: Context, packet: Packet) -> Packet {
+        let Peer { dialect, transport, .. } = context.peer;
+        let calls = match batch::calls(dialect, packet.entity) {
+            Ok(calls) => calls,
+            Err(outcome) => return outcome.packet(dialect, Bytes::new()),
+        };
+        let answers = join_all(calls.into_iter().map(|call| async move {
+            match call.code {
+                CALL => self.call(context, call).await,
+                _ => Outcome::NoMethod.packet(dialect, Bytes::new()),
+            }
+        }));
+        let most = if transport == Transport::Udp { batch::ANSWERS_OF_A_DATAGRAM } else { batch::ANSWERS };
+        Outcome::Returned.packet(dialect, batch::answers(dialect, &answers.await, most))
+    }
+}
+
+/// An answer that says why a call was not executed.
+fn refused(dialect: &Dialect, refusal: Refusal) -> Packet {
+    Packet::new(tables::of(dialect).refuse).with(extension::key::REFUSAL, refusal.number())
 }
 
 /// Runs a method to its end, until it breaks off, or until its caller does not wait any more (SPEC 13.5).
@@ -288,10 +326,19 @@ async fn ended(running: Running, context: Context) -> Returned {
 
 impl<H: Handler> Handler for Rpc<H> {
     async fn handle(&self, request: Request) -> Reply {
-        if request.packet.code == CALL {
-            self.call(request).await.into()
-        } else {
-            self.next.handle(request).await
+        let batch = match request.packet.code {
+            CALL => false,
+            BATCH => true,
+            _ => return self.next.handle(request).await,
+        };
+        let context = Context { peer: request.peer, deadline: request.deadline };
+        // SPEC 13.9.
+        match request.gather(self.gathered).await {
+            Ok(packet) if batch => self.batch(context, packet).await.into(),
+            Ok(packet) => self.call(context, packet).await.into(),
+            Err(BodyError::TooLarge { .. }) => refused(context.peer.dialect, Refusal::TooLarge).into(),
+            // Whoever called has gone.
+            Err(_) => Reply::Silence,
         }
     }
 }

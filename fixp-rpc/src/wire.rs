@@ -19,6 +19,9 @@ use crate::format::Format;
 /// A call (SPEC 13.1).
 pub const CALL: Code = Code::Request { major: MAJOR, minor: HANDLERS };
 
+/// Several calls in one (SPEC 13.8).
+pub const BATCH: Code = Code::Request { major: MAJOR, minor: HANDLERS + 1 };
+
 /// The keys of calls and their answers (SPEC 13.2).
 pub mod key {
     /// Interface and method of a call, string: `Clock.now`.
@@ -92,6 +95,10 @@ pub enum Outcome {
     Broken,
     /// Its time was over while it ran.
     Expired,
+    /// What came is not calls, one behind the other: none was executed.
+    BadBatch,
+    /// A batch of more calls than are taken: none was executed.
+    TooMany,
     /// Something that we do not know by number.
     Other(i16),
 }
@@ -110,6 +117,8 @@ impl Outcome {
             Self::NoResult => 6,
             Self::Broken => 7,
             Self::Expired => 8,
+            Self::BadBatch => 9,
+            Self::TooMany => 10,
             Self::Other(number) => number,
         }
     }
@@ -127,6 +136,8 @@ impl Outcome {
             6 => Self::NoResult,
             7 => Self::Broken,
             8 => Self::Expired,
+            9 => Self::BadBatch,
+            10 => Self::TooMany,
             number => Self::Other(number),
         }
     }

@@ -3,7 +3,7 @@
 
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet};
 use fixp_rpc::Format;
-use fixp_rpc::wire::{Asked, CALL, Outcome, key};
+use fixp_rpc::wire::{Asked, BATCH, CALL, Outcome, key};
 use fixp_transport::extension;
 
 /// The lines of bytes of a section, as bytes: text between quotes stands for itself.
@@ -46,6 +46,19 @@ fn a_call_and_its_answer() {
     }
 }
 
+/// SPEC 13.8.
+#[test]
+fn a_batch_and_its_answer() {
+    let lines = shown("**13.8**");
+    let [call, answer] = [&lines[0], &lines[1]];
+    let asked = Asked { method: "Clock.now".into(), format: Format::Json, one_way: false };
+    let own = extension::own(&LAXCUS6);
+    let inner = asked.packet(&LAXCUS6, "{}".into()).to_bytes(own).unwrap();
+    assert_eq!(Packet::new(BATCH).with_entity(inner).to_bytes(own).unwrap(), call);
+    let inner = Outcome::Returned.packet(&LAXCUS6, "1763801200000".into()).to_bytes(&LAXCUS6).unwrap();
+    assert_eq!(Outcome::Returned.packet(&LAXCUS6, inner).to_bytes(&LAXCUS6).unwrap(), answer);
+}
+
 /// SPEC 13.2, 13.3: what is missing or of another type.
 #[test]
 fn what_a_call_must_have() {
@@ -63,7 +76,7 @@ fn what_a_call_must_have() {
 fn the_numbers_of_outcomes() {
     let spec = include_str!("../../docs/SPEC.md");
     let table = spec.split("**13.4**").nth(1).expect("the section");
-    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).take(9).collect();
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).take(11).collect();
     for (number, row) in rows.into_iter().enumerate() {
         let outcome = Outcome::of_number(i16::try_from(number).unwrap());
         let mut cells = row.split('|').map(str::trim).skip(1);
@@ -74,5 +87,5 @@ fn the_numbers_of_outcomes() {
         assert_eq!(cells.next().unwrap(), code);
         assert_eq!(outcome.number(), i16::try_from(number).unwrap());
     }
-    assert_eq!(Outcome::of_number(9), Outcome::Other(9));
+    assert_eq!(Outcome::of_number(11), Outcome::Other(11));
 }

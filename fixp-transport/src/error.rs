@@ -78,6 +78,18 @@ impl CallError {
         Self { cause, fate: Fate::NotSent }
     }
 
+    /// A request that the peer has refused. A server that has forgotten an ordered channel has executed nothing of
+    /// it just now.
+    #[must_use]
+    pub const fn refused(refusal: Refusal) -> Self {
+        let cause = Cause::Refused(refusal);
+        if refusal.is_unexecuted() || matches!(refusal, Refusal::Forgotten) {
+            Self::not_sent(cause)
+        } else {
+            Self::possibly_executed(cause)
+        }
+    }
+
     /// A request that may have been executed.
     #[must_use]
     pub const fn possibly_executed(cause: Cause) -> Self {

@@ -365,13 +365,8 @@ impl<W> Ledger<W> {
         self.answered += u64::from(!internal);
         let outcome = match refusal {
             None => Ok(answer),
-            Some(refusal) => {
-                // A server that has forgotten the channel has executed nothing of it just now; what was sent
-                // before, `tell` knows.
-                let unexecuted = refusal.is_unexecuted() || refusal == Refusal::Forgotten;
-                let fate = if unexecuted { Fate::NotSent } else { Fate::PossiblyExecuted };
-                Err(CallError { cause: Cause::Refused(refusal), fate })
-            }
+            // What was sent before, `tell` knows.
+            Some(refusal) => Err(CallError::refused(refusal)),
         };
         let ordered = self.matching == Matching::Ordered;
         self.broken |= ordered && refusal.is_some_and(|refusal| !refusal.keeps_place());

@@ -1,0 +1,243 @@
+//! Several calls in one packet, each with its own result (SPEC 13.8).
+//!
+//! ```
+//! use fixp_codec::LAXCUS6;
+//! use fixp_rpc::{Client, Rpc};
+//! use fixp_transport::{Channel, Server};
+//!
+//! #[fixp_rpc::service]
+//! trait Adder {
+//!     async fn add(&self, a: i64, b: i64) -> Result<i64, String>;
+//!     async fn name(&self) -> String;
+//! }
+//!
+//! struct Carefully;
+//!
+//! impl Adder for Carefully {
+//!     async fn add(&self, a: i64, b: i64) -> Result<i64, String> {
+//!         a.checked_add(b).ok_or_else(|| "too much".to_owned())
+//!     }
+//!     async fn name(&self) -> String {
+//!         "carefully".to_owned()
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let rpc = Rpc::new().serve(AdderService::new(Carefully));
+//! let server = Server::builder(rpc).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+//! let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+//! let client = Client::over(channel);
+//!
+//! let calls = AdderClient::new(client.clone()).calls();
+//! let (sums, name) = client.batch(((1..4).map(|n| calls.add(n, n)).collect::<Vec<_>>(), calls.name())).await;
+//! assert_eq!(sums, [Ok(2), Ok(4), Ok(6)]);
+//! assert_eq!(name.unwrap(), "carefully");
+//! # });
+//! ```
+
+use std::marker::PhantomData;
+
+use bytes::{Bytes, BytesMut};
+use fixp_codec::{Decoder, Dialect, Encoder, Packet};
+use fixp_transport::extension;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::client::{read, typed};
+use crate::failure::{Failure, Never};
+use crate::format::{Format, FormatError};
+use crate::interface::Method;
+use crate::wire::{Asked, BATCH, Outcome};
+
+/// The most calls of a batch: costs a packet and a future of some hundred bytes each.
+pub const CALLS: usize = 1024;
+
+/// The bytes of all answers of a batch, 4 MiB, beyond which a result is left out (SPEC 13.8). Costs that much until
+/// the answer has left.
+pub const ANSWERS: usize = 4 << 20;
+
+/// The same over UDP, where all of them go in one datagram: it has 107 bytes for its own head.
+pub const ANSWERS_OF_A_DATAGRAM: usize = 65_400;
+
+/// A call that is written and has not been sent: what the methods of `LogClient::calls()` make, say, for
+/// [`Client::batch`](crate::Client::batch).
+#[derive(Clone, Debug)]
+pub struct Prepared<T, E> {
+    method: &'static Method,
+    format: Format,
+    argument: Result<Bytes, FormatError>,
+    result: PhantomData<fn() -> Result<T, E>>,
+}
+
+impl<T, E> Prepared<T, E> {
+    pub(crate) fn new<A: Serialize + ?Sized>(method: &'static Method, format: Format, arguments: &A) -> Self {
+        Self { method, format, argument: format.write(arguments), result: PhantomData }
+    }
+}
+
+/// Calls that go together, and what they give: one call, a `Vec` of such, or a tuple of up to eight.
+pub trait Calls {
+    /// A result for each, in the same shape.
+    type Results;
+
+    /// Writes them down.
+    #[doc(hidden)]
+    fn write(&self, batch: &mut Batch);
+
+    /// Takes their answers.
+    #[doc(hidden)]
+    fn read(self, answers: &mut Answers) -> Self::Results;
+}
+
+impl<T: DeserializeOwned, E: DeserializeOwned> Calls for Prepared<T, E> {
+    type Results = Result<T, Failure<E>>;
+
+    fn write(&self, batch: &mut Batch) {
+        if let Ok(argument) = &self.argument {
+            let Method { path, one_way, .. } = *self.method;
+            let asked = Asked { method: path.into(), format: self.format, one_way };
+            batch.calls += 1;
+            batch.repeatable &= self.method.idempotent;
+            // Names are short, and so is all else beside the argument: it can be written.
+            let call = asked.packet(batch.dialect, argument.clone());
+            let encoder = Encoder::new(extension::own(batch.dialect));
+            batch.broken |= encoder.packet(&call, &mut batch.entity).is_err();
+        }
+    }
+
+    fn read(self, answers: &mut Answers) -> Self::Results {
+        self.argument.map_err(Failure::Unwritable)?;
+        let answer = answers.next().map_err(|failure| failure.map(|never| match never {}))?;
+        typed(self.method, self.format, read(answers.dialect, answer)?)
+    }
+}
+
+impl<C: Calls> Calls for Vec<C> {
+    type Results = Vec<C::Results>;
+
+    fn write(&self, batch: &mut Batch) {
+        self.iter().for_each(|calls| calls.write(batch));
+    }
+
+    fn read(self, answers: &mut Answers) -> Self::Results {
+        self.into_iter().map(|calls| calls.read(answers)).collect()
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident)*) => {
+        impl<$($name: Calls),*> Calls for ($($name,)*) {
+            type Results = ($($name::Results,)*);
+
+            fn write(&self, batch: &mut Batch) {
+                #[allow(non_snake_case, reason = "each has the name of its type")]
+                let ($($name,)*) = self;
+                $($name.write(batch);)*
+            }
+
+            fn read(self, answers: &mut Answers) -> Self::Results {
+                #[allow(non_snake_case, reason = "each has the name of its type")]
+                let ($($name,)*) = self;
+                ($($name.read(answers),)*)
+            }
+        }
+    };
+}
+
+tuples!(A);
+tuples!(A B);
+tuples!(A B C);
+tuples!(A B C D);
+tuples!(A B C D F);
+tuples!(A B C D F G);
+tuples!(A B C D F G H);
+tuples!(A B C D F G H I);
+
+/// Calls as they are written.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Batch {
+    dialect: &'static Dialect,
+    entity: BytesMut,
+    calls: usize,
+    repeatable: bool,
+    broken: bool,
+}
+
+impl Batch {
+    /// The packet, and whether it may be sent twice; nothing where nothing has to be sent.
+    pub(crate) fn of(
+        dialect: &'static Dialect,
+        calls: &impl Calls,
+    ) -> Result<Option<(Packet, bool)>, Failure> {
+        let mut batch = Self { dialect, entity: BytesMut::new(), calls: 0, repeatable: true, broken: false };
+        calls.write(&mut batch);
+        if batch.calls > CALLS {
+            return Err(Failure::TooMany);
+        }
+        if batch.broken {
+            return Err(Failure::BadBatch);
+        }
+        let packet = Packet::new(BATCH).with_entity(batch.entity.freeze());
+        Ok((batch.calls > 0).then_some((packet, batch.repeatable)))
+    }
+}
+
+/// The answers of a batch, as they are taken by its calls.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Answers {
+    dialect: &'static Dialect,
+    entity: Result<Bytes, Failure>,
+}
+
+impl Answers {
+    /// Those of an answer to a batch; or one failure for every call of it.
+    pub(crate) fn of(dialect: &'static Dialect, answer: Result<Packet, Failure>) -> Self {
+        let entity = answer.and_then(|answer| read(dialect, answer)).and_then(|written| match written {
+            Ok(entity) => Ok(entity),
+            Err(_) => Err(Failure::NotAnAnswer),
+        });
+        Self { dialect, entity }
+    }
+
+    fn next(&mut self) -> Result<Packet, Failure<Never>> {
+        let entity = self.entity.as_mut().map_err(|failure| failure.clone())?;
+        first(&Decoder::new(self.dialect), entity).ok_or(Failure::NotAnAnswer)
+    }
+}
+
+/// The calls of a batch; or what is wrong with it, so that none of them is executed.
+pub(crate) fn calls(dialect: &'static Dialect, mut entity: Bytes) -> Result<Vec<Packet>, Outcome> {
+    let decoder = Decoder::new(extension::own(dialect));
+    let mut calls = Vec::new();
+    while !entity.is_empty() {
+        if calls.len() == CALLS {
+            return Err(Outcome::TooMany);
+        }
+        calls.push(first(&decoder, &mut entity).ok_or(Outcome::BadBatch)?);
+    }
+    Ok(calls)
+}
+
+/// The answers as one entity of at most so many bytes: what has no room in it, or cannot be written, is `NoResult`.
+pub(crate) fn answers(dialect: &Dialect, answers: &[Packet], most: usize) -> Bytes {
+    let left_out = Outcome::NoResult.packet(dialect, Bytes::new());
+    let encoder = Encoder::new(dialect);
+    let least = encoder.packet_len(&left_out).unwrap_or(0);
+    let mut entity = BytesMut::new();
+    for (index, answer) in answers.iter().enumerate() {
+        // Each of those behind it has room for that it is left out.
+        let behind = least * (answers.len() - index - 1);
+        let fits = encoder.packet_len(answer).is_ok_and(|len| entity.len() + len + behind <= most);
+        let written = encoder.packet(if fits { answer } else { &left_out }, &mut entity);
+        debug_assert!(written.is_ok(), "what has been measured can be written");
+    }
+    entity.freeze()
+}
+
+/// Takes the first packet off.
+fn first(decoder: &Decoder<'_>, entity: &mut Bytes) -> Option<Packet> {
+    let len = decoder.packet(entity).ok()?.wire_len();
+    decoder.shared(&entity.split_to(len)).ok()
+}
