@@ -275,3 +275,46 @@ fn java_streams_are_bounded() {
     eprintln!("field: {} bytes each, sent in 3", cost.1 / 0x7fff);
     assert!(cost.1 <= 50 * wire.len(), "{cost:?}");
 }
+
+#[cfg(feature = "rpc-laxcus6")]
+#[test]
+fn tagged_payloads_are_bounded() {
+    use fixp_codec::rpc::{Limits, laxcus6};
+
+    // What is only announced costs nothing (SPEC 12.23).
+    for tag in [10, 11, 12, 13, 14, 15, 16, 17, 18, 28, 30, 40] {
+        let bomb = [&[1, tag][..], &i32::MAX.to_le_bytes()].concat();
+        assert_eq!(allocated(|| assert!(laxcus6::decode_reply(&bomb).is_err())), NONE, "{tag}");
+    }
+    // Arrays in each other, of which each announces all that is left.
+    let left = 300_000_u32;
+    let nested: Vec<u8> =
+        (0..100).flat_map(|level| [&[18][..], &(left - level * 10).to_le_bytes()].concat()).collect();
+    let bomb = [&[1][..], &nested, &vec![1; left as usize]].concat();
+    let limits = Limits { values: 1 << 20, ..Limits::default() };
+    let cost = allocated(|| assert!(laxcus6::decode_reply_within(&bomb, &limits).is_err()));
+    assert!(cost.1 <= limits.values * 32 + 65536, "{cost:?}");
+
+    // What a value costs, of each kind that is cheap to send; counted with what was given back meanwhile.
+    let n = 100_000_u32;
+    let kinds: [(&str, usize, &[u8]); 8] = [
+        ("null", 1, b"\x01"),
+        ("text", 1, b"\x1c\0\0\0\0"),
+        ("array of numbers", 1, b"\x0e\0\0\0\0"),
+        ("array", 1, b"\x12\0\0\0\0"),
+        ("class", 1, b"\x6a"),
+        ("the class Void", 2, b"\x1d"),
+        ("object of laxcus6", 1, b"\x1e\x05\0\0\0\x01\0\0\0\0"),
+        ("stream", 1, b"\x28\x05\0\0\0\xac\xed\0\x05\x70"),
+    ];
+    for (name, counted, value) in kinds {
+        let wire = [&b"\x01\x12"[..], &n.to_le_bytes(), &value.repeat(n as usize), b"\0"].concat();
+        let cost = allocated(|| assert!(laxcus6::decode_reply(&wire).is_ok()));
+        eprintln!("{name}: {} bytes each, sent in {}", cost.1 / n as usize, value.len());
+        assert!(cost.1 <= 160 * counted * n as usize, "{name}: {cost:?}");
+    }
+    let wire = [&[0xff; 8][..], &n.to_le_bytes(), &b"\0\0\0\0\0".repeat(n as usize), &[0; 4]].concat();
+    let cost = allocated(|| assert!(laxcus6::decode_call(&wire).is_ok()));
+    eprintln!("type: {} bytes each, sent in 5", cost.1 / n as usize);
+    assert!(cost.1 <= 2 * 160 * n as usize, "{cost:?}");
+}

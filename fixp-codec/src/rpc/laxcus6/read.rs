@@ -69,14 +69,19 @@ impl<'a> Reader<'a> {
     /// SPEC 12.12.
     fn ty(&mut self) -> Result<Option<Type>, Error> {
         let at = self.cursor.offset();
-        self.budget.values(1, at)?; // what describes a class takes the memory of two values
         match (self.cursor.u8()? == 1, self.cursor.string()?) {
             (true, name) => {
                 Ok(name.as_ref().and_then(Text::as_str).and_then(Primitive::named).map(Type::Primitive))
             }
-            (false, Some(name)) => Ok(Some(Type::class(name))),
+            (false, Some(name)) => self.class(name, at).map(Some),
             (false, None) => Err(Error::new(Cause::Class, at)),
         }
+    }
+
+    /// A class of this name. What describes one takes the memory of two values.
+    fn class(&mut self, name: Text, at: usize) -> Result<Type, Error> {
+        self.budget.values(1, at)?;
+        Ok(Type::class(name))
     }
 
     /// SPEC 12.14.
@@ -104,7 +109,7 @@ impl<'a> Reader<'a> {
             tag::FLOAT => cursor.number(f32::from_le_bytes)?.into(),
             tag::DOUBLE => cursor.number(f64::from_le_bytes)?.into(),
             tag::STRING => cursor.string()?.into(),
-            tag::VOID_CLASS => Type::class("java.lang.Void").into(),
+            tag::VOID_CLASS => self.class("java.lang.Void".into(), at)?.into(),
             tag::CLASSABLE => cursor.classable()?,
             tag::JAVA => self.java()?,
             other => match Primitive::ALL.get(usize::from(other.wrapping_sub(tag::PRIMITIVE))) {
