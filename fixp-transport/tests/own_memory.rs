@@ -399,6 +399,51 @@ fn large_datagrams_to_a_slow_reader() {
     );
 }
 
+/// What is booked for an exchange that waits for its answer is what it takes, on either side: no less, and not much
+/// more.
+#[test]
+fn an_exchange_costs_what_is_booked() {
+    const COUNT: usize = 200;
+    let start = Instant::now();
+    let ledgers = [0; 3].map(|_| Ledger::new(64 << 20));
+    let end =
+        |side: usize| within(side, || Endpoint::new(Config::default(), ledgers[side].clone(), side as u64));
+    let (mut client, mut server) = (end(CLIENT), end(SERVER));
+    let association = within(CLIENT, || client.connect(start, address(SERVER), &LAXCUS6));
+    let pass = |client: &mut Endpoint, server: &mut Endpoint, second: u32| {
+        for milli in 1..20 {
+            let now = start + Duration::from_millis(1) * (1000 * second + milli);
+            for (_, bytes) in within(CLIENT, || hostile::drain(client, now)) {
+                within(SERVER, || server.handle_datagram(now, address(CLIENT), &LAXCUS6, &bytes));
+            }
+            for (_, bytes) in within(SERVER, || hostile::drain(server, now)) {
+                within(CLIENT, || client.handle_datagram(now, address(SERVER), &LAXCUS6, &bytes));
+            }
+            within(SERVER, || while server.poll_event().is_some() {});
+            within(CLIENT, || client.handle_timeout(now));
+            within(SERVER, || server.handle_timeout(now));
+        }
+    };
+    // With a deadline, which stands in a list of its own.
+    let request = || Packet::new(notify::FLUSH_LOG).with(key::DEADLINE, 60_000).with_entity(vec![7; 8]);
+    // The lists that are there for all.
+    within(CLIENT, || client.request(start, association, request())).unwrap();
+    pass(&mut client, &mut server, 0);
+    let before = [CLIENT, SERVER].map(|side| (LIVE.get()[side], ledgers[side].held()));
+    let later = start + Duration::from_secs(1);
+    for _ in 0..COUNT {
+        within(CLIENT, || client.request(later, association, request())).unwrap();
+    }
+    pass(&mut client, &mut server, 1);
+    assert_eq!((client.stats().exchanges, server.stats().exchanges), (COUNT + 1, COUNT + 1));
+    for (side, (live, held)) in [CLIENT, SERVER].into_iter().zip(before) {
+        let took = usize::try_from(LIVE.get()[side] - live).unwrap() / COUNT;
+        let booked = (ledgers[side].held() - held) / COUNT;
+        println!("{}: {took} bytes for an exchange, {booked} booked", NAMES[side]);
+        assert!(took <= booked && booked <= 2 * took, "{}: {took} bytes, {booked} booked", NAMES[side]);
+    }
+}
+
 /// Chunks in a datagram of a hostile client.
 const MANY: usize = 4000;
 

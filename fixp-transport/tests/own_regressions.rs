@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fixp_codec::{LAXCUS6, Packet, Value, laxcus6};
 use fixp_transport::Fate;
-use fixp_transport::extension::{Capabilities, key};
+use fixp_transport::extension::{CLOSE, Capabilities, key};
 use fixp_transport::keep::Ledger;
 use fixp_transport::keep::caller::{self, Action, Caller, Options, Port};
 use fixp_transport::keep::own::{Config, Endpoint, Entity, Event};
@@ -401,4 +401,70 @@ fn a_body_that_stops_is_given_up() {
             "{cancelled:?}"
         );
     }
+}
+
+/// SPEC 10.17: whose association was forgotten before it began, since others opened too many, is told that nothing was
+/// executed. Of one that has begun nobody can know.
+#[test]
+fn who_was_crowded_out_was_not_executed() {
+    for begins in [false, true] {
+        let now = Instant::now();
+        let (mut client, mut server) = (endpoint(2), endpoint(1));
+        let association = client.connect(now, server_at(), &LAXCUS6);
+        for (_, open) in drain(&mut client, now) {
+            server.handle_datagram(now, client_at(), &LAXCUS6, &open);
+        }
+        for (_, opened) in drain(&mut server, now) {
+            client.handle_datagram(now, server_at(), &LAXCUS6, &opened);
+        }
+        client.request(now, association, request(100)).unwrap();
+        let segments = drain(&mut client, now);
+        if begins {
+            server.handle_datagram(now, client_at(), &LAXCUS6, &segments[0].1);
+            // It falls over, and comes back without a memory.
+            server = endpoint(3);
+        }
+        for number in 0..Config::HALF_OPEN as u64 + 1 {
+            let at = SocketAddr::from(([10, 1, (number >> 8) as u8, number as u8], 7));
+            server.handle_datagram(now, at, &LAXCUS6, &hostile::open(number, &[]));
+        }
+        drain(&mut server, now);
+        for (_, segment) in segments {
+            server.handle_datagram(now, client_at(), &LAXCUS6, &segment);
+        }
+        for (_, close) in drain(&mut server, now) {
+            assert!(close.len() <= 40);
+            client.handle_datagram(now, server_at(), &LAXCUS6, &close);
+        }
+        let Some(Event::Answer { outcome: Err(error), .. }) = client.poll_event() else { panic!("no end") };
+        let fate = if begins { Fate::PossiblyExecuted } else { Fate::NotSent };
+        assert_eq!(error.fate, fate, "{error:?}");
+        assert_eq!(server.stats().executed, 0);
+    }
+}
+
+/// The same of one that has had an answer: it has begun, whatever its server says then.
+#[test]
+fn who_was_answered_was_executed() {
+    let now = Instant::now();
+    let (mut client, mut server) = (endpoint(2), endpoint(1));
+    let association = client.connect(now, server_at(), &LAXCUS6);
+    pass(&mut client, &mut server, now);
+    let ticket = client.request(now, association, request(100)).unwrap();
+    let sent = drain(&mut client, now);
+    let number = packet(&sent[0].1).first(key::ASSOCIATION).cloned().unwrap();
+    for (_, bytes) in sent {
+        server.handle_datagram(now, client_at(), &LAXCUS6, &bytes);
+    }
+    assert!(server.poll_event().is_some(), "it runs");
+    server.handle_timeout(now + 5 * MILLI);
+    for (_, bytes) in drain(&mut server, now + 5 * MILLI) {
+        client.handle_datagram(now, server_at(), &LAXCUS6, &bytes);
+    }
+    let lies = Packet::new(CLOSE).with(key::SENDER, number).with(key::REFUSAL, 4_i16);
+    assert!(client.handle_datagram(now, server_at(), &LAXCUS6, &hostile::bytes(&lies)));
+    let Some(Event::Answer { ticket: ended, outcome: Err(error) }) = client.poll_event() else {
+        panic!("no end")
+    };
+    assert_eq!((ended, error.fate), (ticket, Fate::PossiblyExecuted));
 }

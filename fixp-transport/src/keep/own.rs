@@ -59,6 +59,7 @@ mod send_stream;
 mod shared;
 mod spans;
 pub mod stats;
+mod unbegun;
 pub mod varint;
 mod wire;
 

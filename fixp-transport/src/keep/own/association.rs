@@ -127,6 +127,8 @@ pub(super) enum End {
     Lost,
     /// The peer has ended it, or does not know it any more.
     Gone,
+    /// The peer has forgotten it before it began: nothing was executed.
+    Unbegun,
     /// Nobody has answered OPEN.
     Unopened,
     /// It cannot be opened in this dialect.
@@ -141,7 +143,7 @@ impl End {
     const fn cause(self) -> Cause {
         match self {
             Self::Lost => Cause::Lost(io::ErrorKind::TimedOut),
-            Self::Gone => Cause::Lost(io::ErrorKind::ConnectionReset),
+            Self::Gone | Self::Unbegun => Cause::Lost(io::ErrorKind::ConnectionReset),
             Self::Unopened => Cause::Connect(io::ErrorKind::TimedOut),
             Self::Unwritable(error) => Cause::Encode(error),
             Self::Violation(Some(error)) => Cause::Decode(error),
@@ -709,11 +711,17 @@ impl Association {
         self.closing = true;
     }
 
+    /// The peer has ended it. That nothing was executed is not believed where something has come.
+    pub(super) fn close_by_peer(&mut self, end: End) {
+        let begun = self.role == Role::Server || !self.come.is_empty();
+        self.end = Some(if begun { End::Gone } else { end });
+    }
+
     /// It has ended: everything under way in it is told.
     pub(super) fn finish(mut self, shared: &mut Shared) {
         let end = self.end.unwrap_or(End::Closed);
         let cause = end.cause();
-        let in_order = end == End::Closed || end == End::Gone && self.exchanges() == 0;
+        let in_order = end == End::Closed || matches!(end, End::Gone | End::Unbegun) && self.exchanges() == 0;
         if !in_order {
             shared.stats.lost += 1;
         }
@@ -724,7 +732,10 @@ impl Association {
         let waiting = std::mem::take(&mut self.waiting);
         for exchange in self.live.values().chain(waiting.values()) {
             let ticket = self.ticket(exchange.serial);
-            let error = error_of(exchange, cause);
+            let error = match end {
+                End::Unbegun => CallError::not_sent(cause),
+                _ => error_of(exchange, cause),
+            };
             match (self.role, exchange.stage) {
                 (Role::Client, Stage::Awaited) => {
                     shared.event(Event::Answer { ticket, outcome: Err(error) });

@@ -88,7 +88,7 @@ impl Config {
     /// Default of [`Config::association_window`], 16 MiB, known to both ends: four full windows, a quarter of what
     /// the ledger has by default.
     pub const ASSOCIATION_WINDOW: u64 = 16 << 20;
-    /// Default of [`Config::exchanges`], known to both ends. Each costs some 960 bytes.
+    /// Default of [`Config::exchanges`], known to both ends. Each costs some 800 bytes.
     pub const EXCHANGES: u64 = 256;
     /// Default of [`Config::send_window`], 4 MiB: what fills the peer's window.
     pub const SEND_WINDOW: u64 = 4 << 20;
@@ -108,7 +108,8 @@ impl Config {
     /// Default of [`Config::half_open`]. Each costs some 250 bytes.
     pub const HALF_OPEN: usize = 4096;
     /// Default of [`Config::half_open_life`]: longer than [`Config::LOST`], after which a client that was answered
-    /// goes on no more. One that comes later is told that its requests may have been executed, though they were not.
+    /// goes on no more. One that comes later is told that nothing was executed, as long as that is known: of the
+    /// latest 16384 that were forgotten before they began.
     pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(40);
     /// Default of [`Config::open_every`].
     pub const OPEN_EVERY: Duration = Duration::from_millis(200);

@@ -16,6 +16,7 @@ use super::config::Config;
 use super::event::{AssociationId, Event, Ticket};
 use super::shared::{Gathering, Shared};
 use super::stats::Stats;
+use super::unbegun::Unbegun;
 use super::wire::{self, Datagram, Hello, Items, Segment};
 use crate::keep::Ledger;
 use crate::keep::ledger::Hold;
@@ -51,6 +52,7 @@ pub struct Endpoint {
     row: VecDeque<AssociationId>,
     next_association: u64,
     next_half: u64,
+    unbegun: Unbegun,
     closes: Closes,
     closing: bool,
 }
@@ -128,6 +130,7 @@ impl Endpoint {
             row: VecDeque::new(),
             next_association: 0,
             next_half: 0,
+            unbegun: Unbegun::default(),
             closes: Closes { since: None, left: 0 },
             closing: false,
         }
@@ -302,7 +305,7 @@ impl Endpoint {
     pub fn close_all(&mut self, now: Instant) {
         self.closing = true;
         while let Some(&half) = self.halves.keys().next() {
-            self.forget_half(half);
+            self.forget_half(now, half);
         }
         let ids: Vec<AssociationId> = self.associations.keys().copied().collect();
         for id in ids {
@@ -336,12 +339,12 @@ impl Endpoint {
             }
             Some(Datagram::Close { association }) => {
                 let place = self.numbers.get(&association).copied();
-                self.on_close(now, from, place)
+                self.on_close(now, from, place, End::Gone)
             }
-            Some(Datagram::Unknown { sender }) => {
+            Some(Datagram::Unknown { sender, unbegun }) => {
                 let client = self.peers.get(&(from, sender, true)).copied();
                 let place = client.or_else(|| self.peers.get(&(from, sender, false)).copied());
-                self.on_close(now, from, place)
+                self.on_close(now, from, place, if unbegun { End::Unbegun } else { End::Gone })
             }
         };
         self.shared.items = items;
@@ -351,10 +354,11 @@ impl Endpoint {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.unbegun.handle_timeout(now);
         while let Some((&half, Half { heard, .. })) = self.halves.first_key_value()
             && *heard + self.shared.config.half_open_life <= now
         {
-            self.forget_half(half);
+            self.forget_half(now, half);
         }
         while let Some(&(at, id)) = self.timers.first()
             && at <= now
@@ -373,7 +377,7 @@ impl Endpoint {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let half = self.halves.first_key_value();
         let half = half.map(|(_, half)| half.heard + self.shared.config.half_open_life);
-        self.timers.first().map(|&(at, _)| at).into_iter().chain(half).min()
+        self.timers.first().map(|&(at, _)| at).into_iter().chain(half).chain(self.unbegun.until).min()
     }
 
     /// Appends datagrams to be sent to a buffer: up to `most` of one length to one peer, the last of them perhaps
@@ -456,7 +460,7 @@ impl Endpoint {
                 while self.halves.len() >= self.shared.config.half_open
                     && let Some(&oldest) = self.halves.keys().next()
                 {
-                    self.forget_half(oldest);
+                    self.forget_half(now, oldest);
                 }
                 let Some(hold) = Hold::of(&self.shared.ledger, HALF_COST) else { return false };
                 let number = self.number();
@@ -590,7 +594,7 @@ impl Endpoint {
             self.refresh_half(now, half);
             return None;
         };
-        self.forget_half(half);
+        self.remove_half(half);
         self.next_association += 1;
         let (id, secret) = (AssociationId(self.next_association), self.random.next_u64());
         let mut association =
@@ -612,7 +616,14 @@ impl Endpoint {
         number: u64,
         came: usize,
     ) {
-        let Ok(close) = self.shared.sheet.unknown(dialect, number) else { return };
+        let mut unbegun = self.unbegun.contains(number);
+        let close = loop {
+            let Ok(close) = self.shared.sheet.unknown(dialect, number, unbegun) else { return };
+            // What is too long to say so says less.
+            if !std::mem::take(&mut unbegun) || close.len() <= came {
+                break close;
+            }
+        };
         if close.len() <= came
             && self.closes.take(now, self.shared.config.closes)
             && self.shared.control(from, close)
@@ -621,19 +632,19 @@ impl Endpoint {
         }
     }
 
-    fn on_close(&mut self, now: Instant, from: SocketAddr, place: Option<Place>) -> bool {
+    fn on_close(&mut self, now: Instant, from: SocketAddr, place: Option<Place>, end: End) -> bool {
         match place {
             Some(Place::Whole(id)) => {
                 let association = self.associations.get_mut(&id);
                 let Some(association) = association.filter(|it| it.peer == from) else { return false };
-                association.end = Some(End::Gone);
+                association.close_by_peer(end);
                 self.touch(now, id);
                 true
             }
             Some(Place::Half(half)) => {
                 let ours = self.halves.get(&half).is_some_and(|half| half.peer == from);
                 if ours {
-                    self.forget_half(half);
+                    self.forget_half(now, half);
                 }
                 ours
             }
@@ -653,11 +664,18 @@ impl Endpoint {
         self.next_half
     }
 
-    fn forget_half(&mut self, half: u64) {
-        if let Some(half) = self.halves.remove(&half) {
-            self.numbers.remove(&half.number);
-            self.peers.remove(&(half.peer, half.hello.number, false));
+    /// It never begins.
+    fn forget_half(&mut self, now: Instant, half: u64) {
+        if let Some(number) = self.remove_half(half) {
+            self.unbegun.insert(now, self.shared.config.half_open_life, &self.shared.ledger, number);
         }
+    }
+
+    fn remove_half(&mut self, half: u64) -> Option<u64> {
+        let half = self.halves.remove(&half)?;
+        self.numbers.remove(&half.number);
+        self.peers.remove(&(half.peer, half.hello.number, false));
+        Some(half.number)
     }
 
     /// After anything has happened to an association: it may have something to send, another timer, or an end.
@@ -708,7 +726,7 @@ impl Endpoint {
         }
         // The peer is told, unless it has told us.
         if association.is_open()
-            && association.end != Some(End::Gone)
+            && !matches!(association.end, Some(End::Gone | End::Unbegun))
             && let Ok(close) = self.shared.sheet.close(association.dialect, association.peer_number)
         {
             self.shared.control(association.peer, close);

@@ -58,7 +58,7 @@ pub(super) struct Exchange {
 }
 
 /// What an exchange costs beside its content.
-pub(super) const EXCHANGE_COST: usize = 960;
+pub(super) const EXCHANGE_COST: usize = 832;
 
 impl Exchange {
     pub(super) const fn new(

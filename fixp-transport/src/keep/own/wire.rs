@@ -9,7 +9,7 @@ use super::acknowledged::{self, Acknowledged};
 use super::config::Config;
 use super::ranges::Ranges;
 use super::varint;
-use crate::extension::{self, CLOSE, OPEN, OPENED, SEGMENT, key};
+use crate::extension::{self, CLOSE, OPEN, OPENED, Refusal, SEGMENT, key};
 
 /// The bytes of a command.
 const COMMAND: usize = 7;
@@ -235,9 +235,10 @@ pub(super) enum Datagram<'a> {
     Close {
         association: u64,
     },
-    /// A number that the sender of this does not know.
+    /// A number that the sender of this does not know, and whether nothing was executed under it.
     Unknown {
         sender: u64,
+        unbegun: bool,
     },
 }
 
@@ -269,7 +270,11 @@ pub(super) fn read<'a>(
         SEGMENT => Datagram::Segment(segment(&packet, items)?),
         CLOSE => match raw8(&packet, key::ASSOCIATION) {
             Some(association) => Datagram::Close { association },
-            None => Datagram::Unknown { sender: raw8(&packet, key::SENDER)? },
+            None => {
+                let refusal = packet.first(key::REFUSAL).and_then(|value| value.as_i16());
+                let unbegun = refusal.is_some_and(|number| Refusal::of_number(number).is_unexecuted());
+                Datagram::Unknown { sender: raw8(&packet, key::SENDER)?, unbegun }
+            }
         },
         _ => return None,
     })
@@ -322,6 +327,7 @@ enum Part {
     Raw(usize, usize),
     Int64(i64),
     Int32(i32),
+    Int16(i16),
 }
 
 impl Sheet {
@@ -456,6 +462,7 @@ impl Source for Sheet {
                 Part::Raw(start, end) => ValueRef::Raw(self.raw.get(start..end).unwrap_or_default()),
                 Part::Int64(number) => ValueRef::Int64(number),
                 Part::Int32(number) => ValueRef::Int32(number),
+                Part::Int16(number) => ValueRef::Int16(number),
             };
             (key, value)
         })
@@ -505,14 +512,18 @@ impl Sheet {
         self.written(dialect)
     }
 
-    /// To somebody who named a number that is not known here.
+    /// To somebody who named a number that is not known here, perhaps with the word that nothing was executed.
     pub(super) fn unknown(
         &mut self,
         dialect: &'static Dialect,
         sender: u64,
+        unbegun: bool,
     ) -> Result<Vec<u8>, fixp_codec::Error> {
         self.begin(CLOSE);
         self.raw8(key::SENDER, sender);
+        if unbegun {
+            self.messages.push((key::REFUSAL, Part::Int16(Refusal::Overloaded.number())));
+        }
         self.written(dialect)
     }
 
