@@ -18,6 +18,7 @@ pub mod post;
 pub mod proto;
 pub mod proto_flat;
 pub mod report;
+pub mod rpc;
 pub mod streaming;
 pub mod targets;
 pub mod transport;

@@ -4,122 +4,38 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fixp_benches::pin;
+use fixp_benches::rpc::tarpc;
+use fixp_benches::transport::args::{self, Args, on};
 use fixp_benches::transport::sample::{Sample, sample};
 use fixp_benches::transport::table::{Table, verdict};
-use fixp_benches::transport::{fixp, raw, rpc};
+use fixp_benches::transport::{fixp, raw};
 use fixp_transport::rate::RateLimiter;
-use tokio::runtime::{Builder, Handle};
-
-const USAGE: &str = "\
-usage: transport [--rounds N] [--time MS] [--pin CORE] [--markdown] [--check] [--only TEXT] [--shared]
-
-  --rounds N    rounds, in each of which every competitor has its turn (9)
-  --time MS     milliseconds of a turn (300)
-  --pin CORE    run on this core alone, by taskset of util-linux
-  --markdown    print the tables in Markdown
-  --check       exit 1 if a target is missed
-  --only TEXT   only contests whose names contain this: echo, bulk, udp
-  --shared      client and server on one runtime with two workers, not each on one with one
-  --ours        without the competitors, for a profiler
-  --depth N     only the echo with so many requests in flight
-";
+use tokio::runtime::Handle;
 
 static PAYLOAD: [u8; 64] = [7; 64];
 
-struct Args {
-    rounds: usize,
-    time: Duration,
-    pin: Option<usize>,
-    markdown: bool,
-    check: bool,
-    only: Option<String>,
-    depth: Option<usize>,
-    ours: bool,
-    shared: bool,
-}
-
-fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
-    let mut parsed = Args {
-        rounds: 9,
-        time: Duration::from_millis(300),
-        pin: None,
-        markdown: false,
-        check: false,
-        only: None,
-        depth: None,
-        ours: false,
-        shared: false,
-    };
-    while let Some(arg) = args.next() {
-        match &*arg {
-            "--rounds" => parsed.rounds = args.next()?.parse().ok()?,
-            "--time" => parsed.time = Duration::from_millis(args.next()?.parse().ok()?),
-            "--pin" => parsed.pin = Some(args.next()?.parse().ok()?),
-            "--markdown" => parsed.markdown = true,
-            "--check" => parsed.check = true,
-            "--depth" => parsed.depth = Some(args.next()?.parse().ok()?),
-            "--shared" => parsed.shared = true,
-            "--ours" => parsed.ours = true,
-            "--only" => parsed.only = Some(args.next()?),
-            _ => return None,
-        }
-    }
-    Some(parsed)
-}
-
 fn main() -> ExitCode {
-    let Some(args) = parse(std::env::args().skip(1)) else {
-        eprint!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    if cfg!(debug_assertions) {
-        eprintln!("numbers of a debug build mean nothing: cargo run --release --bin transport");
-        return ExitCode::from(2);
-    }
-    if let Some(core) = args.pin
-        && let Err(why) = pin::pin(core)
-    {
-        eprintln!("cannot pin to core {core}: {why}");
-        return ExitCode::from(2);
-    }
-    println!("{} rounds of {} ms, {}\n", args.rounds, args.time.as_millis(), pin::report());
-    // Client and server are two programs in life, each with a runtime of its own: here with one worker each;
-    // or, to see what it costs, both on one runtime with a worker for each core. On one core two threads would
-    // measure how the system switches between them: there both share one worker.
-    let runtime = |workers| Builder::new_multi_thread().worker_threads(workers).enable_all().build();
-    let near = runtime(if args.shared && args.pin.is_none() { 2 } else { 1 }).expect("a runtime");
-    let far = runtime(1).expect("a runtime");
-    let servers = if args.shared || args.pin.is_some() { near.handle() } else { far.handle() }.clone();
-    let missed = near.block_on(run(&args, &servers));
-    near.shutdown_background();
-    far.shutdown_background();
-    if args.check && missed > 0 {
-        eprintln!("{missed} targets missed");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    args::main("transport", "echo, bulk, udp", run)
 }
 
-/// Runs on the servers' runtime.
-async fn on<T: Send + 'static>(servers: &Handle, task: impl Future<Output = T> + Send + 'static) -> T {
-    servers.spawn(task).await.expect("a server starts")
-}
-
-async fn run(args: &Args, servers: &Handle) -> usize {
+async fn run(args: Args, servers: Handle) -> usize {
+    let servers = &servers;
     let mut missed = 0;
     let wants = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only));
     let (_server, addr) = on(servers, fixp::serve()).await;
     let channel = Arc::new(fixp::channel(addr).await);
     if wants("echo") {
-        let client = rpc::client(on(servers, rpc::serve()).await).await;
-        let plain = Arc::new(tokio::sync::Mutex::new(raw::connect(on(servers, raw::serve_echo()).await).await));
+        let client = tarpc::client(on(servers, tarpc::serve()).await).await;
+        let plain =
+            Arc::new(tokio::sync::Mutex::new(raw::connect(on(servers, raw::serve_echo()).await).await));
         for (depth, bound) in [(1, 1.0), (64, 2.0), (256, 3.0)] {
             if args.depth.is_some_and(|only| only != depth) {
                 continue;
             }
-            let mut table =
-                Table::new(format!("echo of 64 bytes, {depth} in flight"), &["fixp", "tarpc", "raw, by hand"]);
+            let mut table = Table::new(
+                format!("echo of 64 bytes, {depth} in flight"),
+                &["fixp", "tarpc", "raw, by hand"],
+            );
             for round in 0..=args.rounds {
                 // The first round warms up.
                 let time = if round == 0 { args.time / 3 } else { args.time };
@@ -139,14 +55,15 @@ async fn run(args: &Args, servers: &Handle) -> usize {
                             let client = client.clone();
                             let call = move || {
                                 let client = client.clone();
-                                async move { rpc::echo(&client, &PAYLOAD).await }
+                                async move { tarpc::echo(&client, &PAYLOAD).await }
                             };
                             sample(depth, time, call).await
                         }
                         _ => {
                             // In a task of the runtime, as the others are.
                             let plain = Arc::clone(&plain);
-                            let task = async move { raw::echoes(&mut *plain.lock().await, depth, time).await };
+                            let task =
+                                async move { raw::echoes(&mut *plain.lock().await, depth, time).await };
                             tokio::spawn(task).await.expect("it does not panic")
                         }
                     };
@@ -190,7 +107,11 @@ async fn run(args: &Args, servers: &Handle) -> usize {
                             let plain = Arc::clone(&plain);
                             async move {
                                 let (stream, buffer) = &mut *plain.lock().await;
-                                if up { raw::upload(stream).await } else { raw::download(stream, buffer).await }
+                                if up {
+                                    raw::upload(stream).await
+                                } else {
+                                    raw::download(stream, buffer).await
+                                }
                             }
                         };
                         sample(1, time, call).await

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::task::{JoinHandle, spawn_local};
+
 /// What was measured of one competitor in one round.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -17,6 +19,12 @@ impl Sample {
     pub fn new(mut latency: Vec<u32>, took: Duration) -> Self {
         latency.sort_unstable();
         Self { rate: latency.len() as f64 / took.as_secs_f64(), latency }
+    }
+
+    /// Requests answered.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.latency.len()
     }
 
     /// A quantile of the latency, in microseconds.
@@ -37,25 +45,40 @@ pub(super) fn nanos(since: Instant) -> u32 {
 pub async fn sample<C, R>(depth: usize, time: Duration, call: C) -> Sample
 where
     C: Fn() -> R + Clone + Send + 'static,
-    R: Future<Output = ()> + Send,
+    R: Future<Output = ()> + Send + 'static,
 {
     let start = Instant::now();
-    let tasks: Vec<_> = (0..depth)
-        .map(|_| {
-            let call = call.clone();
-            tokio::spawn(async move {
-                let mut latency = Vec::with_capacity(4096);
-                loop {
-                    let begin = Instant::now();
-                    if begin - start >= time {
-                        return latency;
-                    }
-                    call().await;
-                    latency.push(nanos(begin));
-                }
-            })
-        })
-        .collect();
+    gather(start, (0..depth).map(|_| tokio::spawn(calls(start, time, call.clone()))).collect()).await
+}
+
+/// The same by tasks of a `LocalSet`.
+pub async fn sample_local<C, R>(depth: usize, time: Duration, call: C) -> Sample
+where
+    C: Fn() -> R + Clone + 'static,
+    R: Future<Output = ()> + 'static,
+{
+    let start = Instant::now();
+    gather(start, (0..depth).map(|_| spawn_local(calls(start, time, call.clone()))).collect()).await
+}
+
+/// One task: how long each call took.
+async fn calls<C, R>(start: Instant, time: Duration, call: C) -> Vec<u32>
+where
+    C: Fn() -> R,
+    R: Future<Output = ()>,
+{
+    let mut latency = Vec::with_capacity(4096);
+    loop {
+        let begin = Instant::now();
+        if begin - start >= time {
+            return latency;
+        }
+        call().await;
+        latency.push(nanos(begin));
+    }
+}
+
+async fn gather(start: Instant, tasks: Vec<JoinHandle<Vec<u32>>>) -> Sample {
     let mut latency = Vec::new();
     for task in tasks {
         latency.append(&mut task.await.unwrap_or_default());

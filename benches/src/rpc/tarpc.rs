@@ -1,25 +1,28 @@
 //! tarpc over TCP with bincode: the same payload, the same answer.
 
+#![allow(missing_docs, reason = "tarpc's macro writes items without any")]
+
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use tarpc::server::{BaseChannel, Channel};
 use tarpc::tokio_serde::formats::Bincode;
 use tarpc::{client, context};
 
-use super::fixp::ANY;
+use crate::transport::fixp::ANY;
 
 /// The service.
 #[tarpc::service]
 pub trait Echo {
     /// Gives the payload back.
-    async fn echo(payload: Vec<u8>) -> Vec<u8>;
+    async fn echo(payload: Bytes) -> Bytes;
 }
 
 #[derive(Clone)]
 struct Server;
 
 impl Echo for Server {
-    async fn echo(self, _: context::Context, payload: Vec<u8>) -> Vec<u8> {
+    async fn echo(self, _: context::Context, payload: Bytes) -> Bytes {
         payload
     }
 }
@@ -34,9 +37,11 @@ pub async fn serve() -> SocketAddr {
         while let Some(Ok(transport)) = listener.next().await {
             let _ = transport.get_ref().set_nodelay(true);
             // Each request in a task of its own, as its documentation does it.
-            tokio::spawn(BaseChannel::with_defaults(transport).execute(Server.serve()).for_each(|request| async {
-                tokio::spawn(request);
-            }));
+            tokio::spawn(BaseChannel::with_defaults(transport).execute(Server.serve()).for_each(
+                |request| async {
+                    tokio::spawn(request);
+                },
+            ));
         }
     });
     addr
@@ -54,6 +59,6 @@ pub async fn client(addr: SocketAddr) -> EchoClient {
 
 /// One echo.
 pub async fn echo(client: &EchoClient, payload: &'static [u8]) {
-    let answer = client.echo(context::current(), payload.to_vec()).await.expect("an echo");
+    let answer = client.echo(context::current(), Bytes::from_static(payload)).await.expect("an echo");
     assert_eq!(answer.len(), payload.len());
 }
