@@ -3,116 +3,23 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fixp_benches::keep::bulk::{BYTES, Call, Way, call};
 use fixp_benches::keep::quic::{Identity, Tuning};
 use fixp_benches::keep::{fixp, kcp, legacy, link, link_fixp, link_kcp, link_quic, quinn, tcp};
-use fixp_benches::pin;
+use fixp_benches::transport::args::{self, Args, on};
 use fixp_benches::transport::fixp::BULK;
 use fixp_benches::transport::raw;
 use fixp_benches::transport::sample::{Sample, sample};
 use fixp_benches::transport::table::{Table, verdict};
 use fixp_transport::keep::own::Config;
-use tokio::runtime::{Builder, Handle};
-
-const USAGE: &str = "\
-usage: keep [--rounds N] [--time MS] [--seeds N] [--pin CORE] [--markdown] [--check] [--only TEXT] [--depth N] [--ours]
-
-  --rounds N    rounds, in each of which every competitor has its turn (9)
-  --time MS     milliseconds of a turn (300)
-  --seeds N     seeds of the laboratory, from 1 (5)
-  --pin CORE    run on this core alone, by taskset of util-linux
-  --markdown    print the tables in Markdown
-  --check       exit 1 if a target is missed
-  --only TEXT   only contests whose names contain this: bulk up, bulk down, ping, legacy, link
-  --depth N     only the bulks with so many in flight
-  --ours        without the competitors, for a profiler
-";
-
-struct Args {
-    rounds: usize,
-    time: Duration,
-    seeds: u64,
-    pin: Option<usize>,
-    markdown: bool,
-    check: bool,
-    only: Option<String>,
-    depth: Option<usize>,
-    ours: bool,
-}
-
-fn parse(mut args: impl Iterator<Item = String>) -> Option<Args> {
-    let mut parsed = Args {
-        rounds: 9,
-        time: Duration::from_millis(300),
-        seeds: 5,
-        pin: None,
-        markdown: false,
-        check: false,
-        only: None,
-        depth: None,
-        ours: false,
-    };
-    while let Some(arg) = args.next() {
-        match &*arg {
-            "--rounds" => parsed.rounds = args.next()?.parse().ok()?,
-            "--time" => parsed.time = Duration::from_millis(args.next()?.parse().ok()?),
-            "--seeds" => parsed.seeds = args.next()?.parse().ok()?,
-            "--pin" => parsed.pin = Some(args.next()?.parse().ok()?),
-            "--markdown" => parsed.markdown = true,
-            "--check" => parsed.check = true,
-            "--depth" => parsed.depth = Some(args.next()?.parse().ok()?),
-            "--ours" => parsed.ours = true,
-            "--only" => parsed.only = Some(args.next()?),
-            _ => return None,
-        }
-    }
-    (parsed.rounds > 0 && parsed.seeds > 0).then_some(parsed)
-}
-
-impl Args {
-    fn wants(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| name.contains(only))
-    }
-}
+use tokio::runtime::Handle;
 
 fn main() -> ExitCode {
-    let Some(args) = parse(std::env::args().skip(1)) else {
-        eprint!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    if cfg!(debug_assertions) {
-        eprintln!("numbers of a debug build mean nothing: cargo run --release --bin keep");
-        return ExitCode::from(2);
-    }
-    if let Some(core) = args.pin
-        && let Err(why) = pin::pin(core)
-    {
-        eprintln!("cannot pin to core {core}: {why}");
-        return ExitCode::from(2);
-    }
-    println!("{} rounds of {} ms, {}\n", args.rounds, args.time.as_millis(), pin::report());
-    // As in the bench of the transport: client and server are two programs in life, each with a runtime of its own;
-    // on one core both share one worker.
-    let runtime = || Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let near = runtime().expect("a runtime");
-    let far = runtime().expect("a runtime");
-    let servers = if args.pin.is_some() { near.handle() } else { far.handle() }.clone();
-    let mut missed = near.block_on(sockets(&args, &servers));
-    near.shutdown_background();
-    far.shutdown_background();
-    missed += laboratory(&args);
-    if args.check && missed > 0 {
-        eprintln!("{missed} targets missed");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
-}
-
-/// Runs on the servers' runtime.
-async fn on<T: Send + 'static>(servers: &Handle, task: impl Future<Output = T> + Send + 'static) -> T {
-    servers.spawn(task).await.expect("a server starts")
+    args::main("keep", "bulk up, bulk down, ping, legacy, link", async |args, servers| {
+        sockets(&args, &servers).await + laboratory(&args)
+    })
 }
 
 /// Every row has its turn in every round; the order turns from round to round.
@@ -120,13 +27,11 @@ async fn contest(args: &Args, name: String, rows: Vec<(&'static str, Call)>, dep
     let names: Vec<_> = rows.iter().map(|(name, _)| *name).collect();
     let mut table = Table::new(name, &names);
     for round in 0..=args.rounds {
-        // The first round warms up.
-        let time = if round == 0 { args.time / 3 } else { args.time };
         for turn in 0..rows.len() {
             let row = (turn + round) % rows.len();
-            let time = if args.ours && row > 0 { Duration::from_millis(1) } else { time };
             let call = rows[row].1.clone();
-            let one = sample(depth, time, move || call()).await;
+            let one = sample(depth, args.turn(round, row), move || call()).await;
+            // The first round warms up.
             if round > 0 {
                 table.add(row, one);
             }
@@ -142,7 +47,7 @@ async fn sockets(args: &Args, servers: &Handle) -> usize {
     for (direction, way) in [("up", Way::Up), ("down", Way::Down)] {
         for depth in [1, 4] {
             let name = format!("bulk {direction}, 1 MiB, {depth} in flight");
-            if args.wants(&name) && args.depth.is_none_or(|only| only == depth) {
+            if args.wants(&name) && args.wants_depth(depth) {
                 missed += bulk(args, servers, addr, name, way, depth).await;
             }
         }

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fixp_benches::rpc::tarpc;
 use fixp_benches::transport::args::{self, Args, on};
@@ -21,15 +20,14 @@ fn main() -> ExitCode {
 async fn run(args: Args, servers: Handle) -> usize {
     let servers = &servers;
     let mut missed = 0;
-    let wants = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only));
     let (_server, addr) = on(servers, fixp::serve()).await;
     let channel = Arc::new(fixp::channel(addr).await);
-    if wants("echo") {
+    if args.wants("echo") {
         let client = tarpc::client(on(servers, tarpc::serve()).await).await;
         let plain =
             Arc::new(tokio::sync::Mutex::new(raw::connect(on(servers, raw::serve_echo()).await).await));
         for (depth, bound) in [(1, 1.0), (64, 2.0), (256, 3.0)] {
-            if args.depth.is_some_and(|only| only != depth) {
+            if !args.wants_depth(depth) {
                 continue;
             }
             let mut table = Table::new(
@@ -37,11 +35,9 @@ async fn run(args: Args, servers: Handle) -> usize {
                 &["fixp", "tarpc", "raw, by hand"],
             );
             for round in 0..=args.rounds {
-                // The first round warms up.
-                let time = if round == 0 { args.time / 3 } else { args.time };
                 for turn in 0..3 {
                     let row = (turn + round) % 3;
-                    let time = if args.ours && row > 0 { Duration::from_millis(1) } else { time };
+                    let time = args.turn(round, row);
                     let one = match row {
                         0 => {
                             let channel = Arc::clone(&channel);
@@ -67,6 +63,7 @@ async fn run(args: Args, servers: Handle) -> usize {
                             tokio::spawn(task).await.expect("it does not panic")
                         }
                     };
+                    // The first round warms up.
                     if round > 0 {
                         table.add(row, one);
                     }
@@ -84,7 +81,7 @@ async fn run(args: Args, servers: Handle) -> usize {
             println!();
         }
     }
-    if wants("bulk") {
+    if args.wants("bulk") {
         // A rate that is never reached.
         let limiter = RateLimiter::new(1 << 40);
         for (name, up) in [("bulk up, 1 MiB", true), ("bulk down, 1 MiB", false)] {
@@ -136,7 +133,7 @@ async fn run(args: Args, servers: Handle) -> usize {
             println!();
         }
     }
-    if wants("udp") {
+    if args.wants("udp") {
         let mut table = Table::new("udp ping-pong of 64 bytes".to_owned(), &["fixp", "raw"]);
         let client = fixp::datagrams(addr).await;
         let echo = on(servers, raw::serve_datagrams()).await;

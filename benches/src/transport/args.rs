@@ -10,6 +10,7 @@ use crate::pin;
 const OPTIONS: &str = "\
   --rounds N    rounds, in each of which every competitor has its turn (9)
   --time MS     milliseconds of a turn (300)
+  --seeds N     seeds of the laboratory, where there is one, from 1 (5)
   --pin CORE    run on this core alone, by taskset of util-linux
   --markdown    print the tables in Markdown
   --check       exit 1 if a target is missed
@@ -25,6 +26,8 @@ pub struct Args {
     pub rounds: usize,
     /// The time of a turn.
     pub time: Duration,
+    /// Seeds of the laboratory, at least one.
+    pub seeds: u64,
     /// The core to keep to.
     pub pin: Option<usize>,
     /// Whether to print Markdown.
@@ -48,6 +51,7 @@ impl Args {
         let mut parsed = Self {
             rounds: 9,
             time: Duration::from_millis(300),
+            seeds: 5,
             pin: None,
             markdown: false,
             check: false,
@@ -60,6 +64,7 @@ impl Args {
             match &*arg {
                 "--rounds" => parsed.rounds = args.next()?.parse::<usize>().ok()?.max(1),
                 "--time" => parsed.time = Duration::from_millis(args.next()?.parse().ok()?),
+                "--seeds" => parsed.seeds = args.next()?.parse::<u64>().ok()?.max(1),
                 "--pin" => parsed.pin = Some(args.next()?.parse().ok()?),
                 "--markdown" => parsed.markdown = true,
                 "--check" => parsed.check = true,
