@@ -308,3 +308,30 @@ fn shared_objects_are_written_as_recorded() {
         assert_eq!(hex::encode(encode(&payload).unwrap()), vector["hex"], "{name}");
     }
 }
+
+/// SPEC 12.35, 12.42: an object of a class that nobody here knows, by the names of its fields; what its class extends
+/// has fields too.
+#[test]
+fn unknown_objects_are_named_fields() {
+    let vectors = vectors();
+    let read = |name| {
+        let vector = vectors.iter().find(|vector| id(vector) == name).unwrap();
+        lexst1::decode_reply(&wire(vector)).unwrap().object.unwrap()
+    };
+    let bean = read("reply-bean-sub");
+    let object = bean.as_object().unwrap();
+    assert!(object.class.name == "RpcBean$Sub" && object.class.is("RpcBean"));
+    let field = |name| object.field(name).unwrap();
+    assert_eq!(
+        (field("extra").as_i64(), field("a").as_i32(), field("b").as_str()),
+        (Some(77), Some(1), Some("s"))
+    );
+    assert_eq!((field("flag").as_bool(), field("d").as_f64()), (Some(true), Some(1.5)));
+    assert_eq!((field("a").as_i64(), object.field("none")), (None, None));
+
+    // A date writes its milliseconds itself.
+    let date = read("reply-date-negative");
+    let (class, part) = date.as_object().unwrap().parts().next().unwrap();
+    assert_eq!(class.name, "java.util.Date");
+    assert_eq!(part.annotation, [Content::Block((-1_i64).to_be_bytes().as_slice().into())]);
+}

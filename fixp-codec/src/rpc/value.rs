@@ -4,7 +4,9 @@
 //! use fixp_codec::rpc::Value;
 //!
 //! let value = Value::from("helo");
-//! assert_eq!(value.as_str(), Some("helo"));
+//! assert_eq!((value.as_str(), value.as_i32()), (Some("helo"), None));
+//! let strings = Value::strings(["p", "q"]);
+//! assert_eq!(strings.as_items().and_then(|items| items[1].as_str()), Some("q"));
 //! assert_eq!(Value::Float(f32::NAN), Value::Float(f32::NAN), "bits are compared");
 //! ```
 
@@ -150,6 +152,19 @@ impl Object {
     }
 }
 
+macro_rules! numbers {
+    ($($(#[$doc:meta])* $name:ident $number:ident $variant:ident;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(&self) -> Option<$number> {
+            match self.unanchored() {
+                Self::$variant(number) => Some(*number),
+                _ => None,
+            }
+        }
+    )*};
+}
+
 impl Value {
     /// An `Object[]`.
     #[must_use]
@@ -178,10 +193,56 @@ impl Value {
         }
     }
 
+    numbers! {
+        /// A boolean, or Boolean.
+        as_bool bool Boolean;
+        /// A byte, or Byte.
+        as_i8 i8 Byte;
+        /// A char, or Character: a UTF-16 code unit.
+        as_u16 u16 Char;
+        /// A short, or Short.
+        as_i16 i16 Short;
+        /// An int, or Integer.
+        as_i32 i32 Int;
+        /// A long, or Long.
+        as_i64 i64 Long;
+        /// A float, or Float.
+        as_f32 f32 Float;
+        /// A double, or Double.
+        as_f64 f64 Double;
+    }
+
+    /// The bytes of a byte[].
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self.unanchored() {
+            Self::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The elements of an array that is not of numbers.
+    #[must_use]
+    pub fn as_items(&self) -> Option<&[Self]> {
+        match self.unanchored() {
+            Self::Array(array) => Some(&array.items),
+            _ => None,
+        }
+    }
+
+    /// An object of a class that has no variant of its own.
+    #[must_use]
+    pub fn as_object(&self) -> Option<&Object> {
+        match self.unanchored() {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
     /// The text of a String, unless it has unpaired surrogates.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
-        match self {
+        match self.unanchored() {
             Self::String(text) => text.as_str(),
             _ => None,
         }
