@@ -155,7 +155,7 @@ impl Peer {
                     config.requests = config.requests.max(manner.depth);
                     let entity = config.exchange.bounds.entity.max(manner.size);
                     config.exchange.bounds.entity = entity;
-                    (config.own.gather_answers, config.own.answer) = (entity as u64, entity as u64);
+                    config.own.gather_answers = entity as u64;
                 });
             let repeat = Repeat::Harmless { times: u32::MAX, every: AGAIN };
             let repeat = if manner.harmless { repeat } else { Repeat::Never };

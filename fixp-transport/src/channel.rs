@@ -25,7 +25,6 @@ pub mod tower;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -304,8 +303,9 @@ impl ChannelBuilder {
     /// are those of every channel: connections are the associations of the own transport, writes are datagrams. An
     /// answer has no CONTENT_LENGTH, which no piece has of the whole.
     /// What is about connections alone has no meaning here: time to connect, back-off, batches, heartbeats,
-    /// [`ChannelBuilder::on_cut`]. There are no [transfers](Channel::transfer), and a channel that is
-    /// [ordered](ChannelBuilder::ordered) refuses all calls by [`Cause::NotOrdered`].
+    /// [`ChannelBuilder::on_cut`]. [Transfers](Channel::transfer) are those of [`keep::Client`](crate::keep::Client::transfer):
+    /// in pieces to a peer of ours. A channel that is [ordered](ChannelBuilder::ordered) refuses all calls by
+    /// [`Cause::NotOrdered`]: SPEC 10.5 has order over TCP only.
     #[must_use]
     pub fn keep_udp(self, peer: SocketAddr) -> Channel {
         let any: std::net::IpAddr = match peer {
@@ -439,8 +439,7 @@ impl Channel {
     pub async fn transfer(&self, head: Packet, body: Body) -> Result<Transferred, CallError> {
         let inner = match &self.way {
             Way::Stream { inner, .. } => inner,
-            // There is no connection for it.
-            Way::Keep { .. } => return Err(CallError::not_sent(Cause::Connect(io::ErrorKind::Unsupported))),
+            Way::Keep { channel, .. } => return channel.transfer(head, body).await,
         };
         if inner.is_closing() {
             return Err(CallError::not_sent(Cause::Closed));

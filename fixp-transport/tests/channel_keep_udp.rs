@@ -6,38 +6,26 @@ mod lab;
 #[path = "common/legacy.rs"]
 mod legacy;
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use fixp_codec::{Dialect, LAXCUS6, LEXST1};
-use fixp_laboratory::{Host, Laboratory, LinkConfig};
+use fixp_laboratory::{Laboratory, LinkConfig};
 use fixp_transport::limits::ChannelLimits;
-use fixp_transport::socket::Bind;
-use fixp_transport::{Body, CallError, CallOptions, Cause, Channel, ChannelBuilder, tables};
-use lab::{CLIENT, SERVER, Socket};
+use fixp_transport::{CallError, CallOptions, Cause, Channel, ChannelBuilder, tables};
+use lab::{Binder, CLIENT, SERVER, Socket};
 use legacy::{Log, Manner, answer, request, serve};
 use tokio::time::{Instant, sleep};
 
 const MILLI: Duration = Duration::from_millis(1);
 const PORT: u16 = 6600;
 
-struct LabBinder(Host);
-
-impl Bind for LabBinder {
-    type Socket = Socket;
-
-    async fn bind(&self) -> io::Result<Socket> {
-        self.0.bind(0).map(Socket)
-    }
-}
-
 /// A channel to a node that behaves so, 5 ms away.
 fn open(lab: &Laboratory, builder: ChannelBuilder, manner: Manner) -> (Channel, Log) {
     lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
     let log = serve(Socket(lab.host(SERVER).bind(PORT).unwrap()), manner);
     let peer = SocketAddr::new(SERVER, PORT);
-    (builder.seed(lab.seed()).keep_udp_over(peer, LabBinder(lab.host(CLIENT))), log)
+    (builder.seed(lab.seed()).keep_udp_over(peer, Binder(lab.host(CLIENT))), log)
 }
 
 fn slow(dialect: &'static Dialect) -> Manner {
@@ -162,15 +150,13 @@ fn deadlines() {
     });
 }
 
-/// There is neither order nor a transfer over KEEP UDP.
+/// There is no order over KEEP UDP.
 #[test]
 fn what_there_is_not() {
     Laboratory::run("not", |lab| async move {
         let (channel, log) = open(&lab, Channel::builder(&LAXCUS6).ordered(), Manner::of(&LAXCUS6));
         let error = channel.call(request(&LAXCUS6, 1, 10)).await.unwrap_err();
         assert_eq!(error, CallError::not_sent(Cause::NotOrdered));
-        let error = channel.transfer(request(&LAXCUS6, 1, 0), Body::from_bytes("x")).await.err().unwrap();
-        assert_eq!(error, CallError::not_sent(Cause::Connect(io::ErrorKind::Unsupported)));
         assert!(log.lock().unwrap().from.is_empty());
     });
 }

@@ -7,35 +7,23 @@ mod lab;
 #[path = "common/legacy.rs"]
 mod legacy;
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use fixp_codec::{Dialect, LAXCUS6, LEXST1};
-use fixp_laboratory::{Host, Laboratory, LinkConfig};
+use fixp_laboratory::{Laboratory, LinkConfig};
 use fixp_transport::keep::caller::{Options, Repeat};
 use fixp_transport::keep::{Builder, Client};
-use fixp_transport::socket::Bind;
 use fixp_transport::{CallError, Cause, Fate, tables};
-use lab::{CLIENT, SERVER, Socket};
+use lab::{Binder, CLIENT, SERVER, Socket};
 use legacy::{Log, Manner, answer, request, serve};
 use tokio::time::{Instant, sleep, timeout};
 
 const MILLI: Duration = Duration::from_millis(1);
 const PORT: u16 = 6600;
 
-struct LabBinder(Host);
-
-impl Bind for LabBinder {
-    type Socket = Socket;
-
-    async fn bind(&self) -> io::Result<Socket> {
-        self.0.bind(0).map(Socket)
-    }
-}
-
-fn builder(lab: &Laboratory, dialect: &'static Dialect) -> Builder<LabBinder> {
-    let binder = LabBinder(lab.host(CLIENT));
+fn builder(lab: &Laboratory, dialect: &'static Dialect) -> Builder<Binder> {
+    let binder = Binder(lab.host(CLIENT));
     Client::builder().dialect(dialect).random(lab.seed()).sockets(Some(binder), None)
 }
 

@@ -10,7 +10,6 @@
 mod lab;
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -20,9 +19,8 @@ use fixp_codec::{Code, Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6};
 use fixp_laboratory::{Host, Laboratory};
 use fixp_transport::keep::pieces::{Added, Bounds, Gather, Mark};
 use fixp_transport::keep::{Client, table};
-use fixp_transport::socket::Bind;
 use fixp_transport::{Cause, Fate, tables};
-use lab::Socket;
+use lab::Binder;
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -104,16 +102,6 @@ fn recordings() -> Vec<Recording> {
     names.into_iter().map(one).collect()
 }
 
-struct LabBinder(Host);
-
-impl Bind for LabBinder {
-    type Socket = Socket;
-
-    async fn bind(&self) -> io::Result<Socket> {
-        self.0.bind(0).map(Socket)
-    }
-}
-
 /// Plays the recorded server, and keeps what comes.
 fn play(recording: Recording, host: &Host) -> Arc<Mutex<Vec<Vec<u8>>>> {
     let came = Arc::<Mutex<Vec<Vec<u8>>>>::default();
@@ -185,7 +173,7 @@ fn recorded_servers() {
             let peer = SocketAddr::new(server, 6600);
             let it = Client::builder().dialect(dialect).extensions(false).timeout(Duration::from_secs(120));
             let it = it.configure(|config| config.identity = Some(1));
-            let it = it.sockets(Some(LabBinder(lab.host(client))), None).build();
+            let it = it.sockets(Some(Binder(lab.host(client))), None).build();
             let outcome = it.request(peer, request).await;
             match recording.joined(false) {
                 Some(answer) => assert_eq!(outcome.unwrap(), answer, "{name}"),

@@ -6,7 +6,6 @@
 mod lab;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6};
-use fixp_laboratory::{Host, HostConfig, Laboratory, LinkConfig, Random};
+use fixp_laboratory::{HostConfig, Laboratory, LinkConfig, Random};
 use fixp_transport::extension::{Capabilities, Refusal, key};
 use fixp_transport::host::Transport;
 use fixp_transport::keep::budget::Rates;
@@ -25,9 +24,9 @@ use fixp_transport::keep::pieces::{Added, Bounds, Form, Gather, Mark, Pieces};
 use fixp_transport::keep::{self, Client, Ledger, table};
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::server::{AllowList, DialectChoice, PublicKey};
-use fixp_transport::socket::{BatchedSocket, Bind};
+use fixp_transport::socket::BatchedSocket;
 use fixp_transport::{Answer, Body, Cause, Fate, Handler, Reply, Request, Server, handler_fn, tables, udp};
-use lab::{CLIENT, PORT, SERVER, Socket, application};
+use lab::{Binder, CLIENT, PORT, SERVER, Socket, application};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -40,16 +39,6 @@ const MODULUS: &str = "9a40edbe9edfe3d8d39269a7ee2767e8514750811a99fc1b36583f5fd
     10855a958ed8b1841d96277b6f2f5f30a4dff33d2aa1f438d130325bfd6dfa8e52b9cbb2be370d6fc961a3d5479237de543dc2bdf8cfc71c\
     1d377f817089dd8729b892da0d8830796a2657b04fa0c480b680310b";
 
-struct LabBinder(Host);
-
-impl Bind for LabBinder {
-    type Socket = Socket;
-
-    async fn bind(&self) -> io::Result<Socket> {
-        self.0.bind(0).map(Socket)
-    }
-}
-
 fn to() -> SocketAddr {
     SocketAddr::new(SERVER, PORT)
 }
@@ -59,8 +48,8 @@ async fn start<H: Handler>(lab: &Laboratory, limits: ServerLimits, handler: H) -
     lab::serve_as(lab, builder).await
 }
 
-fn client(lab: &Laboratory, dialect: &'static Dialect) -> keep::Builder<LabBinder> {
-    let binder = LabBinder(lab.host(CLIENT));
+fn client(lab: &Laboratory, dialect: &'static Dialect) -> keep::Builder<Binder> {
+    let binder = Binder(lab.host(CLIENT));
     Client::builder().dialect(dialect).random(lab.seed()).sockets(Some(binder), None)
 }
 
@@ -326,7 +315,7 @@ fn all_at_one_port() {
             task.await.unwrap();
         }
         lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
-        let binder = LabBinder(lab.host(CLIENT));
+        let binder = Binder(lab.host(CLIENT));
         let plain = udp::Client::builder().random(lab.seed()).sockets(Some(binder), None).build();
         for number in 80..90 {
             let sent = numbered(&LAXCUS6, number, 1000);

@@ -22,19 +22,9 @@ use fixp_transport::server::{DialectChoice, PublicKey, Server};
 use fixp_transport::socket::{Bind, Datagrams};
 use fixp_transport::udp::{Client, Options, Repeat, Stats};
 use fixp_transport::{CallError, Cause, Fate, Reply, Request, handler_fn};
-use lab::Socket;
+use lab::{Binder, Socket};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, sleep, timeout};
-
-struct LabBinder(Host);
-
-impl Bind for LabBinder {
-    type Socket = Socket;
-
-    async fn bind(&self) -> io::Result<Socket> {
-        self.0.bind(0).map(Socket)
-    }
-}
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -63,7 +53,7 @@ fn client(host: &Host, dialect: &'static Dialect, time: Duration, quarantine: Du
             config.quarantine = quarantine;
             config.query_every = Duration::from_millis(300);
         })
-        .sockets(Some(LabBinder(host.clone())), None)
+        .sockets(Some(Binder(host.clone())), None)
         .build()
 }
 

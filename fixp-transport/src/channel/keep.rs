@@ -14,6 +14,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::drive::EXIT_TIME;
 use super::{CallOptions, ChannelStats, Config, Outcome, Repeat, after};
+use crate::body::Body;
+use crate::bulk::Transferred;
 use crate::error::{CallError, Cause};
 use crate::keep::{Client, Pending};
 use crate::limits::ChannelLimits;
@@ -99,7 +101,7 @@ impl KeepChannel {
                 let held = limits.bytes.saturating_add(requests.saturating_mul(REQUEST_COST));
                 config.bytes = config.bytes.max(held.saturating_mul(2)).max(limits.entity.saturating_mul(2));
                 config.exchange.bounds.entity = limits.bytes.max(limits.entity);
-                (config.own.gather_answers, config.own.answer) = (limits.entity as u64, limits.entity as u64);
+                config.own.gather_answers = limits.entity as u64;
                 config.own.head = limits.head;
             });
         let builder = if let Some(seed) = seed { builder.random(seed) } else { builder };
@@ -188,6 +190,22 @@ impl KeepChannel {
         let options = udp::Options { timeout: Some(time), repeat, wait: true };
         let pending = self.client.place(self.peer, packet, options)?;
         Ok(Placed::Begun { channel: Arc::clone(self), pending, _room: room })
+    }
+
+    /// A transfer: it takes the place of a request, and its bytes are bounded by the windows of the own transport.
+    pub(super) async fn transfer(&self, head: Packet, body: Body) -> Result<Transferred, CallError> {
+        if self.is_closing() {
+            return Err(CallError::not_sent(Cause::Closed));
+        }
+        let room = Arc::clone(&self.requests).acquire_owned();
+        let Ok(_room) = timeout(self.timeout, room).await.map_err(|_| CallError::not_sent(Cause::Timeout))?
+        else {
+            return Err(CallError::not_sent(Cause::Closed));
+        };
+        self.taken.fetch_add(1, Relaxed);
+        let transferred = self.client.transfer(self.peer, head, body).await;
+        self.answered.fetch_add(transferred.is_ok().into(), Relaxed);
+        transferred
     }
 
     pub(super) fn is_closing(&self) -> bool {

@@ -62,11 +62,13 @@ mod peers;
 mod placing;
 mod ports;
 mod stats;
+mod streams;
 
 pub use crate::udp::{Options, Repeat, Security};
 pub use config::Config;
 pub use ports::{Action, Port};
 pub use stats::Stats;
+pub use streams::Flow;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -87,6 +89,7 @@ use lane::{Lane, Work};
 use own::{Own, own_of};
 use peers::{Kind, Peers};
 use ports::Ports;
+use streams::Streams;
 
 /// The number of a request, never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -166,6 +169,7 @@ pub struct Caller {
     outbox: VecDeque<Out>,
     actions: VecDeque<Action>,
     events: VecDeque<(Ticket, Outcome)>,
+    flows: VecDeque<(Ticket, Flow)>,
     stats: Stats,
     closed: bool,
 }
@@ -184,6 +188,8 @@ struct Call {
     place: Place,
     /// How often it was begun anew, over another association or without one.
     again: u32,
+    /// Where its entities go and come in pieces.
+    streams: Option<Streams>,
 }
 
 /// Where a request is.
@@ -250,6 +256,7 @@ impl Caller {
             outbox: VecDeque::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
+            flows: VecDeque::new(),
             stats: Stats::default(),
             closed: false,
             config,
@@ -266,8 +273,19 @@ impl Caller {
         &mut self,
         now: Instant,
         peer: SocketAddr,
+        packet: Packet,
+        options: Options,
+    ) -> Result<Ticket, CallError> {
+        self.begin_call(now, peer, packet, options, None)
+    }
+
+    fn begin_call(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
         mut packet: Packet,
         options: Options,
+        streams: Option<Streams>,
     ) -> Result<Ticket, CallError> {
         if self.closed {
             return Err(CallError::not_sent(Cause::Closed));
@@ -289,8 +307,8 @@ impl Caller {
         let deadline = after(now, timeout);
         let (code, repeat) = (packet.code, options.repeat);
         let (place, again) = (Place::Waiting, 0);
-        let call =
-            Call { peer, code, packet: Some(packet), cost, size: cost, deadline, repeat, place, again };
+        let packet = Some(packet);
+        let call = Call { peer, code, packet, cost, size: cost, deadline, repeat, place, again, streams };
         self.calls.insert(ticket, Box::new(call));
         self.queued += cost;
         self.timers.insert((deadline, Timer::Call(ticket)));

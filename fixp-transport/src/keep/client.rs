@@ -1,5 +1,7 @@
 //! Runs a caller on tokio: one task for all sockets of a client.
 
+mod transfer;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -16,6 +18,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::task::AtomicWaker;
 use tokio::sync::{Notify, oneshot};
 
+use self::transfer::Seen;
 use super::caller::{Action, Caller, Config, Outcome, Port, Stats, Ticket, Transmission};
 use crate::socket::{BatchedSocket, Bind, Datagrams, Inbox};
 use crate::timer::{Timer, now};
@@ -119,6 +122,7 @@ impl<B: Bind> Builder<B> {
             core: Mutex::new(Core {
                 caller,
                 waiters: HashMap::new(),
+                seen: HashMap::new(),
                 sockets: Vec::new(),
                 buffer: Vec::new(),
                 segments: 1,
@@ -339,6 +343,8 @@ const SLOTS: usize = 4;
 struct Core {
     caller: Caller,
     waiters: HashMap<Ticket, oneshot::Sender<Outcome>>,
+    /// What has become of transfers.
+    seen: HashMap<Ticket, Seen>,
     sockets: Vec<(Port, Arc<dyn Datagrams>)>,
     /// The datagrams of a transmission, and how many of them the sockets take at once.
     buffer: Vec<u8>,
@@ -422,6 +428,11 @@ impl Core {
             if let Some(waiter) = self.waiters.remove(&ticket) {
                 // A caller that has gone has nothing to be told.
                 let _ = waiter.send(outcome);
+            }
+        }
+        while let Some((ticket, flow)) = self.caller.poll_flow() {
+            if let Some(seen) = self.seen.get_mut(&ticket) {
+                seen.note(flow);
             }
         }
     }

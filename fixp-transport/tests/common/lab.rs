@@ -12,7 +12,7 @@ use fixp_codec::{Code, Dialect, Packet, laxcus6, lexst1};
 use fixp_laboratory::{Host, Laboratory, Stream};
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::server::{Builder, DialectChoice, PublicKey};
-use fixp_transport::socket::{Connect, Datagrams};
+use fixp_transport::socket::{Bind, Connect, Datagrams};
 use fixp_transport::{Channel, ChannelBuilder, Handler, Reply, Request, Server, tables};
 use tokio::io::ReadBuf;
 use tokio::time::sleep;
@@ -57,6 +57,17 @@ impl Datagrams for Socket {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.0.local_addr())
+    }
+}
+
+/// Opens such sockets on a host.
+pub(crate) struct Binder(pub(crate) Host);
+
+impl Bind for Binder {
+    type Socket = Socket;
+
+    async fn bind(&self) -> io::Result<Socket> {
+        self.0.bind(0).map(Socket)
     }
 }
 

@@ -106,10 +106,9 @@ impl Config {
             identity: None,
             exchange: requester::Config { retries: Self::RETRIES, ..requester::Config::new(dialect) },
             own: own::Config {
-                // Nobody here reads an answer in pieces.
+                // Only who asked for that reads an answer in pieces.
                 gather_answers: Limits::ENTITY as u64,
-                answer: Limits::ENTITY as u64,
-                // Nor answers: a stranger opens nothing here.
+                // Nobody answers: a stranger opens nothing here.
                 half_open: 0,
                 ..own::Config::default()
             },

@@ -7,6 +7,7 @@ use std::time::Instant;
 use fixp_codec::{Dialect, Packet};
 
 use super::peers::Kind;
+use super::streams::{Streams, is_streamed};
 use super::{Call, Caller, Config, Out, Outcome, Place, Port, Repeat, Ticket, Transmission};
 use crate::extension::key;
 use crate::keep::own::{self, AssociationId, Endpoint, Entity, Event};
@@ -40,10 +41,15 @@ impl Own {
         to: SocketAddr,
         dialect: &'static Dialect,
         packet: impl Fn() -> Packet,
+        len: Option<u64>,
         ticket: Ticket,
     ) -> Result<own::Ticket, CallError> {
         let known = self.associations.get(&to).copied();
-        let first = known.map(|association| self.endpoint.request(now, association, packet()));
+        let ask = |endpoint: &mut Endpoint, association| match len {
+            None => endpoint.request(now, association, packet()),
+            Some(len) => endpoint.request_stream(now, association, packet(), len),
+        };
+        let first = known.map(|association| ask(&mut self.endpoint, association));
         let begun = match first {
             // One that has just ended is not told of yet.
             None | Some(Err(CallError { cause: Cause::Closed, .. })) => {
@@ -52,7 +58,7 @@ impl Own {
                     self.peers.remove(&ended);
                 }
                 self.peers.insert(association, to);
-                self.endpoint.request(now, association, packet())
+                ask(&mut self.endpoint, association)
             }
             Some(begun) => begun,
         };
@@ -109,11 +115,16 @@ impl Caller {
         let Some(packet) = &call.packet else { return true };
         let left = call.deadline.saturating_duration_since(now).as_millis();
         let left = i32::try_from(left).unwrap_or(i32::MAX);
-        let packet = || packet.clone().with(key::DEADLINE, left);
+        let streams = call.streams;
+        let packet = || match streams {
+            None => packet.clone().with(key::DEADLINE, left),
+            // Its time is that from one byte to the next.
+            Some(_) => packet.clone(),
+        };
         // The endpoint books it from here.
         self.queued -= call.cost;
         self.ledger.give(std::mem::take(&mut call.cost));
-        match own.request(now, to, self.config.dialect, packet, ticket) {
+        match own.request(now, to, self.config.dialect, packet, streams.map(Streams::len), ticket) {
             Ok(begun) => {
                 call.place = Place::Own(begun);
                 self.stats.own += 1;
@@ -121,6 +132,7 @@ impl Caller {
                     peer.own += 1;
                     peer.traffic = now;
                 }
+                self.flows(ticket);
             }
             Err(error) => self.ended(ticket, Err(error)),
         }
@@ -171,6 +183,13 @@ impl Caller {
     pub(super) fn own_event(&mut self, now: Instant, v6: bool, event: Event) {
         let Some(own) = own_of(&mut self.own, v6) else { return };
         match event {
+            Event::Answer { ticket: begun, outcome: Ok((packet, Entity::Streamed(len))) }
+                if own.tickets.get(&begun).is_some_and(|ticket| is_streamed(&self.calls, *ticket)) =>
+            {
+                if let Some(ticket) = own.tickets.get(&begun).copied() {
+                    self.answer_flows(ticket, packet, len);
+                }
+            }
             Event::Answer { ticket: begun, outcome } => {
                 let Some(ticket) = own.take(begun) else { return };
                 let outcome = outcome.and_then(|(packet, entity)| match entity {
@@ -186,7 +205,17 @@ impl Caller {
                 self.own_answered(now, ticket, begun, outcome);
             }
             Event::Closed { association } => own.forget(association),
-            // A client is asked nothing, and writes and reads nothing in pieces.
+            Event::Readable { ticket: begun } | Event::Writable { ticket: begun } => {
+                if let Some(ticket) = own.tickets.get(&begun).copied() {
+                    self.flows(ticket);
+                }
+            }
+            Event::Broken { ticket: begun, error } => {
+                if let Some(ticket) = own.take(begun) {
+                    self.broken(ticket, begun, error);
+                }
+            }
+            // A client is asked nothing.
             _ => {}
         }
     }
@@ -213,7 +242,8 @@ impl Caller {
             (peer.kind, peer.own_after) = (Kind::Unknown, Some(now + Config::OWN_AGAIN));
         }
         let harmless = call.repeat != Repeat::Never;
-        let may = matches!(&outcome, Err(error) if error.fate == Fate::NotSent || harmless);
+        let whole = call.streams.is_none_or(|streams| !streams.has_begun());
+        let may = whole && matches!(&outcome, Err(error) if error.fate == Fate::NotSent || harmless);
         if ended && may && call.again < AGAIN && call.deadline > now && !self.closed {
             call.again += 1;
             call.place = Place::Waiting;

@@ -33,7 +33,8 @@ impl Caller {
         if !plain && peer.is_own(now) {
             return self.place_own(now, ticket, to);
         }
-        if extension::is_own(code) {
+        // Nor has anybody else entities in pieces.
+        if extension::is_own(code) || call.streams.is_some() {
             self.ended(ticket, Err(CallError::not_sent(Cause::NotOurs)));
             return true;
         }

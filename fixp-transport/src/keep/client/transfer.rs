@@ -1,0 +1,252 @@
+//! Large entities in pieces, out and in, over the own transport. Whoever waits for the answer, and then whoever reads
+//! it, moves the transfer on; there is no task for it.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use fixp_codec::Packet;
+use futures_util::Stream;
+use tokio::sync::oneshot;
+
+use super::{Client, Closer, Core, FIRST, now};
+use crate::body::{Body, BodyError};
+use crate::bulk::Transferred;
+use crate::keep::caller::{Flow, Outcome, Ticket};
+use crate::udp::{Options, security};
+use crate::{CallError, Cause, Fate};
+
+/// What has become of a transfer that its owner has not looked at.
+#[derive(Default)]
+pub(super) struct Seen {
+    answer: Option<(Packet, u64)>,
+    broken: bool,
+    waker: Option<Waker>,
+}
+
+impl Seen {
+    /// Notes it, and wakes its owner.
+    pub(super) fn note(&mut self, flow: Flow) {
+        match flow {
+            Flow::Answer(packet, len) => self.answer = Some((packet, len)),
+            Flow::Broken(_) => self.broken = true,
+            Flow::Moves => {}
+        }
+        self.wake();
+    }
+
+    pub(super) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Client {
+    /// Sends a request with a large entity, and gets an answer with one, in pieces. There is no limit in time but that
+    /// something has to move: the answer comes within the client's time of the last byte that has left. Dropping the
+    /// future, or the body of the answer, ends it. It is never repeated.
+    ///
+    /// Only the [own transport](crate::keep::own) has that, and an answer within what the client
+    /// [gathers](crate::keep::own::Config::gather_answers) comes whole there, too. To a peer of another make, or to a
+    /// lexst1 peer of which nothing is known yet, the body is gathered and goes as [`Client::request`] does, within
+    /// its bounds.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::request`], and [`Cause::Body`]; what breaks off behind the answer's head, its body tells.
+    pub async fn transfer(
+        &self,
+        peer: SocketAddr,
+        head: Packet,
+        body: Body,
+    ) -> Result<Transferred, CallError> {
+        let (dialect, limit, knows) = {
+            let core = self.lock();
+            let config = core.caller.config();
+            (config.dialect, config.exchange.bounds.entity, core.caller.knows(peer))
+        };
+        if !knows && security::asks(dialect) {
+            // It says what it is before it is known how to send.
+            let asked = self.request(peer, Packet::new(security::QUERY)).await;
+            asked.map_err(|error| CallError::not_sent(error.cause))?;
+        }
+        let mut moving = Moving::begin(self, peer, head.clone(), body)?;
+        let body = match poll_fn(|cx| moving.poll_answer(cx)).await {
+            Ok((packet, 0)) => {
+                let entity = packet.entity.clone();
+                let packet = packet.with_entity(Bytes::new());
+                return Ok(Transferred { packet, body: Body::from_bytes(entity) });
+            }
+            // From here on whoever reads the answer moves the transfer on.
+            Ok((packet, len)) => return Ok(Transferred { packet, body: Body::from_pieces(len, moving) }),
+            Err(CallError { cause: Cause::NotOurs, fate: Fate::NotSent }) => moving.body.take(),
+            Err(error) => return Err(error),
+        };
+        drop(moving);
+        let entity = match body {
+            None => Bytes::new(),
+            Some(body) => body.collect(limit).await.map_err(|error| {
+                CallError::not_sent(match error {
+                    BodyError::TooLarge { len, limit } => {
+                        Cause::TooLarge { size: usize::try_from(len).unwrap_or(usize::MAX), limit }
+                    }
+                    error => Cause::Body(error),
+                })
+            })?,
+        };
+        let answer = self.request(peer, head.with_entity(entity)).await?;
+        let entity = answer.entity.clone();
+        Ok(Transferred { packet: answer.with_entity(Bytes::new()), body: Body::from_bytes(entity) })
+    }
+}
+
+/// A transfer under way. Dropping it ends it.
+struct Moving {
+    closer: Arc<Closer>,
+    ticket: Ticket,
+    outcome: oneshot::Receiver<Outcome>,
+    /// What is sent, until all of it is; and what of it has no room yet.
+    body: Option<Body>,
+    piece: Bytes,
+    written: bool,
+    /// What is to come of the answer.
+    left: u64,
+    /// Nothing more comes.
+    ended: bool,
+}
+
+impl Moving {
+    fn begin(client: &Client, peer: SocketAddr, head: Packet, body: Body) -> Result<Self, CallError> {
+        let (sender, outcome) = oneshot::channel();
+        let mut core = client.lock();
+        let ticket = core.caller.request_stream(now(), peer, head, body.len(), Options::default())?;
+        core.waiters.insert(ticket, sender);
+        core.seen.insert(ticket, Seen::default());
+        let moving = Self {
+            closer: Arc::clone(&client.closer),
+            ticket,
+            outcome,
+            body: Some(body),
+            piece: Bytes::new(),
+            written: false,
+            left: 0,
+            ended: false,
+        };
+        moving.leave(core);
+        Ok(moving)
+    }
+
+    /// Sends what there is, and wakes the task of the sockets for the rest.
+    fn leave(&self, mut core: std::sync::MutexGuard<'_, Core>) {
+        core.transmit(now(), &mut Context::from_waker(Waker::noop()), FIRST);
+        core.tell();
+        let left = core.has_work();
+        drop(core);
+        if left {
+            self.closer.shared.waker.wake();
+        }
+    }
+
+    /// Whether it is woken for what happens from now on.
+    fn watch(&self, cx: &Context<'_>) {
+        if let Some(seen) = self.closer.shared.lock().seen.get_mut(&self.ticket) {
+            seen.waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Writes what there is room for.
+    fn send(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+        while let Some(body) = &mut self.body {
+            if self.piece.is_empty() {
+                match body.poll_chunk(cx) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(None) => {
+                        self.body = None;
+                        return Ok(());
+                    }
+                    Poll::Ready(Some(piece)) => self.piece = piece?,
+                }
+            }
+            let before = self.piece.len();
+            let mut core = self.closer.shared.lock();
+            let all = core.caller.write(now(), self.ticket, &mut self.piece);
+            self.leave(core);
+            self.written |= self.piece.len() < before;
+            if !all {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer and the length of its entity that is to come.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Packet, u64), CallError>> {
+        self.watch(cx);
+        // Nothing is taken from the body of one that goes another way.
+        let begun = self.closer.shared.lock().caller.streams_to_ours(self.ticket);
+        if begun && let Err(error) = self.send(cx) {
+            let of = if self.written { CallError::possibly_executed } else { CallError::not_sent };
+            return Poll::Ready(Err(of(Cause::Body(error))));
+        }
+        if let Poll::Ready(outcome) = Pin::new(&mut self.outcome).poll(cx) {
+            self.ended = true;
+            let outcome = outcome.unwrap_or(Err(CallError::possibly_executed(Cause::Closed)));
+            return Poll::Ready(outcome.map(|packet| (packet, 0)));
+        }
+        let mut core = self.closer.shared.lock();
+        match core.seen.get_mut(&self.ticket).and_then(|seen| seen.answer.take()) {
+            Some((packet, len)) => {
+                self.left = len;
+                Poll::Ready(Ok((packet, len)))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Stream for Moving {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        this.watch(cx);
+        // An answer may come before all of the request has left.
+        if let Err(error) = this.send(cx) {
+            this.ended = true;
+            return Poll::Ready(Some(Err(error)));
+        }
+        let mut core = this.closer.shared.lock();
+        if let Some(bytes) = core.caller.read(now(), this.ticket) {
+            this.leave(core);
+            this.left = this.left.saturating_sub(bytes.len() as u64);
+            this.ended = this.left == 0;
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        let broken = core.seen.get(&this.ticket).is_none_or(|seen| seen.broken);
+        this.leave(core);
+        if broken || Pin::new(&mut this.outcome).poll(cx).is_ready() {
+            this.ended = true;
+            return Poll::Ready(Some(Err(BodyError::Cut { missing: this.left })));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        let mut core = self.closer.shared.lock();
+        core.waiters.remove(&self.ticket);
+        core.seen.remove(&self.ticket);
+        // One that has ended is left alone.
+        core.caller.cancel(now(), self.ticket);
+        drop(core);
+        self.closer.shared.waker.wake();
+    }
+}
