@@ -132,7 +132,7 @@ pub enum Content {
 pub struct Classable {
     /// The name of its class.
     pub class: Text,
-    /// Its fields as they are.
+    /// Its fields as they are. `fixp_transport::host` reads those of Address, SocketHost and Node.
     pub fields: Arc<[u8]>,
 }
 
