@@ -270,6 +270,56 @@ fn after_a_dropped_call_the_next_one_works() {
     }
 }
 
+/// A RETRY of another identity may be forged, and nothing tells: it costs the exchange its port, and nothing else.
+#[test]
+fn a_forged_retry_costs_a_port_and_nothing_else() {
+    let mut now = Instant::now();
+    let config = caller::Config {
+        extensions: false,
+        security: caller::Security::Unasked,
+        ..caller::Config::new(&LEXST1)
+    };
+    let (mut machine, peer, mut buffer) = (Caller::new(config, 1), client(), Vec::new());
+    let mut used = BTreeSet::new();
+    for nth in 0..100_u16 {
+        let log = Packet::new(code(&LEXST1)).with_entity(vec![1; 1000]);
+        let ticket = machine.request(now, peer, log, caller::Options::default()).unwrap();
+        let mut end = None;
+        for _ in 0..20 {
+            while let Some(action) = machine.poll_action() {
+                if let Action::Open { port, .. } = action {
+                    machine.handle_bound(now, port, Ok(SocketAddr::from(([192, 0, 2, 9], 4000 + nth))), None);
+                }
+            }
+            while let Some(sent) = machine.poll_transmit(now, &mut buffer, 1) {
+                machine.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+                let Some(mark) = Mark::of(&LEXST1, &Decoder::new(&LEXST1).packet(&buffer).unwrap()) else {
+                    continue;
+                };
+                for forged in 1..10 {
+                    let retry = control::retry(&LEXST1, None, mark.identity + forged, &[1]).unwrap();
+                    machine.handle_datagram(now, sent.port, peer, &retry);
+                }
+                if mark.index + 1 == mark.count {
+                    used.insert(sent.port);
+                    let form = Form::of_answer(&LEXST1, mark.identity);
+                    let answer = Pieces::cut(&LEXST1, okay(&LEXST1, 5), form).unwrap();
+                    machine.handle_datagram(now, sent.port, peer, &answer.datagram(0).unwrap());
+                }
+            }
+            end = end.or(machine.poll_event());
+            now += SECOND / 10;
+            machine.handle_timeout(now);
+        }
+        let (ended, outcome) = end.unwrap();
+        assert!(ended == ticket && outcome.is_ok(), "{outcome:?}");
+        assert!(machine.stats().ports <= 16);
+    }
+    // The last ones still say CANCEL.
+    let spoilt = machine.stats().spoilt;
+    assert!(used.len() == 100 && (50..=100).contains(&spoilt), "one for each at most, and {spoilt}");
+}
+
 /// A stale group costs a request that is not repeated one cure: its peer has taken nothing of it.
 #[test]
 fn a_stale_group_is_cured_once_where_nothing_is_repeated() {

@@ -41,9 +41,26 @@
 //! ([`requester::Config::repeat`](super::requester::Config::repeat)); how often and when is the dialect's business then, and not that of
 //! [`Repeat::Harmless`], which says it for plain requests only.
 //!
+//! At which [pace](super::pace) a peer takes pieces is remembered of its address, and is that of its next exchange,
+//! from whatever port (SPEC 9.13). Peers whose requests wait have their turn one after the other, and where there is no
+//! room for one no other is looked at: [`Stats::looked`] counts the looks, a few for each request however many wait.
+//!
 //! A laxcus6 peer is asked SECURE_QUERY from the same port before each exchange, as recorded (Q11). The requests
 //! that are one datagram in KEEP UDP, too, EXIT and TEST among them, leave as such (Q15); EXIT from the port that
 //! the peer last answered at.
+//!
+//! # What a forger can do
+//!
+//! The programs prove nothing: whoever sends from the peer's address to the right local port while an exchange is under
+//! way is heard, and all that a RETRY names can be foretold. One that names another identity is what a lexst1 peer
+//! says that has one group for two requests, which nothing clears, so the port counts as spoilt. Nothing tells the
+//! two apart, and not to believe it would lose requests; the harm is bounded. The exchange goes on and ends in its
+//! answer; the next one leaves from another port, whose number the system chooses and the forger has to find anew, and
+//! the old one is closed when nobody else uses it. So one exchange loses one port at most, no request is refused for
+//! it, and of a peer 64 numbers of ports are remembered, for 20 minutes. A RETRY of the right identity has pieces sent
+//! again, as often as [`requester::Config`](super::requester::Config) allows, and halves the pace, to
+//! [`Pace::LEAST`](super::pace::Pace::LEAST) at worst. Peers of ours have the own transport, whose numbers nobody can
+//! guess.
 //!
 //! # To our own
 //!

@@ -42,7 +42,7 @@ pub struct Stats {
     pub in_flight: usize,
     /// Of those, how many wait for a port.
     pub waiting: usize,
-    /// How often a request was looked at for whether it can begin.
+    /// How often a request was looked at for whether it can begin: a few times for each, however many wait (SPEC 9.14).
     pub looked: u64,
     /// The bytes held now.
     pub held: usize,
