@@ -11,8 +11,12 @@
 //! assert_eq!(read, ("a".to_owned(), 1));
 //! ```
 
+mod bounded;
+
+use std::cell::Cell;
 use std::fmt;
 
+use bounded::{Bounded, Bounds};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -99,16 +103,24 @@ impl Format {
 
     /// The value that these bytes are, all of them.
     ///
+    /// Values stand in one another no deeper than 128 levels (in CBOR 256), and a list has no more elements than there
+    /// are bytes, and 65536.
+    ///
     /// # Errors
     ///
     /// They are not one.
     pub fn read<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, FormatError> {
         match self {
-            Self::Postcard => match postcard::take_from_bytes(bytes) {
-                Ok((value, [])) => Ok(value),
-                Ok((_, rest)) => Err(FormatError::new(&format_args!("{} bytes too many", rest.len()))),
-                Err(error) => Err(FormatError::new(&error)),
-            },
+            Self::Postcard => {
+                let elements = Cell::new(bytes.len().saturating_add(bounded::EMPTY_ELEMENTS));
+                let mut reads = postcard::Deserializer::from_bytes(bytes);
+                let value = T::deserialize(Bounded { inner: &mut reads, bounds: Bounds::new(&elements) });
+                match value.and_then(|value| Ok((value, reads.finalize()?))) {
+                    Ok((value, [])) => Ok(value),
+                    Ok((_, rest)) => Err(FormatError::new(&format_args!("{} bytes too many", rest.len()))),
+                    Err(error) => Err(FormatError::new(&error)),
+                }
+            }
             Self::Json => serde_json::from_slice(bytes).map_err(|error| FormatError::new(&error)),
             Self::Cbor => {
                 let mut rest = bytes;
@@ -125,5 +137,46 @@ impl Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    enum Nested {
+        End,
+        In(Box<Nested>),
+    }
+
+    /// A stack is not as deep as a packet is long.
+    #[test]
+    fn depth() {
+        let nested = |depth: usize| (0..depth).fold(Nested::End, |inner, _| Nested::In(Box::new(inner)));
+        for format in Format::ALL {
+            let bytes = format.write(&nested(100)).expect("it is written");
+            assert_eq!(format.read::<Nested>(&bytes), Ok(nested(100)));
+        }
+        let deep: [(Format, Vec<u8>); 3] = [
+            (Format::Postcard, vec![1; 16 << 20]),
+            (Format::Json, br#"{"In":"#.repeat(1 << 20)),
+            (Format::Cbor, [0xa1, 0x62, b'I', b'n'].repeat(1 << 20)),
+        ];
+        for (format, bytes) in deep {
+            let error = format.read::<Nested>(&bytes).expect_err("too deep");
+            assert!(!error.as_str().is_empty(), "{format}");
+        }
+    }
+
+    /// What takes no byte could be told without end.
+    #[test]
+    fn lists_of_nothing() {
+        let endless = [0xff, 0xff, 0xff, 0xff, 0x0f];
+        assert!(Format::Postcard.read::<Vec<()>>(&endless).is_err());
+        let some = Format::Postcard.write(&vec![(); 65_000]).expect("it is written");
+        assert_eq!(Format::Postcard.read::<Vec<()>>(&some).map(|list| list.len()), Ok(65_000));
     }
 }

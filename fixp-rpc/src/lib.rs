@@ -22,6 +22,9 @@ pub mod describe;
 mod failure;
 mod format;
 pub mod interface;
+#[cfg(feature = "properties")]
+#[doc(hidden)]
+pub mod properties;
 mod server;
 pub mod wire;
 

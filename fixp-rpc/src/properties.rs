@@ -1,0 +1,189 @@
+//! What must hold for any bytes: the entry points of the fuzz target, of proptest and of the replay of the committed
+//! corpus. Not covered by semver.
+
+use std::pin::pin;
+use std::task::{Context as Task, Poll, Waker};
+
+use bytes::Bytes;
+use fixp_codec::{Decoder, Dialect, Encoder, LAXCUS6, LEXST1, Packet, Value};
+use fixp_transport::extension::{self, Refusal};
+use fixp_transport::host::Transport;
+use fixp_transport::{Handler, Peer, Reply, Request, tables};
+use serde::{Deserialize, Serialize};
+
+use crate::client::read;
+use crate::format::Format;
+use crate::server::Rpc;
+use crate::wire::{Asked, CALL, Outcome, key};
+use crate::{Failure, Never};
+
+/// A property of any bytes.
+pub type Property = fn(&[u8]);
+
+/// The fuzz targets, by their names in `fuzz/`, and what each checks.
+pub const TARGETS: [(&str, Property); 1] = [("rpc_dispatch", dispatch)];
+
+/// A value of all shapes that serde has.
+#[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
+enum Shape {
+    Nothing,
+    Number(i64),
+    Text(String),
+    Pair(u8, Box<Shape>),
+    Named { flag: bool, list: Vec<Shape>, maybe: Option<char> },
+}
+
+/// Gives back what it is given.
+#[crate::service]
+trait Fuzzed {
+    async fn same(&self, shape: Shape) -> Shape;
+    async fn fails(&self, text: String) -> Result<u32, Shape>;
+    #[one_way]
+    async fn leave(&self, number: u32);
+}
+
+struct Mirror;
+
+impl Fuzzed for Mirror {
+    async fn same(&self, shape: Shape) -> Shape {
+        shape
+    }
+
+    async fn fails(&self, text: String) -> Result<u32, Shape> {
+        text.parse().map_err(|_| Shape::Text(text))
+    }
+
+    async fn leave(&self, _: u32) {}
+}
+
+/// Whatever packet comes to the dispatcher is answered by what SPEC 13 says, which can be written; and whatever is
+/// answered, its caller learns something of it.
+///
+/// The first byte chooses the dialect, and whether the rest is a packet or, behind a byte that chooses method and
+/// format, the entity of a call.
+///
+/// # Panics
+///
+/// It is not so.
+pub fn dispatch(input: &[u8]) {
+    let Some((&choices, rest)) = input.split_first() else { return };
+    let dialect: &'static Dialect = if choices & 1 == 0 { &LAXCUS6 } else { &LEXST1 };
+    let packet = if choices & 2 == 0 {
+        let Ok(packet) = Decoder::new(extension::own(dialect)).packet(rest) else { return };
+        let Ok(packet) = packet.to_packet() else { return };
+        // What a client is told of any answer.
+        let told: Result<_, Failure<Never>> = read(dialect, packet.clone());
+        if let Err(failure) = told {
+            assert!(!failure.to_string().is_empty());
+        }
+        packet
+    } else {
+        let Some((&choice, entity)) = rest.split_first() else { return };
+        let methods = [
+            "Fuzzed.same",
+            "Fuzzed.fails",
+            "Fuzzed.leave",
+            "Fuzzed.none",
+            "None.none",
+            "none",
+            "",
+            "fixp.describe",
+        ];
+        let method = methods[usize::from(choice & 7)];
+        let format = Format::ALL[usize::from(choice >> 3) % 3];
+        let one_way = choice >> 6 == 3;
+        let asked = Asked { method: method.into(), format, one_way };
+        asked.packet(dialect, Bytes::copy_from_slice(entity))
+    };
+    if packet.code != CALL {
+        return;
+    }
+    let answer = answered(dialect, packet.clone());
+    check(dialect, &packet, &answer);
+}
+
+fn answered(dialect: &'static Dialect, packet: Packet) -> Packet {
+    // Nobody waits for what is one-way, and there is no runtime to run it.
+    let rpc = Rpc::new().serve(FuzzedService::new(Mirror)).one_way_limit(0);
+    let addr = ([127, 0, 0, 1], 5000).into();
+    let peer = Peer { addr, local: addr, transport: Transport::Tcp, dialect };
+    let handling = pin!(rpc.handle(Request { packet, body: None, peer, deadline: None }));
+    match handling.poll(&mut Task::from_waker(Waker::noop())) {
+        Poll::Ready(Reply::Answer(answer)) => answer.packet,
+        other => panic!("a call is answered at once: {other:?}"),
+    }
+}
+
+/// The answer is the one that SPEC 13.2 to 13.6 have for this call, said in another way than the dispatcher does.
+fn check(dialect: &'static Dialect, call: &Packet, answer: &Packet) {
+    let written = Encoder::new(dialect).packet_len(answer);
+    assert!(written.is_ok(), "{answer:?}: {written:?}");
+    let text = |key| match call.first(key) {
+        Some(Value::String(text)) => Some(&**text),
+        _ => None,
+    };
+    let habits = tables::of(dialect);
+    let outcome = Outcome::of(dialect, answer);
+    let format = match text(habits.serial_type) {
+        Some("postcard") => Format::Postcard,
+        Some("json") => Format::Json,
+        Some("cbor") => Format::Cbor,
+        _ => {
+            assert_eq!(outcome, Some(Outcome::Format));
+            assert_eq!(answer.first(key::FORMATS), Some(&"postcard,json,cbor".into()));
+            return;
+        }
+    };
+    let Some(method) = text(key::METHOD) else {
+        assert_eq!(outcome, Some(Outcome::NoMethod));
+        return;
+    };
+    let one_way = call.first(key::ONE_WAY) == Some(&Value::Boolean(true));
+    let known = ["Fuzzed.same", "Fuzzed.fails", "Fuzzed.leave", "fixp.list", "fixp.describe"];
+    if !known.contains(&method) {
+        let interface = method.rfind('.').map_or(method, |at| &method[..at]);
+        let there = matches!(interface, "Fuzzed" | "fixp");
+        assert_eq!(outcome, Some(if there { Outcome::NoMethod } else { Outcome::NoInterface }), "{method}");
+        return;
+    }
+    if one_way {
+        let refusal = answer.first(extension::key::REFUSAL).and_then(Value::as_i16).map(Refusal::of_number);
+        assert_eq!((answer.code, refusal), (habits.refuse, Some(Refusal::Overloaded)));
+        return;
+    }
+    #[derive(Deserialize)]
+    struct Same {
+        shape: Shape,
+    }
+    #[derive(Deserialize)]
+    struct Fails {
+        text: String,
+    }
+    let entity = &call.entity;
+    match method {
+        "Fuzzed.same" => match format.read::<Same>(entity) {
+            Ok(Same { shape }) => {
+                assert_eq!(outcome, Some(Outcome::Returned));
+                assert_eq!(format.read::<Shape>(&answer.entity), Ok(shape));
+            }
+            Err(_) => assert_eq!(outcome, Some(Outcome::BadArgument)),
+        },
+        "Fuzzed.fails" => match format.read::<Fails>(entity) {
+            Ok(Fails { text }) => match text.parse::<u32>() {
+                Ok(number) => {
+                    assert_eq!(outcome, Some(Outcome::Returned));
+                    assert_eq!(format.read::<u32>(&answer.entity), Ok(number));
+                }
+                Err(_) => {
+                    assert_eq!(outcome, Some(Outcome::Failed));
+                    assert_eq!(format.read::<Shape>(&answer.entity), Ok(Shape::Text(text)));
+                }
+            },
+            Err(_) => assert_eq!(outcome, Some(Outcome::BadArgument)),
+        },
+        _ => assert!(
+            matches!(outcome, Some(Outcome::Returned | Outcome::BadArgument)),
+            "{method}: {outcome:?}"
+        ),
+    }
+}

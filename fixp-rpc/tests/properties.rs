@@ -1,0 +1,86 @@
+//! The properties, on bytes that proptest makes and on the corpora of the fuzzers.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use fixp_codec::{Code, Dialect, LAXCUS6, LEXST1, Packet};
+use fixp_rpc::properties::{self, TARGETS};
+use fixp_rpc::wire::{CALL, key};
+use fixp_transport::extension;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// `FIXP_SEED` sets the seed, which is printed.
+fn runner() -> TestRunner {
+    let seed = std::env::var("FIXP_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7_u64);
+    println!("FIXP_SEED={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases: 4000, failure_persistence: None, ..Config::default() };
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+}
+
+fn json() -> impl Strategy<Value = Vec<u8>> {
+    let shape = prop_oneof![
+        Just(r#""Nothing""#.to_owned()),
+        any::<i64>().prop_map(|number| format!(r#"{{"Number":{number}}}"#)),
+        any::<u8>().prop_map(|number| format!(r#"{{"Pair":[{number},{{"Text":"a"}}]}}"#)),
+    ];
+    shape.prop_map(|shape| format!(r#"{{"shape":{shape}}}"#).into_bytes())
+}
+
+#[test]
+fn calls_of_all_kinds() {
+    let entity = prop_oneof![any::<Vec<u8>>(), json()];
+    let text = prop_oneof![
+        Just("json".to_owned()),
+        Just("postcard".to_owned()),
+        Just("Fuzzed.same".to_owned()),
+        Just("Fuzzed.fails".to_owned()),
+        ".{0,20}",
+    ];
+    let messages = prop::collection::vec(
+        (prop_oneof![Just(1010_u16), Just(1020), Just(key::METHOD), Just(key::ONE_WAY)], text),
+        0..4,
+    );
+    let inputs = (any::<[u8; 2]>(), messages, entity, any::<bool>());
+    runner()
+        .run(&inputs, |([choices, choice], messages, entity, structured)| {
+            let mut input = vec![choices];
+            if structured {
+                let dialect: &'static Dialect = if choices & 1 == 0 { &LAXCUS6 } else { &LEXST1 };
+                input[0] &= !2;
+                let code = if choice == 0 { Code::Answer(1010) } else { CALL };
+                let mut packet = Packet::new(code).with_entity(entity);
+                for (key, text) in messages {
+                    packet = packet.with(key, text);
+                }
+                if let Ok(wire) = packet.to_bytes(extension::own(dialect)) {
+                    input.extend_from_slice(&wire);
+                }
+            } else {
+                input[0] |= 2;
+                input.push(choice);
+                input.extend(entity);
+            }
+            properties::dispatch(&input);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// The corpora of the fuzzers, `fuzz/corpus/TARGET`, each file through its target's property.
+#[test]
+fn corpora_of_the_fuzzers() {
+    for (target, property) in TARGETS {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+        let files =
+            std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
+        let mut count = 0;
+        for file in files {
+            let file = file.unwrap().path();
+            eprintln!("{}", file.display());
+            property(&std::fs::read(file).unwrap());
+            count += 1;
+        }
+        assert!(count > 20, "the corpus of {target} has {count} files");
+    }
+}
