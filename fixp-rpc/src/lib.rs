@@ -42,3 +42,8 @@ pub use server::{Call, Returned, Rpc, Running, Service};
 pub mod made {
     pub use serde;
 }
+
+/// The examples of the repository's README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

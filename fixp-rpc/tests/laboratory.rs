@@ -70,7 +70,7 @@ impl Book {
         let mut working = Working(self.clone(), number, false);
         sleep(millis * MILLI).await;
         working.2 = true;
-        if number % 2 == 0 { Ok(number) } else { Err(Odd(number)) }
+        if number.is_multiple_of(2) { Ok(number) } else { Err(Odd(number)) }
     }
 }
 
@@ -209,7 +209,8 @@ fn check(ended: &Ended, job: Job, way: Way, doubles: bool) {
         None => {}
     }
     // Only what may be repeated is; but a network that doubles a datagram makes two requests of it (SPEC 10.3).
-    let once = !matches!(kind, Kind::Again) && !(way == Way::Udp && doubles) || way == Way::Ordered;
+    let twice = matches!(kind, Kind::Again) || way == Way::Udp && doubles;
+    let once = !twice || way == Way::Ordered;
     assert!(!once || job.begun <= 1, "{case}");
 }
 

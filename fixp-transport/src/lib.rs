@@ -38,8 +38,7 @@ pub use error::{CallError, Cause, Fate};
 pub use handler::{Answer, Echo, Handler, Nobody, Peer, Reply, Request, handler_fn};
 pub use server::Server;
 
-/// The examples of the READMEs, this crate's and the repository's, compile.
+/// The examples of this crate's README compile.
 #[cfg(all(doctest, feature = "config"))]
 #[doc = include_str!("../README.md")]
-#[doc = include_str!("../../README.md")]
 struct Readme;

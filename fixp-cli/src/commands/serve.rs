@@ -86,7 +86,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What `--echo` has to call: an interface to try.
+/// An interface to try calls on.
 #[fixp_rpc::service(name = "Echo")]
 trait Echoing {
     /// The same text.
