@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::read;
 use crate::format::Format;
 use crate::server::Rpc;
-use crate::wire::{Asked, CALL, Outcome, key};
+use crate::wire::{Asked, BATCH, CALL, Outcome, key};
 use crate::{Failure, Never};
 
 /// A property of any bytes.
@@ -59,8 +59,8 @@ impl Fuzzed for Mirror {
 /// Whatever packet comes to the dispatcher is answered by what SPEC 13 says, which can be written; and whatever is
 /// answered, its caller learns something of it.
 ///
-/// The first byte chooses the dialect, and whether the rest is a packet or, behind a byte that chooses method and
-/// format, the entity of a call.
+/// The first byte chooses the dialect, and whether the rest is a packet, the entity of a batch, or, behind a byte that
+/// chooses method and format, the entity of a call.
 ///
 /// # Panics
 ///
@@ -68,6 +68,10 @@ impl Fuzzed for Mirror {
 pub fn dispatch(input: &[u8]) {
     let Some((&choices, rest)) = input.split_first() else { return };
     let dialect: &'static Dialect = if choices & 1 == 0 { &LAXCUS6 } else { &LEXST1 };
+    if choices & 4 != 0 {
+        let answer = answered(dialect, Packet::new(BATCH).with_entity(Bytes::copy_from_slice(rest)));
+        return check_batch(dialect, rest, &answer);
+    }
     let packet = if choices & 2 == 0 {
         let Ok(packet) = Decoder::new(extension::own(dialect)).packet(rest) else { return };
         let Ok(packet) = packet.to_packet() else { return };
@@ -112,6 +116,38 @@ fn answered(dialect: &'static Dialect, packet: Packet) -> Packet {
         Poll::Ready(Reply::Answer(answer)) => answer.packet,
         other => panic!("a call is answered at once: {other:?}"),
     }
+}
+
+/// The answers of a batch are those of its calls, one by one (SPEC 13.8).
+fn check_batch(dialect: &'static Dialect, mut entity: &[u8], answer: &Packet) {
+    let outcome = Outcome::of(dialect, answer);
+    let decoder = Decoder::new(extension::own(dialect));
+    let mut calls = Vec::new();
+    while !entity.is_empty() {
+        if calls.len() == 1024 {
+            return assert_eq!(outcome, Some(Outcome::TooMany));
+        }
+        let Some(call) =
+            decoder.packet(entity).ok().and_then(|call| Some((call.to_packet().ok()?, call.wire_len())))
+        else {
+            return assert_eq!(outcome, Some(Outcome::BadBatch));
+        };
+        entity = &entity[call.1..];
+        calls.push(call.0);
+    }
+    assert_eq!(outcome, Some(Outcome::Returned));
+    let mut answers = &answer.entity[..];
+    for call in calls {
+        let one = Decoder::new(dialect).packet(answers).expect("an answer for each call");
+        answers = &answers[one.wire_len()..];
+        let one = one.to_packet().expect("an answer");
+        if call.code == CALL {
+            check(dialect, &call, &one);
+        } else {
+            assert_eq!(Outcome::of(dialect, &one), Some(Outcome::NoMethod));
+        }
+    }
+    assert!(answers.is_empty(), "an answer too many");
 }
 
 /// The answer is the one that SPEC 13.2 to 13.6 have for this call, said in another way than the dispatcher does.

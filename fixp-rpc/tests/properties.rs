@@ -4,7 +4,7 @@
 use fixp_codec::{Code, Dialect, LAXCUS6, LEXST1, Packet};
 use fixp_rpc::properties::{self, TARGETS};
 use fixp_rpc::wire::{CALL, key};
-use fixp_transport::extension;
+use fixp_transport::{extension, tables};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -27,6 +27,30 @@ fn json() -> impl Strategy<Value = Vec<u8>> {
     shape.prop_map(|shape| format!(r#"{{"shape":{shape}}}"#).into_bytes())
 }
 
+/// Calls, whole and broken, one behind the other.
+#[test]
+fn batches_of_all_kinds() {
+    let method = prop_oneof![Just("Fuzzed.same"), Just("Fuzzed.fails"), Just("Fuzzed.none"), Just(".")];
+    let call = (any::<u8>(), method, prop_oneof![json(), any::<Vec<u8>>()]);
+    let inputs = (any::<u8>(), prop::collection::vec(call, 0..6), prop::collection::vec(any::<u8>(), 0..2));
+    runner()
+        .run(&inputs, |(choices, calls, behind)| {
+            let dialect: &'static Dialect = if choices & 1 == 0 { &LAXCUS6 } else { &LEXST1 };
+            let mut input = vec![choices | 4];
+            for (choice, method, entity) in calls {
+                let code = if choice == 0 { Code::Answer(1010) } else { CALL };
+                let format = ["json", "postcard", "java"][usize::from(choice) % 3];
+                let packet = Packet::new(code).with(tables::of(dialect).serial_type, format);
+                let packet = packet.with(key::METHOD, method).with_entity(entity);
+                input.extend_from_slice(&packet.to_bytes(extension::own(dialect)).unwrap());
+            }
+            input.extend(behind);
+            properties::dispatch(&input);
+            Ok(())
+        })
+        .unwrap();
+}
+
 #[test]
 fn calls_of_all_kinds() {
     let entity = prop_oneof![any::<Vec<u8>>(), json()];
@@ -44,7 +68,7 @@ fn calls_of_all_kinds() {
     let inputs = (any::<[u8; 2]>(), messages, entity, any::<bool>());
     runner()
         .run(&inputs, |([choices, choice], messages, entity, structured)| {
-            let mut input = vec![choices];
+            let mut input = vec![choices & !4];
             if structured {
                 let dialect: &'static Dialect = if choices & 1 == 0 { &LAXCUS6 } else { &LEXST1 };
                 input[0] &= !2;
