@@ -186,18 +186,32 @@ where
             self.keep.close(crate::timer::now());
         }
         let mut now = Instant::now();
-        let read =
-            if reads || !self.keep.is_idle() { self.poll_receive(cx, &mut now) } else { Poll::Pending };
         let (mut waits, mut sent, mut next) = (false, Poll::Ready(()), None);
-        // Until somebody speaks KEEP UDP, plain datagrams pay nothing for it.
-        if self.keep.is_used() {
-            self.keep.handle_timeout(now.into_std());
-            waits = reads && !self.execute(cx, now);
-            self.end_cancelled(now);
-            self.execute_own(cx, now);
-            sent = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
-            self.keep.count(&self.shared.counters);
-            next = self.keep.poll_timeout();
+        let (mut taken, mut read) = (0, Poll::Ready(0));
+        // What has come together is answered before the system is asked whether there is more.
+        while taken < TURN && read.is_ready() {
+            if reads || !self.keep.is_idle() {
+                read = self.poll_receive(cx, &mut now, taken);
+            } else {
+                read = Poll::Pending;
+            }
+            // The first time there may be something else to do.
+            if read.is_pending() && taken > 0 {
+                break;
+            }
+            // Until somebody speaks KEEP UDP, plain datagrams pay nothing for it.
+            if self.keep.is_used() {
+                self.keep.handle_timeout(now.into_std());
+                waits = reads && !self.execute(cx, now);
+                self.end_cancelled(now);
+                self.execute_own(cx, now);
+                sent = self.keep.poll_send(cx, now.into_std(), &self.socket, &self.shared.counters);
+                self.keep.count(&self.shared.counters);
+                next = self.keep.poll_timeout();
+            }
+            if let Poll::Ready(count) = read {
+                taken += count;
+            }
         }
         if !reads {
             let plain = self.jobs.is_empty() && self.outgoing.is_empty();
@@ -213,24 +227,23 @@ where
         Poll::Pending
     }
 
-    /// Reads a number of datagrams: ready when there may be more.
-    fn poll_receive(&mut self, cx: &mut Context<'_>, now: &mut Instant) -> Poll<()> {
+    /// Reads the datagrams that have come together, after so many others, and tells how many: there may be more.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, now: &mut Instant, before: usize) -> Poll<usize> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
-        let mut received = Poll::Ready(());
-        for turn in 0..TURN {
-            if !self.outgoing.has_room() {
-                received = Poll::Pending;
+        let mut received = Poll::Pending;
+        for count in 1..=TURN.saturating_sub(before) {
+            if !self.outgoing.has_room() || count > 1 && inbox.is_empty() {
                 break;
             }
-            let asks = inbox.is_empty() && turn > 0;
             match inbox.poll_next(&self.socket, cx) {
                 Poll::Ready(Ok((from, bytes))) => {
+                    received = Poll::Ready(count);
                     // One look at the clock for those that came together.
-                    if asks {
+                    if before > 0 && count == 1 {
                         *now = Instant::now();
                     }
                     Counters::add(&self.shared.counters.datagrams);
@@ -240,6 +253,7 @@ where
                     }
                 }
                 Poll::Ready(Err(error)) => {
+                    received = Poll::Ready(count);
                     // Some systems tell here that an earlier answer did not arrive.
                     use io::ErrorKind::{ConnectionRefused, ConnectionReset};
                     if !matches!(error.kind(), ConnectionReset | ConnectionRefused) {
@@ -248,10 +262,7 @@ where
                         break;
                     }
                 }
-                Poll::Pending => {
-                    received = Poll::Pending;
-                    break;
-                }
+                Poll::Pending => break,
             }
         }
         self.inbox = inbox;

@@ -22,7 +22,7 @@ pub(super) async fn handle<H: Handler>(
 ) -> Option<Reply> {
     let _held = held;
     let deadline = request.deadline;
-    let work = async {
+    let mut work = pin!(async {
         let mut reply = handler.handle(request).await;
         if let Reply::Answer(answer) = &mut reply
             && let Some(most) = gather
@@ -31,18 +31,14 @@ pub(super) async fn handle<H: Handler>(
             answer.packet.entity = body.collect(most).await.ok()?;
         }
         Some(reply)
-    };
-    match deadline {
-        None => work.await,
+    });
+    // Those that answer at once need no timer.
+    let first = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+    match (first, deadline) {
+        (Poll::Ready(reply), _) => reply,
+        (Poll::Pending, None) => work.await,
         // The caller no longer waits, and over UDP nothing else will say so.
-        Some(deadline) => {
-            let mut work = pin!(work);
-            // Those that answer at once need no timer.
-            match poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-                Poll::Ready(reply) => reply,
-                Poll::Pending => tokio::time::timeout_at(deadline, work).await.ok().flatten(),
-            }
-        }
+        (Poll::Pending, Some(deadline)) => tokio::time::timeout_at(deadline, work).await.ok().flatten(),
     }
 }
 

@@ -227,22 +227,18 @@ impl Keep {
         Encoder::new(dialect).packet_len(answer).err().map(Unsent::Encode)
     }
 
-    /// Does what is due, and tells when there will be something again.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Instant> {
-        let machines = self.machines.iter_mut().map(|machine| &mut machine.responder);
-        let next = machines.filter_map(|responder| {
-            if responder.poll_timeout()? <= now {
+    /// Does what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        for Machine { responder, .. } in &mut self.machines {
+            if responder.poll_timeout().is_some_and(|at| at <= now) {
                 responder.handle_timeout(now);
             }
-            responder.poll_timeout()
-        });
-        let own = self.own.as_mut().and_then(|own| {
-            if own.endpoint.poll_timeout()? <= now {
-                own.endpoint.handle_timeout(now);
-            }
-            own.endpoint.poll_timeout()
-        });
-        next.chain(own).min()
+        }
+        if let Some(own) = &mut self.own
+            && own.endpoint.poll_timeout().is_some_and(|at| at <= now)
+        {
+            own.endpoint.handle_timeout(now);
+        }
     }
 
     /// When there will be something to do.
