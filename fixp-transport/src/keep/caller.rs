@@ -87,13 +87,14 @@ pub use ports::{Action, Port};
 pub use stats::Stats;
 pub use streams::Flow;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Bound;
 use std::time::Instant;
 
 use fixp_codec::{Code, Encoder, Packet, Value};
+use foldhash::quality::FixedState;
 
 use super::Ledger;
 use super::own::Ticket as OwnTicket;
@@ -155,7 +156,7 @@ const WE: Capabilities = Capabilities::OURS.with(Capabilities::OWN_KEEP);
 pub struct Caller {
     config: Config,
     table: &'static Table,
-    calls: BTreeMap<Ticket, Box<Call>>,
+    calls: Calls,
     next_ticket: u64,
     next_identity: i32,
     ports: Ports,
@@ -190,6 +191,9 @@ pub struct Caller {
     stats: Stats,
     closed: bool,
 }
+
+/// Gone through only to end them, in their order.
+type Calls = HashMap<Ticket, Box<Call>, FixedState>;
 
 #[derive(Debug)]
 struct Call {
@@ -251,7 +255,7 @@ impl Caller {
         let identity = i32::try_from(random % IDENTITIES).unwrap_or(0) + 1;
         Self {
             table: table::of(config.dialect),
-            calls: BTreeMap::new(),
+            calls: Calls::default(),
             next_ticket: 0,
             next_identity: config.identity.unwrap_or(identity),
             ports: Ports::default(),
@@ -380,7 +384,7 @@ impl Caller {
     /// that peers know; then [`Caller::clear`] forgets the rest.
     pub fn close(&mut self, now: Instant) {
         self.closed = true;
-        for ticket in self.calls.keys().copied().collect::<Vec<_>>() {
+        for ticket in self.in_order(|_| true) {
             self.fail(now, ticket, Cause::Closed);
         }
         for v6 in [false, true] {
@@ -405,7 +409,7 @@ impl Caller {
             self.forget_port(port, Cause::Closed);
             self.actions.push_back(Action::Close(port));
         }
-        for ticket in self.calls.keys().copied().collect::<Vec<_>>() {
+        for ticket in self.in_order(|_| true) {
             self.ended(ticket, Err(CallError::not_sent(Cause::Closed)));
         }
         self.peers = Peers::new(self.config.peers, self.config.peer_expiry);
@@ -600,6 +604,14 @@ impl Caller {
         }
     }
 
+    /// The requests of which this is true, as they were begun.
+    fn in_order(&self, of: impl Fn(&Call) -> bool) -> Vec<Ticket> {
+        let all = self.calls.iter().filter(|(_, call)| of(call));
+        let mut tickets: Vec<Ticket> = all.map(|(&ticket, _)| ticket).collect();
+        tickets.sort_unstable();
+        tickets
+    }
+
     /// How a request ends that nobody can answer any more.
     fn error(&self, ticket: Ticket, cause: Cause) -> CallError {
         let call = self.calls.get(&ticket);
@@ -649,10 +661,9 @@ impl Caller {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((at, timer)) = self.next_timer() {
-            if at > now {
-                break;
-            }
+        while self.poll_timeout().is_some_and(|at| at <= now)
+            && let Some((at, timer)) = self.next_timer()
+        {
             self.timers.remove(&(at, timer));
             match timer {
                 Timer::Call(ticket) => self.call_timeout(now, ticket),
@@ -707,7 +718,9 @@ impl Caller {
     /// When [`Caller::handle_timeout`] is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_timer().map(|(at, _)| at)
+        let first = self.timers.first().map(|&(at, _)| at);
+        let own = self.own.iter().flatten().filter_map(|own| own.timer);
+        own.fold(first, |first, at| Some(first.map_or(at, |first| first.min(at))))
     }
 
     /// Those of the endpoints change with each datagram, and stand beside the others.

@@ -130,7 +130,9 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.ledger.give(self.bytes);
+        if self.bytes > 0 {
+            self.ledger.give(self.bytes);
+        }
     }
 }
 

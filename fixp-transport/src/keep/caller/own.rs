@@ -1,10 +1,11 @@
 //! The own transport's part: one endpoint for each address family, on its first port, one association for each peer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use fixp_codec::{Dialect, Packet};
+use foldhash::quality::FixedState;
 
 use super::peers::Kind;
 use super::streams::{Streams, is_streamed};
@@ -21,7 +22,7 @@ pub(super) struct Own {
     associations: BTreeMap<SocketAddr, AssociationId>,
     /// The same the other way round.
     peers: BTreeMap<AssociationId, SocketAddr>,
-    tickets: BTreeMap<own::Ticket, Ticket>,
+    tickets: HashMap<own::Ticket, Ticket, FixedState>,
     /// The timer that stands for it.
     pub(super) timer: Option<Instant>,
     /// Whether it stands in the outbox.
@@ -163,12 +164,10 @@ impl Caller {
             self.own_event(now, v6, event);
         }
         let Some(own) = own_of(&mut self.own, v6) else { return };
-        // What waits to be sent is due, and stays so until it is.
-        let due = own.endpoint.poll_timeout().filter(|&at| at > now);
+        // Its timer is set when it has nothing more to send.
         if !std::mem::replace(&mut own.queued, true) {
             self.outbox.push_back(Out::Own(v6));
         }
-        own.timer = due;
         self.note();
     }
 
@@ -281,10 +280,11 @@ impl Caller {
     /// The port of an endpoint has gone, and its associations with it.
     pub(super) fn lose_own(&mut self, v6: bool, cause: Cause) {
         let lost = |call: &Call| matches!(call.place, Place::Own(_)) && call.peer.is_ipv6() == v6;
-        let lost = self.calls.iter().filter(|(_, call)| lost(call));
-        let lost = lost.map(|(&ticket, call)| (ticket, call.peer, self.error(ticket, cause)));
-        for (ticket, to, error) in lost.collect::<Vec<_>>() {
-            if let Some(peer) = self.peers.get_mut(to) {
+        for ticket in self.in_order(lost) {
+            let error = self.error(ticket, cause);
+            if let Some(call) = self.calls.get(&ticket)
+                && let Some(peer) = self.peers.get_mut(call.peer)
+            {
                 peer.own = peer.own.saturating_sub(1);
             }
             self.ended(ticket, Err(error));
@@ -305,11 +305,12 @@ impl Caller {
         own.queued = false;
         buffer.clear();
         let sent = own.endpoint.poll_transmit(now, buffer, most.max(1));
-        own.timer = own.endpoint.poll_timeout();
         let port = own.port;
-        if sent.is_some() {
+        if own.endpoint.wants_transmit() {
             own.queued = true;
             self.outbox.push_back(Out::Own(v6));
+        } else {
+            own.timer = own.endpoint.poll_timeout();
         }
         let sent = sent?;
         Some(Transmission { port, to: sent.to, segment: sent.segment, fragments: false, own: true })

@@ -194,8 +194,7 @@ impl Caller {
 
     pub(super) fn fail_waiting(&mut self, v6: bool, cause: Cause) {
         let waiting = |call: &Call| call.place == Place::Waiting && call.peer.is_ipv6() == v6;
-        let all = self.calls.iter().filter(|(_, call)| waiting(call));
-        for ticket in all.map(|(&ticket, _)| ticket).collect::<Vec<_>>() {
+        for ticket in self.in_order(waiting) {
             self.ended(ticket, Err(CallError::not_sent(cause)));
         }
     }

@@ -1,6 +1,5 @@
 //! Entities that go and come in pieces, which only the own transport has: nobody gathers them.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use fixp_codec::Packet;
 
 use super::own::own_of;
 use super::peers::Kind;
-use super::{Call, Caller, Options, Place, Ticket, Timer};
+use super::{Caller, Calls, Options, Place, Ticket, Timer};
 use crate::extension::key;
 use crate::keep::own;
 use crate::timer::after;
@@ -50,7 +49,7 @@ impl Streams {
 }
 
 /// Whether the entities of a request go and come in pieces.
-pub(super) fn is_streamed(calls: &BTreeMap<Ticket, Box<Call>>, ticket: Ticket) -> bool {
+pub(super) fn is_streamed(calls: &Calls, ticket: Ticket) -> bool {
     calls.get(&ticket).is_some_and(|call| call.streams.is_some())
 }
 

@@ -3,7 +3,8 @@
 mod receiving;
 mod sending;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -22,6 +23,7 @@ use super::receive_stream::{Bounds, ReceiveStream, Trouble};
 use super::recovery::{self, Recovery};
 use super::send_stream::SendStream;
 use super::shared::Shared;
+use super::sorted::Sorted;
 use super::wire::{Hello, Reset};
 use crate::extension::{self, Refusal, key};
 use crate::keep::ledger::Hold;
@@ -35,6 +37,8 @@ const STARVED: Duration = Duration::from_millis(20);
 /// One part in so many of the window for sending is for what is remembered of each packet under way: some hundred
 /// bytes beside 1200 at least.
 const RECORDS_SHARE: u64 = 8;
+/// Deadlines of exchanges that have ended are kept up to as many as there are others, and these.
+const ENDED: usize = 64;
 /// What an association costs beside its exchanges, with as many packets under way.
 pub(super) const ASSOCIATION_COST: usize = 4096;
 const FREE_RECORDS: usize = 16;
@@ -199,16 +203,15 @@ pub(super) struct Association {
 
     /// Of a client: those that have no number yet.
     waiting: BTreeMap<u64, Box<Exchange>>,
-    live: BTreeMap<u64, Box<Exchange>>,
-    /// Of a client: the numbers of its serials.
-    numbers: BTreeMap<u64, u64>,
+    live: Sorted<Box<Exchange>>,
     next_serial: u64,
     /// How many exchanges the server lets a client begin.
     exchanges: Allowance,
     /// The same at a server, and which have ended.
     granted_exchanges: Granted,
     done: Ranges,
-    deadlines: BTreeSet<(Instant, u64)>,
+    /// With the serials; some of exchanges that have ended before.
+    deadlines: BinaryHeap<Reverse<(Instant, u64)>>,
     /// An exchange that is gathered, and for which there was no room.
     pressed: Option<u64>,
     /// Writers that wait for room in the ledger, and until when.
@@ -276,14 +279,13 @@ impl Association {
             granted: Granted::new(config.association_window),
             received: 0,
             waiting: BTreeMap::new(),
-            live: BTreeMap::new(),
-            numbers: BTreeMap::new(),
+            live: Sorted::new(),
             next_serial: 0,
             exchanges: Allowance::new(0),
             granted_exchanges: Granted::new(config.exchanges),
             // As many holes as exchanges can be under way: none is ever forgotten.
             done: Ranges::new(usize::MAX),
-            deadlines: BTreeSet::new(),
+            deadlines: BinaryHeap::new(),
             pressed: None,
             starved: Vec::new(),
             starved_until: None,
@@ -358,7 +360,7 @@ impl Association {
         let len = len.unwrap_or(entity.len() as u64);
         let sized = Sized { packet: &packet, len: usize::try_from(len).unwrap_or(usize::MAX) };
         let encoder = Encoder::new(extension::own(self.dialect));
-        let mut head = Vec::with_capacity(encoder.head_len(&sized).map_err(AnswerError::Encode)?);
+        let mut head = Vec::new();
         encoder.head(&sized, &mut head).map_err(AnswerError::Encode)?;
         // An answer cannot wait: it was executed.
         let eighths = if self.role == Role::Client { Config::REQUESTS_SHARE } else { 8 };
@@ -382,7 +384,7 @@ impl Association {
 
     /// Why an exchange of a client has no answer: truthful about whether anything of it was sent.
     pub(super) fn error(&self, ticket: Ticket, cause: Cause) -> CallError {
-        let live = self.number_of(ticket).and_then(|number| self.live.get(&number));
+        let live = self.number_of(ticket).and_then(|number| self.live.get(number));
         match live.or_else(|| self.waiting.get(&ticket.serial)) {
             Some(exchange) => error_of(exchange, cause),
             None => CallError::possibly_executed(cause),
@@ -421,15 +423,34 @@ impl Association {
         let mut exchange = Box::new(Exchange::new(now, serial, going, coming, hold));
         exchange.deadline = deadline;
         if let Some(deadline) = deadline {
-            self.deadlines.insert((deadline, serial));
+            self.note_deadline(deadline, serial);
         }
-        self.waiting.insert(serial, exchange);
+        if self.is_open() && self.waiting.is_empty() && self.exchanges.left() > 0 {
+            self.begin_own(exchange);
+        } else {
+            self.waiting.insert(serial, exchange);
+        }
         shared.stats.requests += 1;
         if self.exchanges() == 1 {
             self.pinged = now;
         }
-        self.begin_waiting();
         Ok(self.ticket(serial))
+    }
+
+    /// Those of exchanges that have ended stay until they are due, or many.
+    fn note_deadline(&mut self, deadline: Instant, serial: u64) {
+        if self.deadlines.len() >= 2 * self.exchanges() + ENDED {
+            let mut all = std::mem::take(&mut self.deadlines);
+            all.retain(|&Reverse((at, serial))| self.is_deadline(at, serial));
+            self.deadlines = all;
+        }
+        self.deadlines.push(Reverse((deadline, serial)));
+    }
+
+    fn is_deadline(&self, at: Instant, serial: u64) -> bool {
+        let number = self.number_of(self.ticket(serial));
+        let exchange = number.map_or_else(|| self.waiting.get(&serial), |number| self.live.get(number));
+        exchange.is_some_and(|exchange| exchange.deadline == Some(at))
     }
 
     /// Gives numbers to as many as the server lets begin.
@@ -438,22 +459,27 @@ impl Association {
             return;
         }
         while self.exchanges.left() > 0
-            && let Some((serial, mut exchange)) = self.waiting.pop_first()
+            && let Some((_, exchange)) = self.waiting.pop_first()
         {
-            self.exchanges.take(1);
-            let number = self.exchanges.used();
-            if let Going::Stream(stream) = &mut exchange.going {
-                stream.raise(self.peer_window);
-            }
-            self.numbers.insert(serial, number);
-            self.live.insert(number, exchange);
-            self.stand_in_row(number);
+            self.begin_own(exchange);
         }
+    }
+
+    /// A client's exchange begins, in the order of serials.
+    fn begin_own(&mut self, mut exchange: Box<Exchange>) {
+        self.exchanges.take(1);
+        let number = self.exchanges.used();
+        if let Going::Stream(stream) = &mut exchange.going {
+            stream.raise(self.peer_window);
+        }
+        exchange.in_row = true;
+        self.row.push_back(number);
+        self.live.insert(number, exchange);
     }
 
     /// An exchange with something to send takes its turn.
     fn stand_in_row(&mut self, number: u64) {
-        if let Some(exchange) = self.live.get_mut(&number)
+        if let Some(exchange) = self.live.get_mut(number)
             && !std::mem::replace(&mut exchange.in_row, true)
         {
             self.row.push_back(number);
@@ -462,7 +488,11 @@ impl Association {
 
     fn number_of(&self, ticket: Ticket) -> Option<u64> {
         match self.role {
-            Role::Client => self.numbers.get(&ticket.serial).copied(),
+            // They have begun in the order of their serials.
+            Role::Client => {
+                let found = self.live.first_not(|exchange| exchange.serial < ticket.serial);
+                found.filter(|(_, exchange)| exchange.serial == ticket.serial).map(|(number, _)| number)
+            }
             Role::Server => Some(ticket.serial),
         }
     }
@@ -474,10 +504,7 @@ impl Association {
             self.settle(now, shared, ticket.serial);
             return;
         }
-        if let Some(exchange) = self.waiting.remove(&ticket.serial) {
-            if let Some(deadline) = exchange.deadline {
-                self.deadlines.remove(&(deadline, ticket.serial));
-            }
+        if self.waiting.remove(&ticket.serial).is_some() {
             return;
         }
         let Some(number) = self.number_of(ticket) else { return };
@@ -487,7 +514,7 @@ impl Association {
 
     /// A client tells the server that nobody waits.
     fn abandon(&mut self, shared: &mut Shared, number: u64) {
-        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let Some(exchange) = self.live.get_mut(number) else { return };
         if exchange.stage == Stage::Over {
             return;
         }
@@ -499,7 +526,7 @@ impl Association {
 
     /// What goes out ends here.
     fn stop(&mut self, number: u64, answer: bool, reason: u64) {
-        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let Some(exchange) = self.live.get_mut(number) else { return };
         let sent = if answer == (self.role == Role::Server) { exchange.sent() } else { 0 };
         exchange.going = Going::Reset(Reset { exchange: number, answer, reason, sent });
         if !std::mem::replace(&mut exchange.resets, true) {
@@ -508,7 +535,7 @@ impl Association {
     }
 
     fn gathers_no_more(&mut self, shared: &mut Shared, number: u64) {
-        if let Some(age) = self.live.get_mut(&number).and_then(|exchange| exchange.age.take()) {
+        if let Some(age) = self.live.get_mut(number).and_then(|exchange| exchange.age.take()) {
             shared.gathered((age, self.id, number));
         }
     }
@@ -522,7 +549,7 @@ impl Association {
         answer: Option<(Packet, Option<u64>)>,
     ) -> Result<(), AnswerError> {
         let number = ticket.serial;
-        let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
+        let Some(exchange) = self.live.get_mut(number) else { return Ok(()) };
         if self.role != Role::Server || exchange.stage != Stage::Told {
             return Ok(());
         }
@@ -535,7 +562,7 @@ impl Association {
             }
             Some((packet, len)) => match self.stream(shared, packet, len, self.peer_window) {
                 Ok(stream) => {
-                    if let Some(exchange) = self.live.get_mut(&number) {
+                    if let Some(exchange) = self.live.get_mut(number) {
                         exchange.going = Going::Stream(Box::new(stream));
                     }
                     self.stand_in_row(number);
@@ -557,7 +584,7 @@ impl Association {
 
     /// A server gives an answer up, before it was given or while it is sent.
     fn give_up_answer(&mut self, shared: &mut Shared, number: u64, reason: u64) {
-        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let Some(exchange) = self.live.get_mut(number) else { return };
         match exchange.stage {
             Stage::Told | Stage::Answering => {}
             Stage::Awaited | Stage::Over => return,
@@ -572,7 +599,7 @@ impl Association {
 
     /// A server does not listen to a request.
     fn refuse(&mut self, shared: &mut Shared, number: u64, refusal: Refusal) {
-        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let Some(exchange) = self.live.get_mut(number) else { return };
         if exchange.stage != Stage::Awaited {
             return;
         }
@@ -588,7 +615,7 @@ impl Association {
         let number = self.number_of(ticket);
         // It has begun, or it waits, or it has ended.
         let exchange = match number {
-            Some(number) => self.live.get_mut(&number),
+            Some(number) => self.live.get_mut(number),
             None => self.waiting.get_mut(&ticket.serial),
         };
         let Some(Exchange { going: Going::Stream(stream), .. }) = exchange.map(Box::as_mut) else {
@@ -608,14 +635,14 @@ impl Association {
 
     pub(super) fn read(&mut self, now: Instant, shared: &mut Shared, ticket: Ticket) -> Option<Bytes> {
         let number = self.number_of(ticket)?;
-        let bytes = self.live.get_mut(&number)?.coming.read()?;
+        let bytes = self.live.get_mut(number)?.coming.read()?;
         self.settle(now, shared, number);
         Some(bytes)
     }
 
     /// Brings everything in line after something has changed in an exchange, and forgets one that is over.
     fn settle(&mut self, now: Instant, shared: &mut Shared, number: u64) {
-        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let Some(exchange) = self.live.get_mut(number) else { return };
         let (taken, tell) = exchange.coming.settle();
         if tell && !std::mem::replace(&mut exchange.tells, true) {
             self.tells.push_back(number);
@@ -647,25 +674,21 @@ impl Association {
                 }
             }
         }
-        let Some(exchange) = self.live.get(&number) else { return };
+        let Some(exchange) = self.live.get(number) else { return };
         if !exchange.coming.is_gathering() || !exchange.coming.holds() {
             self.gathers_no_more(shared, number);
         } else if exchange.age.is_none() {
             let age = shared.gathers(self.id, number);
-            if let Some(exchange) = self.live.get_mut(&number) {
+            if let Some(exchange) = self.live.get_mut(number) {
                 exchange.age = Some(age);
             }
         }
-        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let Some(exchange) = self.live.get_mut(number) else { return };
         // Discarding may have taken more.
         let (taken, _) = exchange.coming.settle();
         let over = exchange.is_over();
-        let deadline = exchange.deadline;
-        if exchange.stage == Stage::Over
-            && let Some(deadline) = deadline
-        {
+        if exchange.stage == Stage::Over {
             exchange.deadline = None;
-            self.deadlines.remove(&(deadline, serial));
         }
         if taken > 0 && self.granted.consume(taken) {
             self.tell_bytes = true;
@@ -676,22 +699,14 @@ impl Association {
     }
 
     fn forget(&mut self, now: Instant, number: u64) {
-        let Some(exchange) = self.live.remove(&number) else { return };
-        if let Some(deadline) = exchange.deadline {
-            self.deadlines.remove(&(deadline, exchange.serial));
+        if self.live.remove(number).is_none() || self.role == Role::Client {
+            return;
         }
-        match self.role {
-            Role::Client => {
-                self.numbers.remove(&exchange.serial);
-            }
-            Role::Server => {
-                self.done.insert(number);
-                if self.granted_exchanges.consume(1) {
-                    self.tell_exchanges = true;
-                    // It can wait for something to ride on.
-                    self.acknowledge_by(now + Config::ACKNOWLEDGE);
-                }
-            }
+        self.done.insert(number);
+        if self.granted_exchanges.consume(1) {
+            self.tell_exchanges = true;
+            // It can wait for something to ride on.
+            self.acknowledge_by(now + Config::ACKNOWLEDGE);
         }
     }
 
@@ -725,7 +740,7 @@ impl Association {
         if !in_order {
             shared.stats.lost += 1;
         }
-        let live: Vec<u64> = self.live.keys().copied().collect();
+        let live: Vec<u64> = self.live.keys().collect();
         for number in live {
             self.gathers_no_more(shared, number);
         }
@@ -753,11 +768,13 @@ impl Association {
 
     /// Time has passed. True where something is to be sent, perhaps.
     pub(super) fn handle_timeout(&mut self, now: Instant, shared: &mut Shared) {
-        while let Some(&(at, serial)) = self.deadlines.first()
+        while let Some(&Reverse((at, serial))) = self.deadlines.peek()
             && at <= now
         {
-            self.deadlines.pop_first();
-            self.deadline(now, shared, serial);
+            self.deadlines.pop();
+            if self.is_deadline(at, serial) {
+                self.deadline(now, shared, serial);
+            }
         }
         if self.starved_until.is_some_and(|until| until <= now) {
             self.starved_until = None;
@@ -805,10 +822,10 @@ impl Association {
 
     /// SPEC 10.19: requests that do not become complete, and answers that are not taken, do not stay for ever.
     fn watch(&mut self, now: Instant, shared: &mut Shared) {
-        let numbers: Vec<u64> = self.live.keys().copied().collect();
+        let numbers: Vec<u64> = self.live.keys().collect();
         self.watch = (!numbers.is_empty()).then_some(now + Config::WATCH);
         for number in numbers {
-            let Some(exchange) = self.live.get_mut(&number) else { continue };
+            let Some(exchange) = self.live.get_mut(number) else { continue };
             let rests = now.saturating_duration_since(exchange.moved);
             match (exchange.stage, &exchange.going) {
                 (Stage::Awaited, _) => {
@@ -828,7 +845,7 @@ impl Association {
                         continue;
                     }
                     self.give_up_answer(shared, number, reason_of(Refusal::NotKept));
-                    if let Some(exchange) = self.live.get_mut(&number) {
+                    if let Some(exchange) = self.live.get_mut(number) {
                         exchange.stage = Stage::Over;
                     }
                     let ticket = self.ticket(number);
@@ -853,14 +870,14 @@ impl Association {
 
     /// The bytes that an exchange holds of a packet that is not complete.
     pub(super) fn gathers(&self, number: u64) -> usize {
-        self.live.get(&number).map_or(0, |exchange| exchange.coming.held())
+        self.live.get(number).map_or(0, |exchange| exchange.coming.held())
     }
 
     fn deadline(&mut self, now: Instant, shared: &mut Shared, serial: u64) {
         let ticket = self.ticket(serial);
-        let number = self.numbers.get(&serial).copied();
+        let number = self.number_of(ticket);
         let exchange =
-            number.map_or_else(|| self.waiting.get_mut(&serial), |number| self.live.get_mut(&number));
+            number.map_or_else(|| self.waiting.get_mut(&serial), |number| self.live.get_mut(number));
         let Some(exchange) = exchange else { return };
         exchange.deadline = None;
         let (error, stage) = (error_of(exchange, Cause::Timeout), exchange.stage);
@@ -886,20 +903,29 @@ impl Association {
     /// When it has something to do.
     pub(super) fn next_timeout(&self, shared: &Shared) -> Option<Instant> {
         let config = &shared.config;
-        let deadline = self.deadlines.first().map(|&(at, _)| at);
-        let own = match &self.state {
-            State::Opening { again, .. } => [Some(*again), None, None, None, None, None, None],
-            State::Open => [
-                self.unheard.map(|since| since + config.lost),
-                self.idle_at(config.idle),
-                self.alive_at(config.alive),
-                self.watch,
-                self.acknowledge_at,
-                self.paced,
-                self.recovery.poll_timeout(),
-            ],
+        let deadline = self.deadlines.peek().map(|&Reverse((at, _))| at);
+        let mut due = deadline;
+        let mut by = |at: Option<Instant>| {
+            if let Some(at) = at
+                && due.is_none_or(|due| at < due)
+            {
+                due = Some(at);
+            }
         };
-        own.into_iter().chain([deadline, self.starved_until]).flatten().min()
+        by(self.starved_until);
+        match &self.state {
+            State::Opening { again, .. } => by(Some(*again)),
+            State::Open => {
+                by(self.unheard.map(|since| since + config.lost));
+                by(self.idle_at(config.idle));
+                by(self.alive_at(config.alive));
+                by(self.watch);
+                by(self.acknowledge_at);
+                by(self.paced);
+                by(self.recovery.poll_timeout());
+            }
+        }
+        due
     }
 
     /// Whether it has been closed, and nothing is under way any more.

@@ -126,8 +126,8 @@ impl Before {
     const GRAIN: u64 = 10;
 
     fn of(now: Instant, then: Instant) -> Self {
-        let grains = now.saturating_duration_since(then).as_nanos() / u128::from(Self::GRAIN);
-        Self(u32::try_from(grains).unwrap_or(u32::MAX))
+        let nanos = u64::try_from(now.saturating_duration_since(then).as_nanos()).unwrap_or(u64::MAX);
+        Self(u32::try_from(nanos / Self::GRAIN).unwrap_or(u32::MAX))
     }
 
     fn time(self) -> Duration {
@@ -394,9 +394,10 @@ impl Congestion {
         self.measure(now, &newest, rtt);
         let round_ended = newest.delivered >= self.round.ends;
         // While little is sent, on purpose or for want of more, what was measured before is not to be forgotten.
-        let long =
-            now.saturating_duration_since(self.rates.since).as_secs_f64() > self.trip() * LONGEST_ROUND;
-        if (round_ended || long) && !newest.limited && !matches!(self.mode, Mode::ProbeRtt { .. }) {
+        if !newest.limited
+            && !matches!(self.mode, Mode::ProbeRtt { .. })
+            && (round_ended || self.is_long_round(now))
+        {
             self.rates.next_round(now);
         }
         if round_ended {
@@ -406,6 +407,10 @@ impl Congestion {
         self.change_mode(now, in_flight, round_ended);
         self.set_window(acked, rtt);
         self.set_rate();
+    }
+
+    fn is_long_round(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.rates.since).as_secs_f64() > self.trip() * LONGEST_ROUND
     }
 
     fn measure(&mut self, now: Instant, newest: &Mark, rtt: &Rtt) {

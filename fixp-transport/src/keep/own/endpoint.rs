@@ -163,7 +163,7 @@ impl Endpoint {
             Association::new(now, Role::Client, (id, number, secret), (peer, dialect), &self.shared, hold);
         self.numbers.insert(number, Place::Whole(id));
         self.associations.insert(id, association);
-        self.touch(now, id);
+        self.touch(id);
         id
     }
 
@@ -209,7 +209,7 @@ impl Endpoint {
             return Err(CallError::not_sent(Cause::Closed));
         };
         let outcome = association.request(now, &mut self.shared, packet, len);
-        self.touch(now, id);
+        self.touch(id);
         outcome
     }
 
@@ -225,7 +225,7 @@ impl Endpoint {
     pub fn cancel(&mut self, now: Instant, ticket: Ticket) {
         if let Some(association) = self.associations.get_mut(&ticket.association) {
             association.cancel(now, &mut self.shared, ticket);
-            self.touch(now, ticket.association);
+            self.touch(ticket.association);
         }
     }
 
@@ -267,7 +267,7 @@ impl Endpoint {
     ) -> Result<(), AnswerError> {
         let Some(association) = self.associations.get_mut(&ticket.association) else { return Ok(()) };
         let outcome = association.answer(now, &mut self.shared, ticket, answer);
-        self.touch(now, ticket.association);
+        self.touch(ticket.association);
         outcome
     }
 
@@ -280,7 +280,7 @@ impl Endpoint {
             return true;
         };
         let all = association.write(now, ticket, bytes);
-        self.touch(now, ticket.association);
+        self.touch(ticket.association);
         all
     }
 
@@ -288,16 +288,16 @@ impl Endpoint {
     pub fn read(&mut self, now: Instant, ticket: Ticket) -> Option<Bytes> {
         let association = self.associations.get_mut(&ticket.association)?;
         let bytes = association.read(now, &mut self.shared, ticket)?;
-        self.touch(now, ticket.association);
+        self.touch(ticket.association);
         Some(bytes)
     }
 
     /// Ends an association when all that is under way in it has ended. New requests are refused from now on, on
     /// either side.
-    pub fn close(&mut self, now: Instant, association: AssociationId) {
+    pub fn close(&mut self, _now: Instant, association: AssociationId) {
         if let Some(open) = self.associations.get_mut(&association) {
             open.close();
-            self.touch(now, association);
+            self.touch(association);
         }
     }
 
@@ -367,12 +367,13 @@ impl Endpoint {
             if let Some(association) = self.associations.get_mut(&id) {
                 association.timer = None;
                 association.handle_timeout(now, &mut self.shared);
-                self.touch(now, id);
+                self.touch(id);
             }
         }
     }
 
-    /// When [`Endpoint::handle_timeout`] is to be called next.
+    /// When [`Endpoint::handle_timeout`] is to be called next, as far as is known once [`Endpoint::poll_transmit`]
+    /// has nothing more: what has something to send has its timer set when that has left.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let half = self.halves.first_key_value();
@@ -394,9 +395,9 @@ impl Endpoint {
             association.queued = false;
             let segment = association.poll_transmit(now, &mut self.shared, buffer, most);
             let to = association.peer;
-            if segment.is_some() || association.end.is_some() {
-                // It may have more.
-                self.touch(now, id);
+            let more = segment.is_some() && association.wants_transmit();
+            if more || association.end.is_some() {
+                self.touch(id);
             } else {
                 self.arm(now, id);
             }
@@ -407,6 +408,12 @@ impl Endpoint {
             }
         }
         None
+    }
+
+    /// Whether there may be something to send.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        !(self.row.is_empty() && self.shared.controls.is_empty())
     }
 
     /// What has happened next.
@@ -504,7 +511,7 @@ impl Endpoint {
         if expected {
             association.open(now, hello, &mut self.shared);
             self.peers.insert((from, hello.number, true), Place::Whole(id));
-            self.touch(now, id);
+            self.touch(id);
         }
         expected
     }
@@ -537,13 +544,13 @@ impl Endpoint {
             return false;
         }
         let taken = association.segment(now, &mut self.shared, segment, items);
-        self.touch(now, id);
+        self.touch(id);
         if let Some(pressed) = self.shared.gives_way.take()
             && let Some((_, id, number)) = self.heaviest().or(pressed)
             && let Some(association) = self.associations.get_mut(&id)
         {
             association.make_room(now, &mut self.shared, number);
-            self.touch(now, id);
+            self.touch(id);
         }
         taken
     }
@@ -638,7 +645,7 @@ impl Endpoint {
                 let association = self.associations.get_mut(&id);
                 let Some(association) = association.filter(|it| it.peer == from) else { return false };
                 association.close_by_peer(end);
-                self.touch(now, id);
+                self.touch(id);
                 true
             }
             Some(Place::Half(half)) => {
@@ -678,8 +685,9 @@ impl Endpoint {
         Some(half.number)
     }
 
-    /// After anything has happened to an association: it may have something to send, another timer, or an end.
-    fn touch(&mut self, now: Instant, id: AssociationId) {
+    /// After anything has happened to an association: it may have something to send, and after that another timer,
+    /// or an end.
+    fn touch(&mut self, id: AssociationId) {
         let Some(association) = self.associations.get_mut(&id) else { return };
         if association.is_drained() {
             association.end.get_or_insert(End::Closed);
@@ -691,7 +699,6 @@ impl Endpoint {
         if !std::mem::replace(&mut association.queued, true) {
             self.row.push_back(id);
         }
-        self.arm(now, id);
     }
 
     /// Sets the timer of an association. One that is too early stays, and is set anew when it is due: mostly the

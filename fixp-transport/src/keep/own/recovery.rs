@@ -339,11 +339,12 @@ impl<T> Recovery<T> {
         if outcome.acked > 0 {
             self.congestion.on_acknowledgement(now, &self.rtt, self.in_flight);
             self.pacer.set(now, self.congestion.rate(), self.congestion.burst());
-            let earliest = now + GRAIN;
-            self.probe_at = Some((self.last_sent + self.probe_timeout()).max(earliest));
         }
         if self.in_flight == 0 {
             self.probe_at = None;
+        } else if outcome.acked > 0 {
+            let earliest = now + GRAIN;
+            self.probe_at = Some((self.last_sent + self.probe_timeout()).max(earliest));
         }
         Ok(outcome)
     }
@@ -520,6 +521,11 @@ impl<T> Recovery<T> {
     /// Declares lost what is, always the oldest, and sets the timer for the next.
     fn detect_lost(&mut self, now: Instant) -> u64 {
         self.loss_at = None;
+        while self.sent.pop_front_if(|sent| sent.carried.is_none()).is_some() {}
+        if self.sent.is_empty() && self.lost.is_empty() {
+            give_back(&mut self.sent);
+            return 0;
+        }
         let trip = self.rtt.smoothed().max(self.rtt.latest());
         let patience = (trip * self.late / 8).max(GRAIN);
         // What comes later than this is no reordering, and acknowledgements need not be searched for it.

@@ -25,7 +25,9 @@ pub(super) struct SendStream {
     len: u64,
     /// How far it was sent for the first time.
     sent: u64,
-    acked: Spans,
+    /// Where the bytes that have come without a hole end, and those that have come behind it.
+    acked: u64,
+    acked_behind: Spans,
     /// What is to be sent again.
     lost: Spans,
     /// How far the peer lets it go.
@@ -54,7 +56,8 @@ impl SendStream {
             written: 0,
             len,
             sent: 0,
-            acked: Spans::default(),
+            acked: 0,
+            acked_behind: Spans::default(),
             lost: Spans::default(),
             limit,
             window,
@@ -77,7 +80,7 @@ impl SendStream {
     pub(super) fn write(&mut self, bytes: &mut Bytes) -> bool {
         let rest = self.len - self.written;
         bytes.truncate(usize::try_from(rest).unwrap_or(usize::MAX));
-        let kept = self.written - self.acked.prefix();
+        let kept = self.written - self.acked;
         let mut room =
             usize::try_from(self.window.saturating_sub(kept)).unwrap_or(usize::MAX).min(bytes.len());
         // Where the ledger has no room for all of it, it may have some for less.
@@ -95,13 +98,13 @@ impl SendStream {
 
     /// Whether a writer who was told to wait may go on.
     pub(super) fn is_writable(&self) -> bool {
-        let kept = self.written - self.acked.prefix();
+        let kept = self.written - self.acked;
         self.stalled && kept <= self.window / 2
     }
 
     /// Whether a writer waits, and nothing is under way whose arrival would tell it to go on: the ledger is full.
     pub(super) fn is_starved(&self) -> bool {
-        self.stalled && self.written == self.acked.prefix()
+        self.stalled && self.written == self.acked
     }
 
     /// How much of it has been sent.
@@ -116,12 +119,12 @@ impl SendStream {
 
     /// Whether some of what was written has not come yet.
     pub(super) fn is_pending(&self) -> bool {
-        self.written > self.acked.prefix()
+        self.written > self.acked
     }
 
     /// Whether all of it has come.
     pub(super) fn is_acked(&self) -> bool {
-        self.acked.prefix() == self.len
+        self.acked == self.len
     }
 
     /// Whether something can be sent, new or again, if the association has so much left.
@@ -175,27 +178,37 @@ impl SendStream {
         if !self.lost.is_empty() {
             self.lost.remove(range.clone());
         }
-        self.acked.insert(range);
-        let prefix = self.acked.prefix();
-        while let Some((start, piece)) = self.pieces.front()
-            && start + piece.len() as u64 <= prefix
+        if range.start > self.acked {
+            self.acked_behind.insert(range);
+            return;
+        }
+        self.acked = self.acked.max(range.end);
+        while let Some(behind) = self.acked_behind.first().filter(|behind| behind.start <= self.acked) {
+            self.acked = self.acked.max(behind.end);
+            self.acked_behind.remove(behind);
+        }
+        let mut done = 0;
+        while let Some((_, piece)) =
+            self.pieces.pop_front_if(|(start, piece)| *start + piece.len() as u64 <= self.acked)
         {
-            self.hold.shrink(piece.len() + PIECE_COST);
-            self.pieces.pop_front();
+            done += piece.len() + PIECE_COST;
+        }
+        if done > 0 {
+            self.hold.shrink(done);
         }
     }
 
     /// Bytes have been lost. Those that have come by another way are not sent again.
     pub(super) fn on_lost(&mut self, range: Range<u64>) {
-        let Self { acked, lost, .. } = self;
-        for hole in acked.missing(range) {
+        let Self { acked, acked_behind, lost, .. } = self;
+        for hole in acked_behind.missing(range.start.max(*acked)..range.end) {
             lost.insert(hole);
         }
     }
 
     /// Up to so many bytes from the first one on that has not come are sent again. False where there are none.
     pub(super) fn repeat(&mut self, most: u64) -> bool {
-        let start = self.acked.prefix();
+        let start = self.acked;
         let end = self.sent.min(start.saturating_add(most));
         self.on_lost(start..end);
         start < end
@@ -245,9 +258,12 @@ mod tests {
         let ledger = Ledger::new(1000);
         let mut stream = stream(&ledger);
         assert!(stream.on_sent(0..14) == 14 && stream.is_sent());
+        stream.on_acked(8..10);
         stream.on_acked(0..5);
         assert_eq!(ledger.held(), 10 + PIECE_COST);
-        stream.on_acked(5..14);
+        stream.on_acked(5..8);
+        assert_eq!((stream.acked, stream.acked_behind.is_empty()), (10, true), "the hole is filled");
+        stream.on_acked(10..14);
         assert!(stream.is_acked());
         assert_eq!(ledger.held(), 0);
     }

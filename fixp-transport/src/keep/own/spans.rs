@@ -54,11 +54,6 @@ impl Spans {
         self.0.front().cloned()
     }
 
-    /// Where the bytes that are there without a hole from the start on end.
-    pub(super) fn prefix(&self) -> u64 {
-        self.0.front().filter(|span| span.start == 0).map_or(0, |span| span.end)
-    }
-
     /// The parts of a range that are not in it.
     pub(super) fn missing(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
         let from = self.0.partition_point(|span| span.end <= range.start);
@@ -118,7 +113,6 @@ mod tests {
                 let (from, to) = (below(40), 40 + below(40));
                 let missing: Vec<u64> = spans.missing(from..to).flatten().collect();
                 assert_eq!(missing, (from..to).filter(|at| !set.contains(at)).collect::<Vec<_>>());
-                assert_eq!(spans.prefix(), (0..).find(|at| !set.contains(at)).unwrap());
             }
         }
     }

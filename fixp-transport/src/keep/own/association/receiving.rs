@@ -107,7 +107,7 @@ impl Association {
             (Role::Client, Window::Request { exchange, limit })
             | (Role::Server, Window::Answer { exchange, limit }) => {
                 if let Some(Exchange { going: Going::Stream(stream), .. }) =
-                    self.live.get_mut(&exchange).map(Box::as_mut)
+                    self.live.get_mut(exchange).map(Box::as_mut)
                     && stream.raise(limit)
                 {
                     self.stand_in_row(exchange);
@@ -126,7 +126,7 @@ impl Association {
 
     /// The exchange of a number is there now; or it is one that has ended.
     fn begin(&mut self, now: Instant, shared: &mut Shared, number: u64) -> Result<bool, Trouble> {
-        if self.live.contains_key(&number) {
+        if self.live.contains_key(number) {
             return Ok(true);
         }
         if self.role == Role::Client {
@@ -152,7 +152,7 @@ impl Association {
 
     /// Counts bytes up to this end of an exchange against what the association was granted.
     fn count(&mut self, number: u64, end: u64) -> Result<u64, Trouble> {
-        let news = self.live.get(&number).map_or(0, |exchange| exchange.coming.news(end));
+        let news = self.live.get(number).map_or(0, |exchange| exchange.coming.news(end));
         if self.received.saturating_add(news) > self.granted.limit() {
             return Err(Trouble::Violation);
         }
@@ -174,17 +174,17 @@ impl Association {
             return Ok(());
         }
         self.count(number, chunk.offset + chunk.len as u64)?;
-        let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
+        let Some(exchange) = self.live.get_mut(number) else { return Ok(()) };
         let before = exchange.coming.highest();
         let mut received = Received::default();
         let mut outcome = exchange.coming.receive(chunk.offset, bytes, chunk.last, &mut received);
         if let Err(trouble @ (Trouble::TooLarge(_) | Trouble::Full)) = outcome {
             self.give_way(shared, number, trouble);
             // It is counted now.
-            let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
+            let Some(exchange) = self.live.get_mut(number) else { return Ok(()) };
             outcome = exchange.coming.receive(chunk.offset, bytes, chunk.last, &mut received);
         }
-        let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
+        let Some(exchange) = self.live.get_mut(number) else { return Ok(()) };
         self.received += exchange.coming.highest() - before;
         if exchange.coming.highest() > before {
             exchange.moved = now;
@@ -199,7 +199,7 @@ impl Association {
             }
         }
         if received.readable
-            && let Some(exchange) = self.live.get(&number)
+            && let Some(exchange) = self.live.get(number)
             && matches!(exchange.stage, Stage::Told | Stage::Answering)
         {
             let ticket = self.ticket(exchange.serial);
@@ -222,7 +222,7 @@ impl Association {
                 self.refuse(shared, number, refusal);
             }
             Role::Client => {
-                let Some(exchange) = self.live.get(&number) else { return };
+                let Some(exchange) = self.live.get(number) else { return };
                 if exchange.stage == Stage::Awaited {
                     let cause = match trouble {
                         Trouble::TooLarge(error) => Cause::Decode(error),
@@ -245,7 +245,7 @@ impl Association {
         mut packet: Packet,
         entity: Entity,
     ) {
-        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let Some(exchange) = self.live.get_mut(number) else { return };
         if exchange.stage != Stage::Awaited {
             return;
         }
@@ -269,7 +269,7 @@ impl Association {
 
     /// An answer has come, or its head.
     fn answered(&mut self, shared: &mut Shared, number: u64, mut packet: Packet, entity: Entity) {
-        let Some(exchange) = self.live.get_mut(&number) else { return };
+        let Some(exchange) = self.live.get_mut(number) else { return };
         if exchange.stage != Stage::Awaited {
             return;
         }
@@ -297,7 +297,7 @@ impl Association {
                     return Ok(());
                 }
                 let news = self.count(number, reset.sent)?;
-                let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
+                let Some(exchange) = self.live.get_mut(number) else { return Ok(()) };
                 exchange.coming.reset(reset.sent)?;
                 self.received += news;
                 match exchange.stage {
@@ -318,7 +318,7 @@ impl Association {
                     return Ok(());
                 }
                 let news = if answer { self.count(number, reset.sent)? } else { 0 };
-                let Some(exchange) = self.live.get_mut(&number) else { return Ok(()) };
+                let Some(exchange) = self.live.get_mut(number) else { return Ok(()) };
                 if exchange.coming.is_over() && exchange.stage == Stage::Over {
                     return Ok(());
                 }
@@ -395,7 +395,7 @@ impl Association {
     fn acked(&mut self, now: Instant, shared: &mut Shared, item: Item) {
         match item {
             Item::Chunk { number, offset, len } => {
-                let Some(exchange) = self.live.get_mut(&number) else { return };
+                let Some(exchange) = self.live.get_mut(number) else { return };
                 let Going::Stream(stream) = &mut exchange.going else { return };
                 exchange.moved = now;
                 stream.on_acked(offset..offset + u64::from(len));
@@ -410,7 +410,7 @@ impl Association {
                 }
             }
             Item::Reset { number } => {
-                let Some(exchange) = self.live.get_mut(&number) else { return };
+                let Some(exchange) = self.live.get_mut(number) else { return };
                 if let Going::Reset(reset) = &exchange.going {
                     exchange.whole = reset.sent;
                     exchange.going = Going::Over;
@@ -427,14 +427,14 @@ impl Association {
             Item::Nothing => {}
             Item::Chunk { number, offset, len } => {
                 if let Some(Exchange { going: Going::Stream(stream), .. }) =
-                    self.live.get_mut(&number).map(Box::as_mut)
+                    self.live.get_mut(number).map(Box::as_mut)
                 {
                     stream.on_lost(offset..offset + u64::from(len));
                     self.stand_in_row(number);
                 }
             }
             Item::Reset { number } => {
-                if let Some(exchange) = self.live.get_mut(&number)
+                if let Some(exchange) = self.live.get_mut(number)
                     && matches!(exchange.going, Going::Reset(_))
                     && !std::mem::replace(&mut exchange.resets, true)
                 {
@@ -442,7 +442,7 @@ impl Association {
                 }
             }
             Item::Window { number } => {
-                if let Some(exchange) = self.live.get_mut(&number)
+                if let Some(exchange) = self.live.get_mut(number)
                     && !exchange.coming.is_over()
                     && !std::mem::replace(&mut exchange.tells, true)
                 {

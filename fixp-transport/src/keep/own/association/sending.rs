@@ -27,7 +27,8 @@ enum Purpose {
 }
 
 impl Association {
-    /// Writes datagrams to the end of a buffer, and tells the length of each but the last.
+    /// Writes datagrams to the end of a buffer, and tells the length of each but the last. There may be more as long
+    /// as [`Association::wants_transmit`].
     pub(in super::super) fn poll_transmit(
         &mut self,
         now: Instant,
@@ -91,11 +92,11 @@ impl Association {
                 break;
             }
         }
+        if segment.is_none() || !self.wants_transmit() {
+            self.note_limit(now);
+        }
         if segment.is_some() {
             return segment;
-        }
-        if !self.has_work() && self.recovery.permit(now, self.mtu.current()) == Permit::Now {
-            self.recovery.on_limited(now);
         }
         if self.acknowledge_now {
             let limit = self.mtu.current().min(Config::BASE);
@@ -103,6 +104,18 @@ impl Association {
             return self.build(now, shared, out, limit, Purpose::Acknowledge).map(|(len, _)| len);
         }
         None
+    }
+
+    /// Whether it is to be asked again after it has sent something.
+    pub(in super::super) fn wants_transmit(&self) -> bool {
+        self.has_work() || self.acknowledge_now || self.probes > 0 || self.bulky || !self.is_open()
+    }
+
+    /// More could be sent than there is.
+    fn note_limit(&mut self, now: Instant) {
+        if !self.has_work() && self.recovery.permit(now, self.mtu.current()) == Permit::Now {
+            self.recovery.on_limited(now);
+        }
     }
 
     /// Whether there is something that must arrive. A limit of exchanges waits for something to ride on.
@@ -115,9 +128,9 @@ impl Association {
     /// Of each exchange the first bytes that have not come are sent again, and the resets. A peer that has no room
     /// for what comes later has some for these.
     fn repeat_first(&mut self) {
-        let numbers: Vec<u64> = self.live.keys().copied().collect();
+        let numbers: Vec<u64> = self.live.keys().collect();
         for number in numbers {
-            let Some(exchange) = self.live.get_mut(&number) else { continue };
+            let Some(exchange) = self.live.get_mut(number) else { continue };
             match &mut exchange.going {
                 Going::Stream(stream) => {
                     if stream.repeat(Config::BASE as u64) {
@@ -178,7 +191,7 @@ impl Association {
         for item in carried.items() {
             if let Item::Chunk { number, offset, len } = item
                 && let Some(Exchange { going: Going::Stream(stream), .. }) =
-                    self.live.get(&number).map(Box::as_ref)
+                    self.live.get(number).map(Box::as_ref)
             {
                 stream.copy(offset..offset + u64::from(len), out);
             }
@@ -211,7 +224,7 @@ impl Association {
         while sheet.wire_len() + Reset::LONGEST <= limit
             && let Some(number) = self.resets.pop_front()
         {
-            let Some(exchange) = self.live.get_mut(&number) else { continue };
+            let Some(exchange) = self.live.get_mut(number) else { continue };
             exchange.resets = false;
             if let Going::Reset(reset) = exchange.going {
                 sheet.reset(reset);
@@ -221,7 +234,7 @@ impl Association {
         while sheet.wire_len() + wire::LONGEST_WINDOW <= limit
             && let Some(number) = self.tells.pop_front()
         {
-            let Some(exchange) = self.live.get_mut(&number) else { continue };
+            let Some(exchange) = self.live.get_mut(number) else { continue };
             exchange.tells = false;
             let limit = exchange.coming.limit();
             sheet.window(match self.role {
@@ -251,7 +264,7 @@ impl Association {
             && let Some(&number) = self.row.front()
         {
             let left = self.allowance.left();
-            let Some(exchange) = self.live.get_mut(&number) else {
+            let Some(exchange) = self.live.get_mut(number) else {
                 self.row.pop_front();
                 continue;
             };
