@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Type;
 
-use crate::parse::{Interface, Method};
+use crate::parse::{Gives, Interface, Method};
 
 pub(crate) fn expand(interface: &Interface) -> TokenStream {
     let made = [as_trait(interface), client(interface), service(interface)];
@@ -15,16 +15,16 @@ pub(crate) fn expand(interface: &Interface) -> TokenStream {
 fn as_trait(interface: &Interface) -> TokenStream {
     let Interface { attributes, visibility, ident, methods, .. } = interface;
     let signatures = methods.iter().map(|method| {
-        let Method { ident, context, arguments, output, .. } = method;
-        let (names, types) = parameters(context.iter().chain(arguments));
+        let Method { ident, context, arguments, body, output, .. } = method;
+        let (names, types) = parameters(context.iter().chain(arguments).chain(body));
         quote_spanned! {at(method)=>
             fn #ident(&self #(, #names: #types)*)
                 -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
         }
     });
     let shared = signatures.clone().zip(methods).map(|(signature, method)| {
-        let Method { ident: name, context, arguments, .. } = method;
-        let (names, _) = parameters(context.iter().chain(arguments));
+        let Method { ident: name, context, arguments, body, .. } = method;
+        let (names, _) = parameters(context.iter().chain(arguments).chain(body));
         quote!(#signature { <T as #ident>::#name(self #(, #names)*) })
     });
     let documented = signatures.zip(methods).map(|(signature, method)| {
@@ -50,7 +50,7 @@ fn client(interface: &Interface) -> TokenStream {
     let rows = methods.iter().map(|method| row(name, method));
     let calls = format_ident!("{ident}Calls");
     let about_calls = format!("Prepares calls of the methods of [`{ident}`], for a batch.");
-    let prepared = methods.iter().enumerate().map(|(index, method)| {
+    let prepared = methods.iter().enumerate().filter(|(_, method)| !method.streams()).map(|(index, method)| {
         let Method { attributes, ident, arguments, .. } = method;
         let (names, types) = parameters(arguments);
         let (value, error) = returned(method);
@@ -65,21 +65,40 @@ fn client(interface: &Interface) -> TokenStream {
         }
     });
     let methods = methods.iter().enumerate().map(|(index, method)| {
-        let Method { attributes, ident, arguments, .. } = method;
-        let (names, types) = parameters(arguments);
+        let Method { attributes, ident, arguments, body, .. } = method;
+        let (names, _) = parameters(arguments);
+        let (every, types) = parameters(arguments.iter().chain(body));
         let (value, error) = returned(method);
         let written = arguments_of(method, "Serialize");
+        let row = quote!(&Self::INTERFACE.methods[#index]);
+        let given = quote!(&FixpRpcArguments { #(#names),* });
+        let call = if method.streams() {
+            let body = match body {
+                Some((body, _)) => quote!(#body),
+                None => quote!(::fixp_rpc::made::no_body()),
+            };
+            let (beside, picked) = match &method.gives {
+                Gives::Value => (quote!(#value), quote!(.map(|(value, _)| value))),
+                Gives::Stream => (quote!(()), quote!(.map(|((), body)| body))),
+                Gives::Both(beside) => (quote!(#beside), quote!()),
+            };
+            quote_spanned! {at(method)=>
+                self.client.stream::<_, #beside, #error>(#row, #given, #body).await #picked
+            }
+        } else {
+            quote_spanned!(at(method)=> self.client.call::<_, #value, #error>(#row, #given).await)
+        };
         quote_spanned! {at(method)=>
             #(#attributes)*
             ///
             /// # Errors
             ///
             /// The method's own, or why there is no result.
-            pub async fn #ident(&self #(, #names: #types)*)
+            pub async fn #ident(&self #(, #every: #types)*)
                 -> ::core::result::Result<#value, ::fixp_rpc::Failure<#error>>
             {
                 #written
-                self.client.call::<_, #value, #error>(&Self::INTERFACE.methods[#index], &FixpRpcArguments { #(#names),* }).await
+                #call
             }
         }
     });
@@ -129,10 +148,10 @@ fn client(interface: &Interface) -> TokenStream {
 
 /// A method as data.
 fn row(interface: &str, method: &Method) -> TokenStream {
-    let Method { ident, docs, arguments, idempotent, one_way, .. } = method;
+    let Method { ident, docs, arguments, body, idempotent, one_way, .. } = method;
     let name = plain(ident);
     let path = format!("{interface}.{name}");
-    let arguments = arguments.iter().map(|(ident, ty)| {
+    let arguments = arguments.iter().chain(body).map(|(ident, ty)| {
         let (name, ty) = (plain(ident), text(ty));
         quote!(::fixp_rpc::interface::Argument { name: #name, ty: #ty })
     });
@@ -160,23 +179,43 @@ fn service(interface: &Interface) -> TokenStream {
     let client = format_ident!("{ident}Client");
     let about = format!("Serves the methods of [`{ident}`].");
     let arms = methods.iter().enumerate().map(|(index, method)| {
-        let Method { ident: name, context, arguments, .. } = method;
+        let Method { ident: name, context, arguments, body, .. } = method;
         let (names, _) = parameters(arguments);
+        let taken = body.as_ref().map(|_| quote!(call.take_body()));
+        let taking = body.as_ref().map(|_| quote!(let mut call = call;));
         let read = arguments_of(method, "Deserialize");
         let context = context.as_ref().map(|_| quote!(call.context,));
         let (value, error) = returned(method);
-        let wrap = match method.result {
-            Some(_) => quote_spanned!(at(method)=> result::<#value, #error>),
-            None => quote_spanned!(at(method)=> value::<#value>),
+        let format = quote!(call.format());
+        let wrap = match (&method.gives, &method.result) {
+            (Gives::Value, Some(_)) => {
+                quote_spanned!(at(method)=> result::<#value, #error>(#format, &returned))
+            }
+            (Gives::Value, None) => quote_spanned!(at(method)=> value::<#value>(#format, &returned)),
+            (Gives::Stream, result) => {
+                let returned = match result {
+                    Some(_) => quote!(returned.map(|body| ((), body))),
+                    None => quote!(::core::result::Result::Ok(((), returned))),
+                };
+                quote_spanned!(at(method)=> stream::<(), #error>(#format, #returned))
+            }
+            (Gives::Both(beside), result) => {
+                let returned = match result {
+                    Some(_) => quote!(returned),
+                    None => quote!(::core::result::Result::Ok(returned)),
+                };
+                quote_spanned!(at(method)=> stream::<#beside, #error>(#format, #returned))
+            }
         };
         quote_spanned! {at(method)=>
             #index => ::std::boxed::Box::pin(async move {
+                #taking
                 #read
                 match call.arguments::<FixpRpcArguments>() {
                     // Their names are the author's, and would hide ours.
                     ::core::result::Result::Ok(arguments) => {
-                        let returned = #ident::#name(&*inner, #context #(arguments.#names),*).await;
-                        ::fixp_rpc::Returned::#wrap(call.format(), &returned)
+                        let returned = #ident::#name(&*inner, #context #(arguments.#names,)* #taken).await;
+                        ::fixp_rpc::Returned::#wrap
                     }
                     ::core::result::Result::Err(returned) => returned,
                 }

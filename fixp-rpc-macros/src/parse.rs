@@ -55,11 +55,22 @@ pub(crate) struct Method {
     /// The parameter for the context, if it has one.
     pub(crate) context: Option<(Ident, Type)>,
     pub(crate) arguments: Vec<(Ident, Type)>,
+    /// The parameter for what is streamed to it, if it has one.
+    pub(crate) body: Option<(Ident, Type)>,
     pub(crate) output: Type,
     /// The value and the error, where the output is a `Result`.
     pub(crate) result: Option<(Type, Type)>,
+    pub(crate) gives: Gives,
     pub(crate) idempotent: bool,
     pub(crate) one_way: bool,
+}
+
+/// What a method gives.
+pub(crate) enum Gives {
+    Value,
+    Stream,
+    /// A value of this type, and a stream.
+    Both(Box<Type>),
 }
 
 impl Interface {
@@ -136,14 +147,19 @@ impl Method {
             Some(other) => return Err(Error::new_spanned(other, "the first parameter is `&self`")),
             None => return Err(Error::new_spanned(sig.ident, "the first parameter is `&self`")),
         }
-        let mut context = None;
+        let (mut context, mut body) = (None, None);
         let mut arguments = Vec::new();
         for (index, input) in inputs.enumerate() {
             let FnArg::Typed(input) = input else { continue };
             let Pat::Ident(pattern) = &*input.pat else {
                 return Err(Error::new_spanned(input.pat, "an argument has a plain name: it travels by it"));
             };
-            if last_segment(&input.ty).is_none_or(|segment| segment.ident != "Context") {
+            if body.is_some() {
+                return Err(Error::new_spanned(input, "nothing comes behind the stream"));
+            }
+            if is_named(&input.ty, "Body") {
+                body = Some((pattern.ident.clone(), *input.ty));
+            } else if !is_named(&input.ty, "Context") {
                 crosses(&input.ty)?;
                 arguments.push((pattern.ident.clone(), *input.ty));
             } else if index == 0 {
@@ -163,9 +179,36 @@ impl Method {
         }
         crosses(&output)?;
         let result = value_and_error(&output);
+        let gives = match result.as_ref().map_or(&output, |(value, _)| value) {
+            ty if is_named(ty, "Body") => Gives::Stream,
+            Type::Tuple(both) if both.elems.len() == 2 && is_named(&both.elems[1], "Body") => {
+                Gives::Both(Box::new(both.elems[0].clone()))
+            }
+            _ => Gives::Value,
+        };
+        if (idempotent || one_way) && (body.is_some() || !matches!(gives, Gives::Value)) {
+            return Err(Error::new_spanned(sig.ident, "a stream is waited for, and cannot be sent again"));
+        }
         let docs = docs(&attrs);
         let ident = sig.ident;
-        Ok(Self { attributes: attrs, ident, docs, context, arguments, output, result, idempotent, one_way })
+        Ok(Self {
+            attributes: attrs,
+            ident,
+            docs,
+            context,
+            arguments,
+            body,
+            output,
+            result,
+            gives,
+            idempotent,
+            one_way,
+        })
+    }
+
+    /// Whether bytes are streamed to it or by it.
+    pub(crate) fn streams(&self) -> bool {
+        self.body.is_some() || !matches!(self.gives, Gives::Value)
     }
 }
 
@@ -234,6 +277,11 @@ fn last_segment(ty: &Type) -> Option<&syn::PathSegment> {
         Type::Path(path) => path.path.segments.last(),
         _ => None,
     }
+}
+
+/// Whether a type has this name, wherever it comes from.
+fn is_named(ty: &Type, name: &str) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident == name)
 }
 
 /// The two types of a `Result`.

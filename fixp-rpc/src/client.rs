@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::{Dialect, Packet, Value};
+use fixp_transport::bulk::Transferred;
 use fixp_transport::extension::{self, Refusal};
-use fixp_transport::{CallError, CallOptions, Cause, Channel, Repeat, tables, udp};
+use fixp_transport::{Body, CallError, CallOptions, Cause, Channel, Repeat, tables, udp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,7 +17,8 @@ use crate::batch::{Answers, Batch, Calls, Prepared};
 use crate::failure::Failure;
 use crate::format::{Format, FormatError};
 use crate::interface::Method;
-use crate::wire::{Asked, Outcome, SPEAK, key};
+use crate::server::Rpc;
+use crate::wire::{Asked, Outcome, SPEAK, beside_stream, key, streamed};
 
 /// Where calls go. Clones share it.
 #[derive(Clone)]
@@ -88,6 +90,42 @@ impl Client {
         let argument = self.format.write(arguments).map_err(Failure::Unwritable)?;
         let answer = self.call_written(method.path, method.idempotent, method.one_way, argument).await?;
         typed(method, self.format, answer)
+    }
+
+    /// Calls a method that streams (SPEC 13.10): what it gives beside the stream, and the stream, empty where it gives
+    /// none. Over TCP it has a connection of its own, and there is no limit in time but that something moves. It is
+    /// never repeated, and has no place on an ordered channel. Dropping the future, or the stream that comes, ends it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no result, and what that says of the call. What breaks off behind the result, its stream tells.
+    pub async fn stream<A, T, E>(
+        &self,
+        method: &Method,
+        arguments: &A,
+        body: Body,
+    ) -> Result<(T, Body), Failure<E>>
+    where
+        A: Serialize + ?Sized,
+        T: DeserializeOwned,
+        E: DeserializeOwned,
+    {
+        let Way::Channel(channel) = &self.way else { return Err(Failure::NoStreams) };
+        let dialect = channel.dialect();
+        let argument = self.format.write(arguments).map_err(Failure::Unwritable)?;
+        let len = argument.len();
+        let asked = Asked { method: method.path.into(), format: self.format, one_way: false };
+        let call = streamed(asked.packet(dialect, Bytes::new()), argument).ok_or(Failure::TooLong(len))?;
+        let Transferred { mut packet, body } = channel.transfer(call, body).await?;
+        if let Some(value) = beside_stream(&packet) {
+            return Ok((typed(method, self.format, Ok(value))?, body));
+        }
+        packet.entity = match body.collect(Rpc::GATHERED).await {
+            Ok(entity) => entity,
+            Err(error) => return Err(Failure::MayHaveRun(Cause::Body(error))),
+        };
+        let value = typed(method, self.format, read(dialect, packet)?)?;
+        Ok((value, Body::from_bytes(Bytes::new())))
     }
 
     /// A call that is not sent yet, but stands in a [`Client::batch`].

@@ -42,6 +42,11 @@ pub enum Failure<E = Never> {
     Format(Box<str>),
     /// The argument cannot be written, so nothing was sent.
     Unwritable(FormatError),
+    /// The arguments beside a stream have so many bytes, more than
+    /// [`MAX_VALUE`](fixp_codec::MAX_VALUE), so nothing was sent.
+    TooLong(usize),
+    /// The method streams, and plain UDP has no streams, so nothing was sent.
+    NoStreams,
     /// The server cannot read the batch that the call came in.
     BadBatch,
     /// The call stands in a batch of more calls than may be in one.
@@ -92,6 +97,8 @@ impl<E> Failure<E> {
             | Self::BadArgument(_)
             | Self::Format(_)
             | Self::Unwritable(_)
+            | Self::TooLong(_)
+            | Self::NoStreams
             | Self::BadBatch
             | Self::TooMany => Executed::No,
             Self::MayHaveRun(_) | Self::Expired | Self::NotAnAnswer => Executed::Perhaps,
@@ -119,6 +126,8 @@ impl<E> Failure<E> {
             Self::BadArgument(error) => Failure::BadArgument(error),
             Self::Format(formats) => Failure::Format(formats),
             Self::Unwritable(error) => Failure::Unwritable(error),
+            Self::TooLong(len) => Failure::TooLong(len),
+            Self::NoStreams => Failure::NoStreams,
             Self::BadBatch => Failure::BadBatch,
             Self::TooMany => Failure::TooMany,
             Self::NoResult => Failure::NoResult,
@@ -164,6 +173,10 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
             Self::BadArgument(error) => write!(f, "the server cannot read the argument: {error}"),
             Self::Format(formats) => write!(f, "the server does not read this format, but {formats}"),
             Self::Unwritable(error) => write!(f, "the argument cannot be written: {error}"),
+            Self::TooLong(len) => {
+                write!(f, "the arguments beside a stream have {len} bytes, too many for a message")
+            }
+            Self::NoStreams => f.write_str("plain UDP has no streams"),
             Self::BadBatch => f.write_str("the server cannot read the batch"),
             Self::TooMany => f.write_str("a batch of too many calls"),
             Self::NoResult => f.write_str("the result cannot be sent"),

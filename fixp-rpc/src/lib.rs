@@ -41,6 +41,12 @@ pub use server::{Call, Returned, Rpc, Running, Service};
 #[doc(hidden)]
 pub mod made {
     pub use serde;
+
+    /// What a method that takes no stream is sent.
+    #[must_use]
+    pub fn no_body() -> fixp_transport::Body {
+        fixp_transport::Body::from_bytes(bytes::Bytes::new())
+    }
 }
 
 /// The examples of the repository's README compile.

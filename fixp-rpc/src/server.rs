@@ -39,7 +39,7 @@ use bytes::Bytes;
 use fixp_codec::{Dialect, Packet};
 use fixp_transport::extension::{self, Refusal};
 use fixp_transport::host::Transport;
-use fixp_transport::{BodyError, Handler, Nobody, Peer, Reply, Request, tables};
+use fixp_transport::{Answer, Body, BodyError, Handler, Nobody, Peer, Reply, Request, tables};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -51,7 +51,7 @@ use crate::context::Context;
 use crate::describe::{DirectoryClient, DirectoryService, Interfaces};
 use crate::format::{Format, FormatError};
 use crate::interface::Interface;
-use crate::wire::{Asked, BATCH, CALL, Outcome, SPEAK, key};
+use crate::wire::{self, Asked, BATCH, CALL, Outcome, SPEAK, key};
 
 /// An interface with something behind it: made by [`service`](macro@crate::service), as `AdderService`.
 pub trait Service: Send + Sync + 'static {
@@ -72,6 +72,7 @@ pub struct Call {
     pub context: Context,
     format: Format,
     argument: Bytes,
+    body: Option<Body>,
 }
 
 /// What a method made of a call.
@@ -79,6 +80,7 @@ pub struct Call {
 pub struct Returned {
     outcome: Outcome,
     entity: Bytes,
+    body: Option<Body>,
     error: Option<FormatError>,
 }
 
@@ -89,11 +91,14 @@ impl Call {
     ///
     /// They do not decode.
     pub fn arguments<T: DeserializeOwned>(&self) -> Result<T, Returned> {
-        self.format.read(&self.argument).map_err(|error| Returned {
-            outcome: Outcome::BadArgument,
-            entity: Bytes::new(),
-            error: Some(error),
-        })
+        self.format
+            .read(&self.argument)
+            .map_err(|error| Returned { error: Some(error), ..Returned::only(Outcome::BadArgument) })
+    }
+
+    /// The stream that its arguments stand beside, once; empty where there is none.
+    pub fn take_body(&mut self) -> Body {
+        self.body.take().unwrap_or_else(|| Body::from_bytes(Bytes::new()))
     }
 
     /// How its result is to be written.
@@ -117,6 +122,14 @@ impl Returned {
         }
     }
 
+    /// What a method returned, beside a stream (SPEC 13.10).
+    pub fn stream<T: Serialize, E: Serialize>(format: Format, result: Result<(T, Body), E>) -> Self {
+        match result {
+            Ok((value, body)) => Self { body: Some(body), ..Self::value(format, &value) },
+            Err(error) => Self::written(Outcome::Failed, format.write(&error)),
+        }
+    }
+
     /// There is no such method.
     #[must_use]
     pub const fn no_method() -> Self {
@@ -124,13 +137,28 @@ impl Returned {
     }
 
     const fn only(outcome: Outcome) -> Self {
-        Self { outcome, entity: Bytes::new(), error: None }
+        Self { outcome, entity: Bytes::new(), body: None, error: None }
     }
 
     fn written(outcome: Outcome, written: Result<Bytes, FormatError>) -> Self {
         match written {
-            Ok(entity) => Self { outcome, entity, error: None },
-            Err(error) => Self { outcome: Outcome::NoResult, entity: Bytes::new(), error: Some(error) },
+            Ok(entity) => Self { entity, ..Self::only(outcome) },
+            Err(error) => Self { error: Some(error), ..Self::only(Outcome::NoResult) },
+        }
+    }
+
+    fn answer(self, dialect: &Dialect) -> Answer {
+        let Self { outcome, entity, body, error } = self;
+        if let (Outcome::Returned, Some(body)) = (outcome, body) {
+            return match wire::streamed(outcome.packet(dialect, Bytes::new()), entity) {
+                Some(packet) => Answer::from(packet).with_body(body),
+                None => Outcome::NoResult.packet(dialect, Bytes::new()).into(),
+            };
+        }
+        let packet = outcome.packet(dialect, entity);
+        match error {
+            Some(error) => packet.with(SPEAK, error.as_str()).into(),
+            None => packet.into(),
         }
     }
 }
@@ -243,27 +271,27 @@ impl<H> Rpc<H> {
         self.services.iter().map(|service| service.interface())
     }
 
-    /// Serves a call whose argument is here.
-    async fn call(&self, context: Context, packet: Packet) -> Packet {
+    /// Serves a call whose arguments are its entity.
+    async fn call(&self, context: Context, packet: Packet, body: Option<Body>) -> Answer {
         let dialect = context.peer.dialect;
         let asked = match Asked::read(dialect, &packet) {
             Ok(asked) => asked,
             Err(Outcome::Format) => {
                 let formats = Format::ALL.map(Format::name).join(",");
-                return Outcome::Format.packet(dialect, Bytes::new()).with(key::FORMATS, formats);
+                return Outcome::Format.packet(dialect, Bytes::new()).with(key::FORMATS, formats).into();
             }
-            Err(outcome) => return outcome.packet(dialect, Bytes::new()),
+            Err(outcome) => return outcome.packet(dialect, Bytes::new()).into(),
         };
         let Some(&(service, method)) = self.methods.get(&*asked.method) else {
             let interface = asked.method.rsplit_once('.').map_or(&*asked.method, |(interface, _)| interface);
             let known = self.interfaces().any(|known| known.name == interface);
             let outcome = if known { Outcome::NoMethod } else { Outcome::NoInterface };
-            return outcome.packet(dialect, Bytes::new());
+            return outcome.packet(dialect, Bytes::new()).into();
         };
         let Some(service) = self.services.get(service) else {
-            return Outcome::NoInterface.packet(dialect, Bytes::new());
+            return Outcome::NoInterface.packet(dialect, Bytes::new()).into();
         };
-        let call = Call { context, format: asked.format, argument: packet.entity };
+        let call = Call { context, format: asked.format, argument: packet.entity, body };
         let running = service.run(method, call);
         if asked.one_way {
             return match Arc::clone(&self.running).try_acquire_owned() {
@@ -275,14 +303,10 @@ impl<H> Rpc<H> {
                     Outcome::Returned.packet(dialect, Bytes::new())
                 }
                 Err(_) => refused(dialect, Refusal::Overloaded),
-            };
+            }
+            .into();
         }
-        let Returned { outcome, entity, error } = ended(running, context).await;
-        let packet = outcome.packet(dialect, entity);
-        match error {
-            Some(error) => packet.with(SPEAK, error.as_str()),
-            None => packet,
-        }
+        ended(running, context).await.answer(dialect)
     }
 
     /// Serves the calls of a batch at the same time (SPEC 13.8).
@@ -294,7 +318,12 @@ impl<H> Rpc<H> {
         };
         let answers = join_all(calls.into_iter().map(|call| async move {
             match call.code {
-                CALL => self.call(context, call).await,
+                CALL => {
+                    let answer = self.call(context, call, None).await;
+                    // A stream has no place in it.
+                    let whole = answer.body.is_none();
+                    if whole { answer.packet } else { Outcome::NoResult.packet(dialect, Bytes::new()) }
+                }
                 _ => Outcome::NoMethod.packet(dialect, Bytes::new()),
             }
         }));
@@ -325,17 +354,22 @@ async fn ended(running: Running, context: Context) -> Returned {
 }
 
 impl<H: Handler> Handler for Rpc<H> {
-    async fn handle(&self, request: Request) -> Reply {
+    async fn handle(&self, mut request: Request) -> Reply {
         let batch = match request.packet.code {
             CALL => false,
             BATCH => true,
             _ => return self.next.handle(request).await,
         };
         let context = Context { peer: request.peer, deadline: request.deadline };
+        if !batch && let Some(arguments) = wire::beside_stream(&request.packet) {
+            let entity = std::mem::replace(&mut request.packet.entity, arguments);
+            let body = request.body.unwrap_or_else(|| Body::from_bytes(entity));
+            return self.call(context, request.packet, Some(body)).await.into();
+        }
         // SPEC 13.9.
         match request.gather(self.gathered).await {
             Ok(packet) if batch => self.batch(context, packet).await.into(),
-            Ok(packet) => self.call(context, packet).await.into(),
+            Ok(packet) => self.call(context, packet, None).await.into(),
             Err(BodyError::TooLarge { .. }) => refused(context.peer.dialect, Refusal::TooLarge).into(),
             // Whoever called has gone.
             Err(_) => Reply::Silence,

@@ -10,7 +10,7 @@
 //! ```
 
 use bytes::Bytes;
-use fixp_codec::{Code, Dialect, Packet, Value, laxcus6};
+use fixp_codec::{Code, Dialect, MAX_VALUE, Packet, Value, laxcus6};
 use fixp_transport::extension::{HANDLERS, MAJOR};
 use fixp_transport::tables;
 
@@ -32,6 +32,10 @@ pub mod key {
     pub const FORMATS: u16 = 0xF022;
     /// That nobody waits for the result, boolean.
     pub const ONE_WAY: u16 = 0xF023;
+    /// That the entity is a stream, boolean (SPEC 13.10).
+    pub const STREAM: u16 = 0xF024;
+    /// The arguments or the result beside a stream, raw; missing where they have no bytes.
+    pub const VALUE: u16 = 0xF025;
 }
 
 /// What stands in a call beside its argument (SPEC 13.2, 13.3).
@@ -71,6 +75,27 @@ impl Asked {
         let one_way = packet.first(key::ONE_WAY).is_some_and(|value| *value == Value::Boolean(true));
         Ok(Self { method, format, one_way })
     }
+}
+
+/// Puts a value beside the stream that a packet's entity is (SPEC 13.10), unless it is too long for that.
+#[must_use]
+pub fn streamed(packet: Packet, value: Bytes) -> Option<Packet> {
+    let packet = packet.with(key::STREAM, true);
+    match value.len() {
+        0 => Some(packet),
+        1..=MAX_VALUE => Some(packet.with(key::VALUE, Value::Raw(value))),
+        _ => None,
+    }
+}
+
+/// What stands beside the stream that a packet's entity is; nothing where it is none (SPEC 13.10).
+#[must_use]
+pub fn beside_stream(packet: &Packet) -> Option<Bytes> {
+    let stream = packet.first(key::STREAM).is_some_and(|value| *value == Value::Boolean(true));
+    stream.then(|| match packet.first(key::VALUE) {
+        Some(Value::Raw(value)) => value.clone(),
+        _ => Bytes::new(),
+    })
 }
 
 /// What came of a call (SPEC 13.4).

@@ -3,7 +3,7 @@
 
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet};
 use fixp_rpc::Format;
-use fixp_rpc::wire::{Asked, BATCH, CALL, Outcome, key};
+use fixp_rpc::wire::{self, Asked, BATCH, CALL, Outcome, key};
 use fixp_transport::extension;
 
 /// The lines of bytes of a section, as bytes: text between quotes stands for itself.
@@ -57,6 +57,21 @@ fn a_batch_and_its_answer() {
     assert_eq!(Packet::new(BATCH).with_entity(inner).to_bytes(own).unwrap(), call);
     let inner = Outcome::Returned.packet(&LAXCUS6, "1763801200000".into()).to_bytes(&LAXCUS6).unwrap();
     assert_eq!(Outcome::Returned.packet(&LAXCUS6, inner).to_bytes(&LAXCUS6).unwrap(), answer);
+}
+
+/// SPEC 13.10.
+#[test]
+fn a_call_with_a_stream_and_its_answer() {
+    let lines = shown("**13.10**");
+    let asked = Asked { method: "Log.add".into(), format: Format::Json, one_way: false };
+    let call = asked.packet(&LAXCUS6, bytes::Bytes::new());
+    let call = wire::streamed(call, "[1]".into()).unwrap().with_entity("abc");
+    assert_eq!(call.to_bytes(extension::own(&LAXCUS6)).unwrap(), lines[0]);
+    let answer = Outcome::Returned.packet(&LAXCUS6, bytes::Bytes::new());
+    let answer = wire::streamed(answer, "7".into()).unwrap().with_entity("more");
+    assert_eq!(answer.to_bytes(&LAXCUS6).unwrap(), lines[1]);
+    assert_eq!(wire::beside_stream(&answer), Some("7".into()));
+    assert_eq!(wire::beside_stream(&Outcome::Returned.packet(&LAXCUS6, "7".into())), None);
 }
 
 /// SPEC 13.2, 13.3: what is missing or of another type.

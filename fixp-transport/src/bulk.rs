@@ -22,20 +22,20 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Packet, StreamDecoder};
+use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Message, Packet, StreamDecoder};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use crate::body::{Body, BodyError};
 use crate::channel::session::{Session, Terms};
 use crate::error::{CallError, Cause};
-use crate::extension::key;
+use crate::extension::{self, Refusal, key};
 use crate::outbox::Outbox;
 use crate::scratch;
 use crate::server::connection::WithEntity;
@@ -77,6 +77,14 @@ impl<C: Connect> Connector for C {
     }
 }
 
+/// A connection that is kept.
+struct Idle {
+    stream: Stream,
+    until: Instant,
+    /// Whether both ends have announced themselves on it.
+    own: bool,
+}
+
 /// The connections for transfers to one peer.
 pub(crate) struct Transfers {
     connector: Arc<dyn Connector>,
@@ -84,7 +92,8 @@ pub(crate) struct Transfers {
     connect_time: Duration,
     /// How long nothing may move.
     stall: Duration,
-    idle: Mutex<Vec<(Stream, Instant)>>,
+    idle: Mutex<Vec<Idle>>,
+    serials: AtomicI64,
     /// Whether a task ends those that have been idle for long enough.
     sweeping: AtomicBool,
 }
@@ -96,14 +105,13 @@ impl Transfers {
         connect_time: Duration,
         stall: Duration,
     ) -> Self {
-        // A transfer's one request is never in the way of another: nothing of ours is needed (SPEC 10.9).
-        let terms = Terms { extensions: false, announce_first: false, ordered: false, ..terms };
         Self {
             connector,
             terms,
             connect_time,
             stall,
             idle: Mutex::new(Vec::new()),
+            serials: AtomicI64::new(1),
             sweeping: AtomicBool::new(false),
         }
     }
@@ -117,14 +125,24 @@ impl Transfers {
         let mut outbox = Outbox::default();
         let len = usize::try_from(body.len()).unwrap_or(usize::MAX);
         let mut head = head;
+        // Its one request is never in the way of another: nothing of ours is needed, unless the request is (SPEC 10.9).
+        let own = extension::is_own(head.code);
+        if own && !self.terms.extensions {
+            return Err(CallError::not_sent(Cause::NotOurs));
+        }
         let length = dialect.content_length_key();
-        head.messages.retain(|message| message.key != length && !key::RANGE.contains(&message.key));
+        let kept_back = if own { key::TRANSPORT } else { key::RANGE };
+        head.messages.retain(|message| message.key != length && !kept_back.contains(&message.key));
+        // So that it can be cancelled.
+        let serial = own.then(|| self.serials.fetch_add(1, Relaxed));
+        head.messages.extend(serial.map(|serial| Message::new(key::SERIAL, serial)));
+        let encoder = Encoder::new(extension::table_of(dialect, head.code));
         outbox
-            .append(|out| Encoder::new(dialect).head(&WithEntity { packet: &head, len }, out))
+            .append(|out| encoder.head(&WithEntity { packet: &head, len }, out))
             .map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
-        let stream = match self.kept() {
+        let stream = match self.kept(own) {
             Some(stream) => stream,
-            None => self.connected().await?,
+            None => self.connected(own).await?,
         };
         let limits = Limits { head: self.terms.head, entity: MAX_ENTITY, ..Limits::default() };
         let now = Instant::now();
@@ -140,15 +158,22 @@ impl Transfers {
             piece: None,
             written: false,
             complete: false,
+            serial,
             stall: self.stall,
             moved: now,
             sleep: None,
             transfers: self,
         };
-        let packet = poll_fn(|cx| moving.poll_head(cx)).await.map_err(|cause| match moving.written {
+        let mut packet = poll_fn(|cx| moving.poll_head(cx)).await.map_err(|cause| match moving.written {
             true => CallError::possibly_executed(cause),
             false => CallError::not_sent(cause),
         })?;
+        if own {
+            if let Some(refusal) = packet.first(key::REFUSAL).and_then(fixp_codec::Value::as_i16) {
+                return Err(CallError::refused(Refusal::of_number(refusal)));
+            }
+            packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
+        }
         if moving.complete && moving.piece.is_none() {
             moving.end();
             return Ok(Transferred { packet, body: Body::from_bytes(Bytes::new()) });
@@ -158,15 +183,16 @@ impl Transfers {
     }
 
     /// A connection that is left from an earlier transfer.
-    fn kept(&self) -> Option<Stream> {
+    fn kept(&self, own: bool) -> Option<Stream> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        idle.retain(|(_, until)| *until > now);
+        idle.retain(|kept| kept.until > now);
         // One that the peer has ended meanwhile is readable.
-        while let Some((mut stream, _)) = idle.pop() {
+        while let Some(place) = idle.iter().rposition(|kept| kept.own == own) {
+            let Idle { mut stream, .. } = idle.remove(place);
             let mut probe = [0; 1];
             let mut probe = tokio::io::ReadBuf::new(&mut probe);
-            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut cx = Context::from_waker(Waker::noop());
             if Pin::new(&mut stream).poll_read(&mut cx, &mut probe).is_pending() {
                 return Some(stream);
             }
@@ -174,12 +200,12 @@ impl Transfers {
         None
     }
 
-    fn keep(self: &Arc<Self>, stream: Stream) {
+    fn keep(self: &Arc<Self>, stream: Stream, own: bool) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= IDLE {
             return;
         }
-        idle.push((stream, Instant::now() + IDLE_TIME));
+        idle.push(Idle { stream, until: Instant::now() + IDLE_TIME, own });
         if self.sweeping.swap(true, Relaxed) {
             return;
         }
@@ -189,8 +215,8 @@ impl Transfers {
                 tokio::time::sleep(IDLE_TIME).await;
                 let Some(transfers) = transfers.upgrade() else { return };
                 let (ended, last) = transfers.swept();
-                for (stream, _) in ended {
-                    exit(stream, transfers.terms.dialect).await;
+                for kept in ended {
+                    exit(kept.stream, transfers.terms.dialect).await;
                 }
                 if last {
                     return;
@@ -200,10 +226,10 @@ impl Transfers {
     }
 
     /// Takes out the connections that have been kept for long enough; tells whether none is left.
-    fn swept(&self) -> (Vec<(Stream, Instant)>, bool) {
+    fn swept(&self) -> (Vec<Idle>, bool) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let (kept, ended) = std::mem::take(&mut *idle).into_iter().partition(|(_, until)| *until > now);
+        let (kept, ended) = std::mem::take(&mut *idle).into_iter().partition(|kept| kept.until > now);
         *idle = kept;
         if idle.is_empty() {
             // Under the lock: whoever keeps the next one begins to sweep anew.
@@ -212,18 +238,22 @@ impl Transfers {
         (ended, idle.is_empty())
     }
 
-    /// A new connection, greeted.
-    async fn connected(&self) -> Result<Stream, CallError> {
+    /// A new connection, greeted; for our own commands the peer must be one of ours.
+    async fn connected(&self, own: bool) -> Result<Stream, CallError> {
+        let terms = Terms { extensions: own, announce_first: own, ordered: false, ..self.terms };
         let failed = |kind| CallError::not_sent(Cause::Connect(kind));
         let connect = async {
             let mut stream =
                 Arc::clone(&self.connector).connect().await.map_err(|error| failed(error.kind()))?;
             let mut outbox = Outbox::default();
-            let mut session = Session::new(self.terms, &mut outbox);
+            let mut session = Session::new(terms, &mut outbox);
             while !session.is_open() {
                 poll_fn(|cx| greet(&mut stream, &mut outbox, &mut session, cx))
                     .await
                     .map_err(CallError::not_sent)?;
+            }
+            if own && !session.partner().is_ours() {
+                return Err(CallError::not_sent(Cause::NotOurs));
             }
             Ok(stream)
         };
@@ -278,6 +308,8 @@ struct Moving {
     written: bool,
     /// The answer is complete.
     complete: bool,
+    /// That of the request, where it is one of our own commands.
+    serial: Option<i64>,
     stall: Duration,
     moved: Instant,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -403,7 +435,22 @@ impl Moving {
             && self.body.is_none()
             && self.outbox.is_empty()
         {
-            self.transfers.keep(stream);
+            self.transfers.keep(stream, self.serial.is_some());
+        }
+    }
+}
+
+impl Drop for Moving {
+    /// Nobody waits for the rest. A request that is cut says so by itself, a whole one does not: the server takes
+    /// the end of the connection for that of the requests alone.
+    fn drop(&mut self) {
+        let whole = self.body.is_none() && self.outbox.is_empty() && !self.complete;
+        if let (Some(serial), Some(mut stream), true) = (self.serial, self.stream.take(), whole) {
+            let cancel = Packet::new(extension::CANCEL).with(key::SERIAL, serial);
+            let own = extension::own(self.transfers.terms.dialect);
+            self.outbox.push(cancel.to_bytes(own).unwrap_or_default());
+            // There is room for so little, or the peer takes nothing, and then nothing can be said to it.
+            let _ = self.outbox.poll_write(&mut stream, &mut Context::from_waker(Waker::noop()));
         }
     }
 }

@@ -13,6 +13,8 @@ trait Clock {
     async fn twice(&self);
     async fn twice(&self, again: bool);
 
+    async fn new(&self);
+
     async fn of_nobody();
     async fn of_another(now: u64) -> u64;
     async fn mutable(&mut self);

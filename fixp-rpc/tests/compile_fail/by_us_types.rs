@@ -9,6 +9,11 @@ trait Clock {
     async fn failed(&self) -> Result<u64, &'static str>;
     async fn some(&self) -> impl ToString;
     async fn itself(&self, other: Self);
+    async fn behind(&self, body: fixp_transport::Body, zone: String);
+    #[one_way]
+    async fn away(&self, body: fixp_transport::Body);
+    #[idempotent]
+    async fn again(&self) -> Result<(u8, fixp_transport::Body), u8>;
 }
 
 fn main() {}

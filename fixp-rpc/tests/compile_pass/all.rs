@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fixp_rpc::{Context, service};
+use fixp_transport::Body;
 use serde::{Deserialize, Serialize};
 
 /// A module whose interface others use.
@@ -47,6 +48,9 @@ trait All {
     async fn path(&self, whose: fixp_rpc::Context);
     #[idempotent]
     async fn again(&self) -> u8;
+    async fn takes(&self, call: u8, body: Body) -> Result<u8, Stopped>;
+    async fn gives(&self, inner: u8) -> fixp_transport::Body;
+    async fn both(&self, context: Context, call: fixp_transport::Body) -> Result<(u8, Body), Stopped>;
     #[idempotent]
     #[one_way]
     async fn away(&self, text: String);
@@ -76,6 +80,15 @@ impl All for Some0 {
     async fn path(&self, _: fixp_rpc::Context) {}
     async fn again(&self) -> u8 {
         1
+    }
+    async fn takes(&self, call: u8, _: Body) -> Result<u8, Stopped> {
+        Ok(call)
+    }
+    async fn gives(&self, _: u8) -> Body {
+        Body::from_bytes("x")
+    }
+    async fn both(&self, _: Context, call: Body) -> Result<(u8, Body), Stopped> {
+        Ok((1, call))
     }
     async fn away(&self, _: String) {}
 }

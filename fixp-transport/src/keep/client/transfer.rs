@@ -17,7 +17,7 @@ use crate::body::{Body, BodyError};
 use crate::bulk::Transferred;
 use crate::keep::caller::{Flow, Outcome, Ticket};
 use crate::udp::{Options, security};
-use crate::{CallError, Cause, Fate};
+use crate::{CallError, Cause, Fate, extension, tables};
 
 /// What has become of a transfer that its owner has not looked at.
 #[derive(Default)]
@@ -69,9 +69,15 @@ impl Client {
             let config = core.caller.config();
             (config.dialect, config.exchange.bounds.entity, core.caller.knows(peer))
         };
-        if !knows && security::asks(dialect) {
-            // It says what it is before it is known how to send.
-            let asked = self.request(peer, Packet::new(security::QUERY)).await;
+        let own = extension::is_own(head.code);
+        // It says what it is before it is known how to send.
+        let question = match (knows, own) {
+            (false, true) => Some(tables::of(dialect).probe),
+            (false, false) if security::asks(dialect) => Some(security::QUERY),
+            _ => None,
+        };
+        if let Some(question) = question {
+            let asked = self.request(peer, Packet::new(question)).await;
             asked.map_err(|error| CallError::not_sent(error.cause))?;
         }
         let mut moving = Moving::begin(self, peer, head.clone(), body)?;
@@ -83,7 +89,7 @@ impl Client {
             }
             // From here on whoever reads the answer moves the transfer on.
             Ok((packet, len)) => return Ok(Transferred { packet, body: Body::from_pieces(len, moving) }),
-            Err(CallError { cause: Cause::NotOurs, fate: Fate::NotSent }) => moving.body.take(),
+            Err(CallError { cause: Cause::NotOurs, fate: Fate::NotSent }) if !own => moving.body.take(),
             Err(error) => return Err(error),
         };
         drop(moving);
