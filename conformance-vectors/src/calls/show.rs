@@ -1,14 +1,22 @@
 //! From values to JSON.
 
-use fixp_codec::rpc::{Call, Content, Object, Part, Reply, Text, Throwable, Type, Value as Java};
+use std::collections::BTreeMap;
+
+use fixp_codec::rpc::{Call, Content, Limits, Object, Part, Reply, Text, Throwable, Type, Value as Java};
 use serde_json::{Map, Value, json};
 
 use super::names;
 use crate::codec::Refusal;
 
-/// How many values a form may hold: what stands once in a stream of Java objects and is referred to often is
-/// written out each time, and could become endless.
-const SHOWN: usize = 1 << 20;
+/// How much a form may hold, in characters and some for each value: what stands once in a stream of Java objects
+/// and is referred to often is written out each time, and could become endless.
+const SHOWN: usize = 64 << 20;
+
+/// How deep values may stand in a form, what is referred to counted where it is written out.
+const DEEP: usize = 2 * Limits::DEPTH;
+
+/// How many bytes a number of any size may have: its digits cost the square of them.
+const LONGEST_NUMBER: usize = 8192;
 
 /// The form of a call.
 pub(crate) fn call_form(call: &Call) -> Result<Value, Refusal> {
@@ -61,17 +69,21 @@ pub(crate) fn reply_form(reply: &Reply) -> Result<Value, Refusal> {
 
 /// What is known while forms are made.
 struct Forms<'a> {
-    /// The values among which the anchors of aliases are.
-    roots: Vec<&'a Java>,
+    /// The values that aliases stand for.
+    anchors: BTreeMap<u32, &'a Java>,
     /// The anchors around the value whose form is made.
     open: Vec<u32>,
-    /// How many values there may still be.
+    /// How many values are around it.
+    depth: usize,
+    /// How much the form may still hold.
     left: usize,
 }
 
 impl<'a> Forms<'a> {
     fn of(roots: impl IntoIterator<Item = &'a Java>) -> Self {
-        Self { roots: roots.into_iter().collect(), open: Vec::new(), left: SHOWN }
+        let mut anchors = BTreeMap::new();
+        roots.into_iter().for_each(|root| gather(root, &mut anchors));
+        Self { anchors, open: Vec::new(), depth: 0, left: SHOWN }
     }
 
     /// A value with the name of its type.
@@ -112,23 +124,26 @@ impl<'a> Forms<'a> {
             Java::Classable(classable) => return names::of_class(&classable.class.to_string()),
             Java::Anchor(_, value) => return self.name(value),
             Java::Alias(number) => {
-                return self.anchored(*number).map_or("null".to_owned(), |value| self.name(value));
+                return self.anchors.get(number).map_or("null".to_owned(), |value| self.name(value));
             }
             _ => "unknown",
         }
         .to_owned()
     }
 
-    fn anchored(&self, number: u32) -> Option<&'a Java> {
-        self.roots.iter().find_map(|root| root.anchored(number))
-    }
-
     /// A value without the name of its type.
     fn content(&mut self, value: &'a Java) -> Result<Value, Refusal> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| Refusal {
-            kind: "limit",
-            detail: format!("the form has more than {SHOWN} values"),
-        })?;
+        self.left = self.left.checked_sub(size(value)).ok_or_else(too_much)?;
+        if self.depth >= DEEP {
+            return Err(too_much());
+        }
+        self.depth += 1;
+        let content = self.content_here(value);
+        self.depth -= 1;
+        content
+    }
+
+    fn content_here(&mut self, value: &'a Java) -> Result<Value, Refusal> {
         Ok(match value {
             Java::Null => Value::Null,
             Java::Boolean(it) => (*it).into(),
@@ -169,7 +184,7 @@ impl<'a> Forms<'a> {
                 content?
             }
             Java::Alias(number) if self.open.contains(number) => json!({"cycle": true}),
-            Java::Alias(number) => match self.anchored(*number) {
+            Java::Alias(number) => match self.anchors.get(number) {
                 Some(value) => self.content(value)?,
                 None => Value::Null,
             },
@@ -221,6 +236,9 @@ impl<'a> Forms<'a> {
             },
             ("java.math.BigInteger", ..) => {
                 match (object.field("signum"), object.field("magnitude").map(Java::unanchored)) {
+                    (_, Some(Java::Bytes(magnitude))) if magnitude.len() > LONGEST_NUMBER => {
+                        return Err(too_much());
+                    }
                     (Some(Java::Int(sign)), Some(Java::Bytes(magnitude))) => decimal(*sign, magnitude).into(),
                     _ => Value::Null,
                 }
@@ -236,6 +254,44 @@ impl<'a> Forms<'a> {
             }
         })
     }
+}
+
+/// Finds the anchors in a value.
+fn gather<'a>(value: &'a Java, anchors: &mut BTreeMap<u32, &'a Java>) {
+    match value {
+        Java::Anchor(number, value) => {
+            anchors.insert(*number, value);
+            gather(value, anchors);
+        }
+        Java::Array(array) => array.items.iter().for_each(|item| gather(item, anchors)),
+        Java::Object(object) => {
+            let fields = object.parts.iter().flat_map(|part| &part.fields);
+            fields.chain(written(object)).for_each(|value| gather(value, anchors));
+        }
+        _ => {}
+    }
+}
+
+/// What the form of a value takes, those in it not counted.
+fn size(value: &Java) -> usize {
+    256 + match value {
+        Java::String(text) => text.units().count(),
+        Java::Booleans(items) => 8 * items.len(),
+        Java::Bytes(bytes) => 2 * bytes.len(),
+        Java::Chars(items) => 8 * items.len(),
+        Java::Shorts(items) => 8 * items.len(),
+        Java::Ints(items) => 16 * items.len(),
+        Java::Longs(items) => 24 * items.len(),
+        Java::Floats(items) => 16 * items.len(),
+        Java::Doubles(items) => 24 * items.len(),
+        Java::Classable(classable) => 2 * classable.fields.len(),
+        Java::Object(object) => blocks(object).len(),
+        _ => 0,
+    }
+}
+
+fn too_much() -> Refusal {
+    Refusal { kind: "limit", detail: format!("the form takes more than {SHOWN} bytes or {DEEP} levels") }
 }
 
 fn of_object(object: &Object) -> String {
@@ -352,6 +408,28 @@ fn decimal(sign: i32, magnitude: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_grows_by_reference_is_refused() {
+        // Arrays of which each holds the one before twice.
+        let pair = |number| Java::objects(vec![Java::Alias(number), Java::Alias(number)]);
+        let anchor = |number, value| Java::Anchor(number, Box::new(value));
+        let first = anchor(0, Java::objects(Vec::new()));
+        let doubled = (0..40).map(|number| anchor(number + 1, pair(number)));
+        let values = std::iter::once(first).chain(doubled).collect();
+        let refused = reply_form(&Reply::returned(Java::objects(values)));
+        assert_eq!(refused.map_err(|refusal| refusal.kind), Err("limit"));
+        // And one that leads to another, and so on.
+        let chain = (0..100_000).map(|number| anchor(number + 1, Java::objects(vec![Java::Alias(number)])));
+        let mut values: Vec<Java> = chain.collect();
+        values.reverse();
+        let refused = reply_form(&Reply::returned(Java::objects(values)));
+        assert_eq!(refused.map_err(|refusal| refusal.kind), Err("limit"));
+        // The same text, a thousand times.
+        let text = Text::from("x".repeat(1 << 20));
+        let refused = reply_form(&Reply::returned(Java::objects(vec![text.into(); 1000])));
+        assert_eq!(refused.map_err(|refusal| refusal.kind), Err("limit"));
+    }
 
     #[test]
     fn numbers_of_any_size_are_decimal() {
