@@ -36,7 +36,8 @@ pub const PIECE: usize = 64 << 10;
 pub struct Body {
     len: u64,
     left: u64,
-    source: Source,
+    /// In a box, since most requests and answers have no body and are moved often.
+    source: Box<Source>,
     pace: Option<Box<Paced>>,
 }
 
@@ -133,8 +134,8 @@ impl Body {
         Self::new(len, Source::Pieces(Box::pin(pieces)))
     }
 
-    const fn new(len: u64, source: Source) -> Self {
-        Self { len, left: len, source, pace: None }
+    fn new(len: u64, source: Source) -> Self {
+        Self { len, left: len, source: Box::new(source), pace: None }
     }
 
     /// The same at a rate that it shares with others.
@@ -145,7 +146,7 @@ impl Body {
             // Of two rates, each counts.
             Some(pace) => {
                 let left = self.left + pace.waiting.len() as u64;
-                Self { len: self.len, left, source: Source::Pieces(Box::pin(self)), pace: None }
+                Self { len: self.len, left, source: Box::new(Source::Pieces(Box::pin(self))), pace: None }
             }
         };
         body.pace = Some(Box::new(Paced { limiter: limiter.clone(), waiting: Bytes::new(), until: None }));
@@ -217,7 +218,7 @@ impl Body {
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
-            let item = match &mut self.source {
+            let item = match &mut *self.source {
                 Source::Done => return Poll::Ready(None),
                 Source::Whole(bytes) if bytes.is_empty() => None,
                 Source::Whole(bytes) => Some(Ok(std::mem::take(bytes))),
@@ -234,13 +235,13 @@ impl Body {
                 Some(item) => item,
                 None if self.left > 0 => Err(BodyError::Cut { missing: self.left }),
                 None => {
-                    self.source = Source::Done;
+                    *self.source = Source::Done;
                     return Poll::Ready(None);
                 }
             };
             match &item {
                 Ok(bytes) => self.left -= bytes.len() as u64,
-                Err(_) => self.source = Source::Done,
+                Err(_) => *self.source = Source::Done,
             }
             return Poll::Ready(Some(item));
         }
@@ -255,7 +256,7 @@ impl Body {
         if self.left > limit as u64 {
             return Err(BodyError::TooLarge { len: self.left, limit });
         }
-        if let (Source::Whole(bytes), None) = (&mut self.source, &self.pace) {
+        if let (Source::Whole(bytes), None) = (&mut *self.source, &self.pace) {
             return Ok(std::mem::take(bytes));
         }
         // Memory grows with the bytes that have come, not with what was announced.
