@@ -22,6 +22,8 @@ pub mod describe;
 mod failure;
 mod format;
 pub mod interface;
+#[cfg(any(feature = "lexst1", feature = "laxcus6"))]
+pub mod legacy;
 #[cfg(feature = "properties")]
 #[doc(hidden)]
 pub mod properties;

@@ -89,6 +89,9 @@ pub enum Reply {
     Answer(Answer),
     /// Nothing is answered, as some commands want it.
     Silence,
+    /// There is an answer, but it cannot be written. As in the programs a TCP connection ends without it, and over
+    /// UDP there is silence; a peer of ours is told.
+    Unwritable,
     /// Nobody here serves this: the next handler is asked, and at last it is refused as the dialect does it.
     Unserved,
 }

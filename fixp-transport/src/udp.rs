@@ -28,10 +28,12 @@ mod peers;
 pub(crate) mod security;
 mod stats;
 
+pub use bind_ip::text as bind_ip_text;
 pub use client::{Builder, Client};
 pub(crate) use client::{now, transient};
 pub(crate) use exchange::canonical;
 pub use exchange::{Config, Options, Repeat, Security};
+pub use security::allows as allows_clear;
 pub use stats::Stats;
 
 /// The longest datagram, in bytes: what the programs' buffers take, and what UDP over IPv4 can carry.

@@ -568,6 +568,7 @@ where
     fn reply(&mut self, cx: &mut Context<'_>, asked: &Asked, reply: Option<Reply>) {
         let answer = match reply {
             None | Some(Reply::Silence) => None,
+            Some(Reply::Unwritable) => asked.own.then(|| asked.refusal(Refusal::Unwritable).into()),
             Some(Reply::Answer(answer)) => Some(answer),
             Some(Reply::Unserved) => Some(network::unserved(asked.peer.dialect, asked.peer.transport)),
         };

@@ -481,6 +481,13 @@ where
     fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
         let answer = match outcome {
             Outcome::Reply(Reply::Silence) => return self.release(ticket),
+            Outcome::Reply(Reply::Unwritable) if self.connection.is_own() => {
+                self.connection.refused(Refusal::Unwritable)
+            }
+            Outcome::Reply(Reply::Unwritable) => {
+                self.stage = Stage::Closing;
+                return self.release(ticket);
+            }
             Outcome::Reply(Reply::Answer(answer)) => answer,
             Outcome::Reply(Reply::Unserved) => {
                 let mut answer = network::unserved(self.connection.dialect(), Transport::Tcp);
@@ -706,6 +713,7 @@ async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, queued:
         ended.answer = match reply {
             // Whoever waits behind it has to know that it has ended.
             Reply::Silence => Some(refused(dialect, Refusal::Silent)),
+            Reply::Unwritable => Some(refused(dialect, Refusal::Unwritable)),
             Reply::Unserved => Some(network::unserved(dialect, Transport::Tcp).packet),
             Reply::Answer(Answer { mut packet, body, .. }) => match body {
                 None => Some(packet),

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The text of an address as lexst1 writes it: IPv4 dotted, IPv6 as eight upper-case groups, no zeros left out
-/// between them.
-pub(crate) fn text(ip: IpAddr) -> String {
+/// between them (SPEC 11.11).
+#[must_use]
+pub fn text(ip: IpAddr) -> String {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => ip.segments().map(|group| format!("{group:X}")).join(":"),

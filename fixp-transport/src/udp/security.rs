@@ -27,9 +27,12 @@ pub(crate) fn exempt(code: Code) -> bool {
         || matches!(code, PRIVATE_SECURE_QUERY | PRIVATE_SECURE_CREATE | PRIVATE_SECURE_DROP)
 }
 
-/// Whether a server with this SECURE_NOTIFY takes requests in clear; otherwise the mode that it wants, or the
-/// code of the answer where it has no mode.
-pub(crate) fn allows(notify: &Packet) -> Result<(), u16> {
+/// Whether a server with this SECURE_NOTIFY takes requests in clear.
+///
+/// # Errors
+///
+/// The mode that it wants, or the code of SECURE_NOTIFY where it tells none.
+pub fn allows(notify: &Packet) -> Result<(), u16> {
     let Some(&mode) = notify.entity.first_chunk() else { return Err(1001) };
     let mode = i32::from_le_bytes(mode);
     if mode & CIPHER == 0 { Ok(()) } else { Err(mode as u16) }

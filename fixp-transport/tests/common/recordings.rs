@@ -37,7 +37,8 @@ pub(crate) struct Recording {
 }
 
 fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts")
+    // Other crates replay them, too.
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixp-transport/tests/transcripts")
 }
 
 /// Every recording that there is, and what becomes of it here: `replayed`, or why it is not.

@@ -1,0 +1,175 @@
+//! The client's side: a program's methods, called.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "laxcus6")]
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering::Relaxed},
+};
+use std::time::Duration;
+
+use fixp_codec::rpc::{Call, Throwable, Value};
+use fixp_codec::{Dialect, Message, Packet};
+use fixp_transport::{CallError, CallOptions, Cause, Channel, Repeat, tables, udp};
+
+use super::Failure;
+use super::form::{Form, Way};
+
+/// Calls methods of one of the two programs, or of ours that serves as they do.
+///
+/// Calls go in the dialect of the channel or client beneath. Over a channel to a peer of another make they go one
+/// after the other, unless the channel is told to have more under way (SPEC 11.1). None is ever repeated.
+#[derive(Clone)]
+pub struct Client {
+    over: Over,
+    bind_ip: Option<IpAddr>,
+    timeout: Option<Duration>,
+}
+
+#[derive(Clone)]
+enum Over {
+    Channel(Channel),
+    Udp(udp::Client, SocketAddr),
+    #[cfg(feature = "laxcus6")]
+    Visit(udp::Client, SocketAddr, Arc<AtomicI64>),
+}
+
+impl Client {
+    /// Calls over a channel: TCP, or KEEP UDP.
+    #[must_use]
+    pub const fn over(channel: Channel) -> Self {
+        Self { over: Over::Channel(channel), bind_ip: None, timeout: None }
+    }
+
+    /// Calls to one peer over plain UDP: call and answer must each have room in one datagram.
+    #[must_use]
+    pub const fn over_udp(client: udp::Client, peer: SocketAddr) -> Self {
+        Self { over: Over::Udp(client, peer), bind_ip: None, timeout: None }
+    }
+
+    /// Calls to one peer of laxcus6 as VISIT, which goes between sockets that listen, each way in one datagram
+    /// (SPEC 12.8). As the program does, it asks by PRIVATE_SECURE_QUERY before each call whether the peer wants a
+    /// cipher; the client beneath should not ask once more
+    /// ([`Security::Unasked`](fixp_transport::udp::Security::Unasked)).
+    #[cfg(feature = "laxcus6")]
+    #[must_use]
+    pub fn visiting(client: udp::Client, peer: SocketAddr) -> Self {
+        Self { over: Over::Visit(client, peer, Arc::default()), bind_ip: None, timeout: None }
+    }
+
+    /// The same with BIND_IP, the address that calls leave from, in each call of lexst1. The program's client writes
+    /// it over TCP, too, and a server of the mode address-match wants it; over UDP the transport always writes it.
+    #[must_use]
+    pub const fn bind_ip(mut self, ip: IpAddr) -> Self {
+        self.bind_ip = Some(ip);
+        self
+    }
+
+    /// The same with so much time for each call; that of the channel or client unless it is given.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The dialect in which calls go.
+    #[must_use]
+    pub fn dialect(&self) -> &'static Dialect {
+        match &self.over {
+            Over::Channel(channel) => channel.dialect(),
+            Over::Udp(client, _) => client.dialect(),
+            #[cfg(feature = "laxcus6")]
+            Over::Visit(client, ..) => client.dialect(),
+        }
+    }
+}
+
+impl Client {
+    /// Calls a method: gives what it returned, [`Value::Null`] for nothing. Dropping the future gives the call up.
+    ///
+    /// # Errors
+    ///
+    /// What it threw, or why there is no answer, and what that says of the call.
+    pub async fn call(&self, call: &Call) -> Result<Value, Failure> {
+        let form = Form::of(self.dialect()).ok_or(Failure::NotSent(Cause::NotOurs))?;
+        let entity = form.write_call(call).map_err(Failure::Unwritable)?;
+        let way = self.way(form).await?;
+        let mut packet = form.request(way).with_entity(entity);
+        if let (Some(ip), Some(key)) = (self.bind_ip, tables::of(self.dialect()).bind_ip) {
+            // SPEC 12.1.
+            packet.messages.push(Message::new(key, udp::bind_ip_text(ip)));
+        }
+        let answer = self.send(packet).await?;
+        // The programs do not look at the code; but the answer to a call has only this one (SPEC 12.2).
+        let due = form.answer(way);
+        let serial = way.serial_key();
+        if answer.code != due.code || serial.is_some_and(|key| answer.first(key) != due.first(key)) {
+            return Err(Failure::NotAnAnswer(answer.code));
+        }
+        let reply = form.read_reply(&answer.entity).map_err(Failure::Unreadable)?;
+        match reply.throwable.as_ref().and_then(Throwable::of) {
+            Some(thrown) => Err(Failure::of(thrown)),
+            None => Ok(reply.object.unwrap_or(Value::Null)),
+        }
+    }
+
+    /// Ends in order what calls go over. Clones end with it.
+    pub async fn close(self) {
+        match self.over {
+            Over::Channel(channel) => channel.close().await,
+            Over::Udp(client, _) => client.close(),
+            #[cfg(feature = "laxcus6")]
+            Over::Visit(client, ..) => client.close(),
+        }
+    }
+
+    /// How a call goes, and what goes before it.
+    async fn way(&self, form: Form) -> Result<Way, Failure> {
+        match (&self.over, form) {
+            #[cfg(feature = "laxcus6")]
+            (Over::Visit(client, peer, serials), Form::Laxcus6) => {
+                use fixp_codec::laxcus6::{answer, key, notify};
+                // The number of the VISIT is taken first (SPEC 12.8).
+                let serial = serials.fetch_add(2, Relaxed);
+                let query = Packet::new(notify::PRIVATE_SECURE_QUERY);
+                let query = query.with(key::SERIAL_NUMBER, serial.wrapping_add(1));
+                let notice = send(client, *peer, query, self.timeout).await;
+                let notice = notice.map_err(|error| Failure::NotSent(error.cause))?;
+                if notice.code != answer::PRIVATE_SECURE_NOTIFY {
+                    return Err(Failure::NotSent(Cause::Unexpected));
+                }
+                udp::allows_clear(&notice).map_err(|mode| Failure::NotSent(Cause::Security(mode)))?;
+                Ok(Way::Visit(serial))
+            }
+            _ => Ok(Way::Rpc),
+        }
+    }
+
+    async fn send(&self, packet: Packet) -> Result<Packet, CallError> {
+        match &self.over {
+            Over::Channel(channel) => {
+                channel.call_with(packet, CallOptions { timeout: self.timeout, repeat: Repeat::Never }).await
+            }
+            Over::Udp(client, peer) => send(client, *peer, packet, self.timeout).await,
+            #[cfg(feature = "laxcus6")]
+            Over::Visit(client, peer, _) => send(client, *peer, packet, self.timeout).await,
+        }
+    }
+}
+
+async fn send(
+    client: &udp::Client,
+    peer: SocketAddr,
+    packet: Packet,
+    timeout: Option<Duration>,
+) -> Result<Packet, CallError> {
+    let options = udp::Options { timeout, ..udp::Options::default() };
+    client.request_with(peer, packet, options).await
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("dialect", &self.dialect().name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,145 @@
+//! Calls of the programs between a client and a server of ours, and what no recording shows (SPEC 12.3 to 12.9).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod echo;
+
+use std::time::Duration;
+
+use fixp_codec::rpc::{Call, Throwable, Type, Value};
+use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet};
+use fixp_rpc::Executed;
+use fixp_rpc::legacy::{Client, Failure, Signature, Visit};
+use fixp_transport::extension::Refusal;
+use fixp_transport::server::DialectChoice;
+use fixp_transport::udp::Security;
+use fixp_transport::{Cause, Channel, Echo, Server, udp};
+
+const DIALECTS: [&Dialect; 2] = [&LEXST1, &LAXCUS6];
+
+/// A client of each way, to a server of the recorded object.
+async fn clients(dialect: &'static Dialect, extensions: bool) -> (impl Sized, Vec<Client>) {
+    let visits = echo::served().gathered_limit(20_000).serve("demo.Odd", Odd).or(Echo);
+    let server = Server::builder(visits).dialect(DialectChoice::Fixed(dialect));
+    let server = server.bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+    let to = server.local_addr().unwrap();
+    let builder = || Channel::builder(dialect).extensions(extensions);
+    let datagrams = || udp::Client::builder().dialect(dialect).extensions(extensions);
+    let mut clients = vec![
+        Client::over(builder().connect(to).await.unwrap()),
+        Client::over(builder().keep_udp(to)),
+        Client::over_udp(datagrams().build(), to),
+    ];
+    if dialect.name() == "laxcus6" {
+        clients.push(Client::visiting(datagrams().security(Security::Unasked).build(), to));
+    }
+    (server, clients)
+}
+
+/// What the recorded object does not do.
+struct Odd;
+
+impl Visit for Odd {
+    fn methods(&self) -> Vec<Signature> {
+        vec![Signature::new("panic", []), Signature::new("own", []), Signature::new("wide", [Type::LONG])]
+    }
+
+    async fn invoke(&self, method: &Signature, params: Vec<Value>) -> Result<Value, Throwable> {
+        match (method.name(), params.as_slice()) {
+            ("wide", [Value::Long(number)]) => Ok((*number).into()),
+            ("own", []) => Err(Throwable::new("demo.OwnException", "mine")),
+            _ => panic!("on purpose"),
+        }
+    }
+}
+
+fn thrown(failure: &Failure) -> (String, Executed) {
+    let executed = failure.executed();
+    (failure.thrown().unwrap_or_else(|| panic!("{failure}")).to_string(), executed)
+}
+
+#[tokio::test]
+async fn values_and_exceptions_over_every_way() {
+    for (dialect, extensions) in DIALECTS.into_iter().flat_map(|dialect| [(dialect, false), (dialect, true)])
+    {
+        let interface = if dialect.name() == "lexst1" { "EchoVisit1" } else { "EchoVisit6" };
+        let (_server, clients) = clients(dialect, extensions).await;
+        for client in clients {
+            let add = Call::new(interface, "add").with(Type::INT, 2).with(Type::INT, 40);
+            assert_eq!(client.call(&add).await, Ok(Value::Int(42)));
+            let bytes = Call::new(interface, "bytes").with(Type::bytes(), vec![7_u8; 3000]);
+            assert_eq!(client.call(&bytes).await, Ok(vec![7_u8; 3000].into()));
+            let fail = Call::new(interface, "fail").with(Type::string(), "boom");
+            let expected = ("java.lang.IllegalStateException: boom".to_owned(), Executed::Yes);
+            assert_eq!(thrown(&client.call(&fail).await.unwrap_err()), expected);
+            let nope = client.call(&Call::new(interface, "nope")).await.unwrap_err();
+            let class = interface.replace("Visit", "Impl");
+            let expected = format!("java.lang.NoSuchMethodException: {class}.nope()");
+            assert_eq!(thrown(&nope), (expected, Executed::No));
+            let wide = Call::new("demo.Odd", "wide").with(Type::LONG, 7);
+            assert_eq!(client.call(&wide).await, Ok(Value::Long(7)), "an int where a long is declared");
+            let own = client.call(&Call::new("demo.Odd", "own")).await.unwrap_err();
+            let expected = "java.lang.RuntimeException: demo.OwnException: mine";
+            assert_eq!(thrown(&own), (expected.to_owned(), Executed::Yes));
+            client.close().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be() {
+    for dialect in DIALECTS {
+        let (_server, clients) = clients(dialect, false).await;
+        let client = &clients[0];
+        let told = async |call: Call| thrown(&client.call(&call).await.unwrap_err()).0;
+        // The recorded program has one class for all objects, so the interface's name is that of the class here.
+        let nothing = Call { types: Some(vec![None]), ..Call::new("demo.Odd", "wide") };
+        if dialect.name() == "lexst1" {
+            assert_eq!(told(nothing).await, "java.lang.NoSuchMethodException: demo.Odd.wide(null)");
+        }
+        let few = Call { params: None, ..Call::new("demo.Odd", "wide").with(Type::LONG, 7) };
+        assert_eq!(told(few).await, "java.lang.IllegalArgumentException: wrong number of arguments");
+        let null = Call::new("demo.Odd", "wide").with(Type::LONG, Value::Null);
+        assert_eq!(told(null).await, "java.lang.IllegalArgumentException: argument type mismatch");
+        let panic = Call::new("demo.Odd", "panic");
+        assert_eq!(told(panic).await, "java.lang.Error: the method broke off");
+        // SPEC 12.9.
+        let long = Call::new("demo.Odd", "wide").with(Type::bytes(), vec![0_u8; 30_000]);
+        let told = told(long).await;
+        assert!(told.starts_with("java.lang.OutOfMemoryError: 30"), "{told}");
+    }
+}
+
+/// SPEC 12.7: a program hears nothing, a peer of ours is told.
+#[tokio::test]
+async fn results_that_cannot_be_written() {
+    for (dialect, extensions) in DIALECTS.into_iter().flat_map(|dialect| [(dialect, false), (dialect, true)])
+    {
+        let (_server, clients) = clients(dialect, extensions).await;
+        let interface = if dialect.name() == "lexst1" { "EchoVisit1" } else { "EchoVisit6" };
+        for (way, client) in clients.into_iter().enumerate() {
+            let client = client.timeout(Duration::from_millis(400));
+            let add = Call::new(interface, "add").with(Type::INT, 2).with(Type::INT, 40);
+            client.call(&add).await.unwrap();
+            let failure = client.call(&Call::new(interface, "plain")).await.unwrap_err();
+            let expected = match (extensions, way) {
+                (true, _) => Cause::Refused(Refusal::Unwritable),
+                (false, 0) => Cause::Ended,
+                (false, _) => Cause::Timeout,
+            };
+            assert_eq!(failure, Failure::MayHaveRun(expected), "{dialect} {way}");
+            assert_eq!(client.timeout(Duration::from_secs(9)).call(&add).await, Ok(Value::Int(42)));
+        }
+    }
+}
+
+/// What is no call of this dialect goes to the handler behind.
+#[tokio::test]
+async fn what_is_no_call() {
+    let server = Server::builder(echo::served().or(Echo)).bind("127.0.0.1:0".parse().unwrap());
+    let server = server.start().await.unwrap();
+    let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+    for code in [fixp_codec::laxcus6::notify::VISIT, fixp_codec::laxcus6::notify::HELO] {
+        let answer = channel.call(Packet::new(code).with_entity("x")).await.unwrap();
+        assert_eq!(answer.entity, "x", "over TCP VISIT is not built in either (SPEC 11.8)");
+    }
+}
