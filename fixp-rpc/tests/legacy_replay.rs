@@ -1,5 +1,5 @@
 //! The recorded calls, made by the recorded clients at our server and answered by the recorded servers to our client:
-//! what ours says is, byte for byte, what the other recorded side said (SPEC 12.1 to 12.8).
+//! what ours says is, byte for byte, what the other recorded side said (SPEC 12.1, 12.2, 12.3, 12.4, 12.5, 12.6, 12.7).
 //!
 //! A real throwable tells its stack and ours does not: there class, message and cause are compared, and the packet
 //! around it. The recordings are those of the transport's tests; calls over KEEP UDP are compared as whole packets,
@@ -174,6 +174,7 @@ async fn recorded_clients_over_tcp() {
     assert_eq!(played, 26);
 }
 
+/// VISIT as well (SPEC 12.8).
 #[tokio::test]
 async fn recorded_clients_over_udp() {
     let mut played = 0;
