@@ -53,6 +53,11 @@ for feature in "" config tower; do
     cargo clippy --quiet -p fixp-transport --no-default-features --features "$feature" -- -D warnings
 done
 
+step "remote calls with each feature alone"
+for feature in "" tower lexst1 laxcus6; do
+    cargo clippy --quiet -p fixp-rpc --no-default-features --features "$feature" -- -D warnings
+done
+
 step "tests"
 cargo test --workspace --all-features --locked
 

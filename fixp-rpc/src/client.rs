@@ -13,6 +13,8 @@ use fixp_transport::{Body, CallError, CallOptions, Cause, Channel, Repeat, table
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "tower")]
+use crate::balance::{Balanced, Unbalanced};
 use crate::batch::{Answers, Batch, Calls, Prepared};
 use crate::failure::Failure;
 use crate::format::{Format, FormatError};
@@ -32,6 +34,8 @@ pub struct Client {
 enum Way {
     Channel(Channel),
     Udp(udp::Client, SocketAddr),
+    #[cfg(feature = "tower")]
+    Balanced(Balanced),
 }
 
 /// How often a call over UDP that may be repeated leaves again, and after how much silence.
@@ -50,6 +54,18 @@ impl Client {
     #[must_use]
     pub const fn over_udp(client: udp::Client, peer: SocketAddr) -> Self {
         Self { way: Way::Udp(client, peer), format: Format::Postcard, timeout: None }
+    }
+
+    /// Calls that go to whichever of several servers has least to do: see [`balance`](crate::balance). The clients'
+    /// own formats and times count for nothing. Must be called where a tokio runtime is.
+    ///
+    /// # Errors
+    ///
+    /// There are no clients, or they speak different dialects.
+    #[cfg(feature = "tower")]
+    pub fn balanced(clients: impl IntoIterator<Item = Self>) -> Result<Self, Unbalanced> {
+        let way = Way::Balanced(Balanced::new(clients)?);
+        Ok(Self { way, format: Format::Postcard, timeout: None })
     }
 
     /// The same with another format.
@@ -73,6 +89,8 @@ impl Client {
         match &self.way {
             Way::Channel(channel) => channel.dialect(),
             Way::Udp(client, _) => client.dialect(),
+            #[cfg(feature = "tower")]
+            Way::Balanced(balanced) => balanced.dialect,
         }
     }
 
@@ -110,7 +128,16 @@ impl Client {
         T: DeserializeOwned,
         E: DeserializeOwned,
     {
-        let Way::Channel(channel) = &self.way else { return Err(Failure::NoStreams) };
+        let channel = match &self.way {
+            Way::Channel(channel) => channel,
+            Way::Udp(..) => return Err(Failure::NoStreams),
+            #[cfg(feature = "tower")]
+            Way::Balanced(balanced) => {
+                let Some(client) = balanced.next() else { return Err(Failure::NoStreams) };
+                let client = client.clone().format(self.format);
+                return Box::pin(client.stream(method, arguments, body)).await;
+            }
+        };
         let dialect = channel.dialect();
         let argument = self.format.write(arguments).map_err(Failure::Unwritable)?;
         let len = argument.len();
@@ -142,7 +169,7 @@ impl Client {
     pub async fn batch<C: Calls>(&self, calls: C) -> C::Results {
         let dialect = self.dialect();
         let answer = match Batch::of(dialect, &calls) {
-            Ok(Some((packet, repeatable))) => self.ask(packet, repeatable).await,
+            Ok(Some((packet, repeatable))) => self.ask(packet, repeatable).await.map_err(Failure::from),
             Ok(None) => Err(Failure::NotAnAnswer),
             Err(failure) => Err(failure),
         };
@@ -168,15 +195,28 @@ impl Client {
     }
 
     /// Sends one of our own commands, and what must come before it.
-    async fn ask<E>(&self, packet: Packet, repeatable: bool) -> Result<Packet, Failure<E>> {
+    pub(crate) async fn ask(&self, packet: Packet, repeatable: bool) -> Result<Packet, CallError> {
         match self.send(packet.clone(), repeatable).await {
             Err(CallError { cause: Cause::NotOurs, .. }) => {
                 // It has not been asked yet, or it has been silent for long: what asks for nothing may announce us.
                 let probe = Packet::new(tables::of(self.dialect()).probe);
-                self.send(probe, true).await.map_err(|error| Failure::NotSent(error.cause))?;
-                Ok(self.send(packet, repeatable).await?)
+                self.send(probe, true).await.map_err(|error| CallError::not_sent(error.cause))?;
+                self.send(packet, repeatable).await
             }
-            answer => Ok(answer?),
+            answer => answer,
+        }
+    }
+
+    /// Waits until there is a connection, where calls go over one.
+    #[cfg(feature = "tower")]
+    pub(crate) async fn connected(&self) {
+        if let Way::Channel(channel) = &self.way {
+            // Its pauses lie between the attempts; once it is closed nobody need wait.
+            while let Err(error) = channel.ready().await {
+                if error.cause == Cause::Closed {
+                    return;
+                }
+            }
         }
     }
 
@@ -185,6 +225,8 @@ impl Client {
         match self.way {
             Way::Channel(channel) => channel.close().await,
             Way::Udp(client, _) => client.close(),
+            #[cfg(feature = "tower")]
+            Way::Balanced(balanced) => balanced.close().await,
         }
     }
 
@@ -199,6 +241,8 @@ impl Client {
                 let options = udp::Options { timeout: self.timeout, repeat, ..udp::Options::default() };
                 client.request_with(*peer, packet, options).await
             }
+            #[cfg(feature = "tower")]
+            Way::Balanced(balanced) => balanced.send(packet, repeatable, self.timeout).await,
         }
     }
 }

@@ -15,6 +15,8 @@
 // What the attribute makes names this crate, in this crate's own interfaces too.
 extern crate self as fixp_rpc;
 
+#[cfg(feature = "tower")]
+pub mod balance;
 pub mod batch;
 mod client;
 mod context;
