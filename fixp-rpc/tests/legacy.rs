@@ -6,13 +6,15 @@ mod echo;
 use std::time::Duration;
 
 use fixp_codec::rpc::{Call, Throwable, Type, Value};
-use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet};
+use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, laxcus6};
 use fixp_rpc::Executed;
-use fixp_rpc::legacy::{Client, Failure, Signature, Visit};
+use fixp_rpc::legacy::{Client, Failure, Signature, Visit, Visits};
 use fixp_transport::extension::Refusal;
 use fixp_transport::server::DialectChoice;
 use fixp_transport::udp::Security;
 use fixp_transport::{Cause, Channel, Echo, Server, udp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 const DIALECTS: [&Dialect; 2] = [&LEXST1, &LAXCUS6];
 
@@ -132,13 +134,92 @@ async fn results_that_cannot_be_written() {
     }
 }
 
+/// A hub's clock.
+struct Hub;
+
+impl Visit for Hub {
+    fn methods(&self) -> Vec<Signature> {
+        vec![Signature::new("currentTime", [])]
+    }
+
+    async fn invoke(&self, _: &Signature, _: Vec<Value>) -> Result<Value, Throwable> {
+        Ok(Value::Long(0x12_3456_7890))
+    }
+}
+
+/// The bytes that docs/SPEC.md shows at a rule.
+fn shown(rule: &str) -> [Vec<u8>; 2] {
+    let spec = include_str!("../../docs/SPEC.md");
+    let rule = spec.split(&format!("**{rule}**")).nth(1).unwrap().split("\n**").next().unwrap();
+    let lines = rule.lines().filter_map(|line| line.strip_prefix("    "));
+    let mut lines = lines.filter_map(|line| line.split_once(['>', '<'])).map(|(_, bytes)| {
+        let (head, call) = bytes.split_once("the call of 12.11").unwrap_or((bytes, "-"));
+        let mut bytes = hex::decode(head.replace([' ', '|'], "")).unwrap();
+        if call != "-" {
+            bytes.extend_from_slice(b"\x1d\0\0\0com.laxcus.visit.hub.HubVisit\x0b\0\0\0currentTime");
+            bytes.extend_from_slice(&[0; 8]);
+        }
+        bytes
+    });
+    [lines.next().unwrap(), lines.next().unwrap()]
+}
+
+/// The exchanges that are shown at SPEC 12.2 and SPEC 12.8: at the server as they stand there; at the client over
+/// TCP as well.
+#[tokio::test]
+async fn exchanges_as_shown() {
+    let visits = Visits::new().serve("com.laxcus.visit.hub.HubVisit", Hub);
+    let server = Server::builder(visits).extensions(false).bind("127.0.0.1:0".parse().unwrap());
+    let server = server.start().await.unwrap();
+    let to = server.local_addr().unwrap();
+
+    let [request, answer] = shown("12.2");
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(&request).await.unwrap();
+    let mut came = vec![0; answer.len()];
+    stream.read_exact(&mut came).await.unwrap();
+    assert_eq!(hex::encode(came), hex::encode(&answer));
+
+    let [visit, accepted] = shown("12.8");
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.send_to(&visit, to).await.unwrap();
+    let mut came = vec![0; 100];
+    let (len, _) = socket.recv_from(&mut came).await.unwrap();
+    assert_eq!(hex::encode(&came[..len]), hex::encode(&accepted));
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let program = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let query = hex::decode("87000115010100fc03015000").unwrap();
+        let mut came = vec![0; query.len()];
+        stream.read_exact(&mut came).await.unwrap();
+        assert_eq!(came, query);
+        let none = Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity([0; 5].to_vec());
+        stream.write_all(&none.to_bytes(&LAXCUS6).unwrap()).await.unwrap();
+        let mut came = vec![0; request.len()];
+        stream.read_exact(&mut came).await.unwrap();
+        assert_eq!(hex::encode(came), hex::encode(&request));
+        stream.write_all(&answer).await.unwrap();
+        stream
+    };
+    let caller = async {
+        let channel = Channel::builder(&LAXCUS6).extensions(false).connect(to).await.unwrap();
+        let client = Client::over(channel);
+        let call = Call::new("com.laxcus.visit.hub.HubVisit", "currentTime");
+        assert_eq!(client.call(&call).await, Ok(Value::Long(0x12_3456_7890)));
+        client
+    };
+    tokio::join!(program, caller);
+}
+
 /// What is no call of this dialect goes to the handler behind.
 #[tokio::test]
 async fn what_is_no_call() {
     let server = Server::builder(echo::served().or(Echo)).bind("127.0.0.1:0".parse().unwrap());
     let server = server.start().await.unwrap();
     let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
-    for code in [fixp_codec::laxcus6::notify::VISIT, fixp_codec::laxcus6::notify::HELO] {
+    for code in [laxcus6::notify::VISIT, laxcus6::notify::HELO] {
         let answer = channel.call(Packet::new(code).with_entity("x")).await.unwrap();
         assert_eq!(answer.entity, "x", "over TCP VISIT is not built in either (SPEC 11.8)");
     }
