@@ -20,6 +20,10 @@ use syn::parse_macro_input;
 ///   whether it was executed;
 /// - `#[one_way]`: its caller does not wait for its end, only for the server's word that it was taken. It returns
 ///   nothing.
+///
+/// A last parameter of type `Body` is a stream to the method; a result that is a `Body`, or a pair of a value and a
+/// `Body`, in a `Result` or not, is a stream from it. Methods without streams are in `ClockCalls` too, which
+/// `ClockClient::calls` gives, to be prepared for a batch.
 #[proc_macro_attribute]
 pub fn service(options: TokenStream, item: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as parse::Options);

@@ -11,6 +11,9 @@
 //! - each call ends once, in its result, in its method's own error, or in a [`Failure`] that says truthfully whether
 //!   it was executed;
 //! - methods marked `#[idempotent]` are sent again where that may help, others never.
+//!
+//! Several calls go in one packet as a [`batch`]. A method whose last parameter is a [`Body`](fixp_transport::Body),
+//! or whose result is one or a pair with one, streams (SPEC 13.10).
 
 // What the attribute makes names this crate, in this crate's own interfaces too.
 extern crate self as fixp_rpc;
@@ -57,3 +60,8 @@ pub mod made {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The examples of this crate's README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;
