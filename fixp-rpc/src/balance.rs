@@ -216,7 +216,7 @@ impl Service<Sending> for Peer {
         let (client, rest) = (self.client.clone().timeout(left), Arc::clone(&self.rest));
         Box::pin(async move {
             begun.store(true, Relaxed);
-            let answered = client.ask(packet, repeatable).await;
+            let answered: Answered = client.ask(|| Ok(packet.clone()), repeatable).await;
             if answered.as_ref().is_err_and(|error| helps_elsewhere(error.cause)) {
                 *rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
             }

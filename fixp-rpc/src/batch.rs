@@ -95,7 +95,7 @@ impl<T: DeserializeOwned, E: DeserializeOwned> Calls for Prepared<T, E> {
     fn write(&self, batch: &mut Batch) {
         if let Ok(argument) = &self.argument {
             let Method { path, one_way, .. } = *self.method;
-            let asked = Asked { method: path.into(), format: self.format, one_way };
+            let asked = Asked { method: path, format: self.format, one_way };
             batch.calls += 1;
             batch.repeatable &= self.method.idempotent;
             // Names are short, and so is all else beside the argument: it can be written.

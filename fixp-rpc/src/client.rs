@@ -105,9 +105,14 @@ impl Client {
         T: DeserializeOwned,
         E: DeserializeOwned,
     {
-        let argument = self.format.write(arguments).map_err(Failure::Unwritable)?;
-        let answer = self.call_written(method.path, method.idempotent, method.one_way, argument).await?;
-        typed(method, self.format, answer)
+        let dialect = self.dialect();
+        let asked = Asked { method: method.path, format: self.format, one_way: method.one_way };
+        let write = || {
+            let argument = self.format.write(arguments).map_err(Failure::Unwritable)?;
+            Ok(asked.packet(dialect, argument))
+        };
+        let answer = self.ask::<Failure<E>>(write, method.idempotent).await?;
+        typed(method, self.format, read(dialect, answer)?)
     }
 
     /// Calls a method that streams (SPEC 13.10): what it gives beside the stream, and the stream, empty where it gives
@@ -141,7 +146,7 @@ impl Client {
         let dialect = channel.dialect();
         let argument = self.format.write(arguments).map_err(Failure::Unwritable)?;
         let len = argument.len();
-        let asked = Asked { method: method.path.into(), format: self.format, one_way: false };
+        let asked = Asked { method: method.path, format: self.format, one_way: false };
         let call = streamed(asked.packet(dialect, Bytes::new()), argument).ok_or(Failure::TooLong(len))?;
         let Transferred { mut packet, body } = channel.transfer(call, body).await?;
         if let Some(value) = beside_stream(&packet) {
@@ -169,7 +174,7 @@ impl Client {
     pub async fn batch<C: Calls>(&self, calls: C) -> C::Results {
         let dialect = self.dialect();
         let answer = match Batch::of(dialect, &calls) {
-            Ok(Some((packet, repeatable))) => self.ask(packet, repeatable).await.map_err(Failure::from),
+            Ok(Some((packet, repeatable))) => self.ask(|| Ok(packet.clone()), repeatable).await,
             Ok(None) => Err(Failure::NotAnAnswer),
             Err(failure) => Err(failure),
         };
@@ -190,20 +195,26 @@ impl Client {
         argument: Bytes,
     ) -> Result<Result<Bytes, Bytes>, Failure<E>> {
         let dialect = self.dialect();
-        let asked = Asked { method: path.into(), format: self.format, one_way };
-        read(dialect, self.ask(asked.packet(dialect, argument), idempotent).await?)
+        let asked = Asked { method: path, format: self.format, one_way };
+        let write = || Ok(asked.packet(dialect, argument.clone()));
+        read(dialect, self.ask::<Failure<E>>(write, idempotent).await?)
     }
 
-    /// Sends one of our own commands, and what must come before it.
-    pub(crate) async fn ask(&self, packet: Packet, repeatable: bool) -> Result<Packet, CallError> {
-        match self.send(packet.clone(), repeatable).await {
+    /// Sends one of our own commands, and what must come before it. It is written anew where it has to leave again,
+    /// which is seldom, rather than kept.
+    pub(crate) async fn ask<F: From<CallError>>(
+        &self,
+        write: impl Fn() -> Result<Packet, F>,
+        repeatable: bool,
+    ) -> Result<Packet, F> {
+        match self.send(write()?, repeatable).await {
             Err(CallError { cause: Cause::NotOurs, .. }) => {
                 // It has not been asked yet, or it has been silent for long: what asks for nothing may announce us.
                 let probe = Packet::new(tables::of(self.dialect()).probe);
                 self.send(probe, true).await.map_err(|error| CallError::not_sent(error.cause))?;
-                self.send(packet, repeatable).await
+                Ok(self.send(write()?, repeatable).await?)
             }
-            answer => answer,
+            answer => Ok(answer?),
         }
     }
 

@@ -21,6 +21,14 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// What is longer than this is handed out as it was written, in a buffer of its own.
+const KEPT: usize = 4096;
+
+thread_local! {
+    /// Where a value is written whose length nobody knows yet: short ones grow no buffer of their own.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// A way to write values, named on the wire by SERIAL_TYPE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 #[non_exhaustive]
@@ -89,16 +97,25 @@ impl Format {
     ///
     /// What the value's own `Serialize` says, or that the format has no such value.
     pub fn write<T: Serialize + ?Sized>(self, value: &T) -> Result<Bytes, FormatError> {
-        match self {
-            Self::Postcard => postcard::to_stdvec(value).map_err(|error| FormatError::new(&error)),
-            Self::Json => serde_json::to_vec(value).map_err(|error| FormatError::new(&error)),
-            Self::Cbor => {
-                let mut bytes = Vec::new();
-                let written = ciborium::into_writer(value, &mut bytes);
-                written.map(|()| bytes).map_err(|error| FormatError::new(&error))
-            }
+        let mut bytes = SCRATCH.take();
+        bytes.clear();
+        let bytes = match self {
+            Self::Postcard => postcard::to_extend(value, bytes).map_err(|error| FormatError::new(&error))?,
+            Self::Json => match serde_json::to_writer(&mut bytes, value) {
+                Ok(()) => bytes,
+                Err(error) => return Err(FormatError::new(&error)),
+            },
+            Self::Cbor => match ciborium::into_writer(value, &mut bytes) {
+                Ok(()) => bytes,
+                Err(error) => return Err(FormatError::new(&error)),
+            },
+        };
+        if bytes.len() >= KEPT {
+            return Ok(bytes.into());
         }
-        .map(Bytes::from)
+        let value = Bytes::copy_from_slice(&bytes);
+        SCRATCH.set(bytes);
+        Ok(value)
     }
 
     /// The value that these bytes are, all of them.

@@ -96,7 +96,7 @@ pub fn dispatch(input: &[u8]) {
         let method = methods[usize::from(choice & 7)];
         let format = Format::ALL[usize::from(choice >> 3) % 3];
         let one_way = choice >> 6 == 3;
-        let asked = Asked { method: method.into(), format, one_way };
+        let asked = Asked { method, format, one_way };
         asked.packet(dialect, Bytes::copy_from_slice(entity))
     };
     if packet.code != CALL {

@@ -274,7 +274,7 @@ impl<H> Rpc<H> {
     /// Serves a call whose arguments are its entity.
     async fn call(&self, context: Context, packet: Packet, body: Option<Body>) -> Answer {
         let dialect = context.peer.dialect;
-        let asked = match Asked::read(dialect, &packet) {
+        let Asked { method, format, one_way } = match Asked::read(dialect, &packet) {
             Ok(asked) => asked,
             Err(Outcome::Format) => {
                 let formats = Format::ALL.map(Format::name).join(",");
@@ -282,8 +282,8 @@ impl<H> Rpc<H> {
             }
             Err(outcome) => return outcome.packet(dialect, Bytes::new()).into(),
         };
-        let Some(&(service, method)) = self.methods.get(&*asked.method) else {
-            let interface = asked.method.rsplit_once('.').map_or(&*asked.method, |(interface, _)| interface);
+        let Some(&(service, method)) = self.methods.get(method) else {
+            let interface = method.rsplit_once('.').map_or(method, |(interface, _)| interface);
             let known = self.interfaces().any(|known| known.name == interface);
             let outcome = if known { Outcome::NoMethod } else { Outcome::NoInterface };
             return outcome.packet(dialect, Bytes::new()).into();
@@ -291,9 +291,9 @@ impl<H> Rpc<H> {
         let Some(service) = self.services.get(service) else {
             return Outcome::NoInterface.packet(dialect, Bytes::new()).into();
         };
-        let call = Call { context, format: asked.format, argument: packet.entity, body };
+        let call = Call { context, format, argument: packet.entity, body };
         let running = service.run(method, call);
-        if asked.one_way {
+        if one_way {
             return match Arc::clone(&self.running).try_acquire_owned() {
                 Ok(permit) => {
                     tokio::spawn(async move {

@@ -4,7 +4,7 @@
 //! use fixp_codec::LAXCUS6;
 //! use fixp_rpc::{Format, wire};
 //!
-//! let call = wire::Asked { method: "Clock.now".into(), format: Format::Json, one_way: false };
+//! let call = wire::Asked { method: "Clock.now", format: Format::Json, one_way: false };
 //! let packet = call.packet(&LAXCUS6, "{}".into());
 //! assert_eq!(wire::Asked::read(&LAXCUS6, &packet), Ok(call));
 //! ```
@@ -39,23 +39,23 @@ pub mod key {
 }
 
 /// What stands in a call beside its argument (SPEC 13.2, 13.3).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Asked {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asked<'a> {
     /// Interface and method.
-    pub method: Box<str>,
+    pub method: &'a str,
     /// How the argument is written, and the result is to be.
     pub format: Format,
     /// Whether the answer says only that the call was taken.
     pub one_way: bool,
 }
 
-impl Asked {
+impl<'a> Asked<'a> {
     /// The call as a packet.
     #[must_use]
     pub fn packet(&self, dialect: &Dialect, argument: Bytes) -> Packet {
         let packet = Packet::new(CALL)
             .with(tables::of(dialect).serial_type, self.format.name())
-            .with(key::METHOD, &*self.method);
+            .with(key::METHOD, self.method);
         let packet = if self.one_way { packet.with(key::ONE_WAY, true) } else { packet };
         packet.with_entity(argument)
     }
@@ -65,13 +65,13 @@ impl Asked {
     /// # Errors
     ///
     /// The outcome that says what is wrong with it: a format that is not known here, or no method.
-    pub fn read(dialect: &Dialect, packet: &Packet) -> Result<Self, Outcome> {
+    pub fn read(dialect: &Dialect, packet: &'a Packet) -> Result<Self, Outcome> {
         let text = |key| match packet.first(key) {
             Some(Value::String(text)) => Some(&**text),
             _ => None,
         };
         let format = text(tables::of(dialect).serial_type).and_then(Format::named).ok_or(Outcome::Format)?;
-        let method = text(key::METHOD).ok_or(Outcome::NoMethod)?.into();
+        let method = text(key::METHOD).ok_or(Outcome::NoMethod)?;
         let one_way = packet.first(key::ONE_WAY).is_some_and(|value| *value == Value::Boolean(true));
         Ok(Self { method, format, one_way })
     }

@@ -166,7 +166,7 @@ async fn a_batch_of_too_many() {
     let more = client.batch((0..=CALLS).map(|_| calls.even(2)).collect::<Vec<_>>()).await;
     assert!(more.len() == CALLS + 1 && more.iter().all(|result| *result == Err(Failure::TooMany)));
 
-    let call = Asked { method: "Sums.even".into(), format: Format::Postcard, one_way: false };
+    let call = Asked { method: "Sums.even", format: Format::Postcard, one_way: false };
     let call = call.packet(&LAXCUS6, vec![2].into());
     let call = call.to_bytes(fixp_transport::extension::own(&LAXCUS6)).unwrap();
     let channel = served.channel().await;

@@ -36,7 +36,7 @@ fn a_call_and_its_answer() {
     let dialects: [&'static Dialect; 2] = [&LAXCUS6, &LEXST1];
     assert_eq!(lines.len(), 4);
     for (dialect, lines) in dialects.into_iter().zip(lines.chunks(2)) {
-        let asked = Asked { method: "Clock.now".into(), format: Format::Json, one_way: false };
+        let asked = Asked { method: "Clock.now", format: Format::Json, one_way: false };
         let own = extension::own(dialect);
         assert_eq!(asked.packet(dialect, "{}".into()).to_bytes(own).unwrap(), lines[0]);
         let answer = Outcome::Returned.packet(dialect, "1763801200000".into());
@@ -51,7 +51,7 @@ fn a_call_and_its_answer() {
 fn a_batch_and_its_answer() {
     let lines = shown("**13.8**");
     let [call, answer] = [&lines[0], &lines[1]];
-    let asked = Asked { method: "Clock.now".into(), format: Format::Json, one_way: false };
+    let asked = Asked { method: "Clock.now", format: Format::Json, one_way: false };
     let own = extension::own(&LAXCUS6);
     let inner = asked.packet(&LAXCUS6, "{}".into()).to_bytes(own).unwrap();
     assert_eq!(Packet::new(BATCH).with_entity(inner).to_bytes(own).unwrap(), call);
@@ -63,7 +63,7 @@ fn a_batch_and_its_answer() {
 #[test]
 fn a_call_with_a_stream_and_its_answer() {
     let lines = shown("**13.10**");
-    let asked = Asked { method: "Log.add".into(), format: Format::Json, one_way: false };
+    let asked = Asked { method: "Log.add", format: Format::Json, one_way: false };
     let call = asked.packet(&LAXCUS6, bytes::Bytes::new());
     let call = wire::streamed(call, "[1]".into()).unwrap().with_entity("abc");
     assert_eq!(call.to_bytes(extension::own(&LAXCUS6)).unwrap(), lines[0]);
@@ -77,13 +77,15 @@ fn a_call_with_a_stream_and_its_answer() {
 /// SPEC 13.2, 13.3: what is missing or of another type.
 #[test]
 fn what_a_call_must_have() {
+    fn read(packet: &Packet) -> Result<&str, Outcome> {
+        Asked::read(&LAXCUS6, packet).map(|asked| asked.method)
+    }
     let json = |packet: Packet| packet.with(1010, "json");
-    let read = |packet: &Packet| Asked::read(&LAXCUS6, packet).map(|asked| asked.method);
     assert_eq!(read(&Packet::new(CALL).with(key::METHOD, "A.b")), Err(Outcome::Format));
     assert_eq!(read(&Packet::new(CALL).with(key::METHOD, "A.b").with(1010, "java")), Err(Outcome::Format));
     assert_eq!(read(&json(Packet::new(CALL))), Err(Outcome::NoMethod));
     assert_eq!(read(&json(Packet::new(CALL)).with(key::METHOD, 7)), Err(Outcome::NoMethod));
-    assert_eq!(read(&json(Packet::new(CALL)).with(key::METHOD, "A.b")), Ok("A.b".into()));
+    assert_eq!(read(&json(Packet::new(CALL)).with(key::METHOD, "A.b")), Ok("A.b"));
 }
 
 /// SPEC 13.4: the table.

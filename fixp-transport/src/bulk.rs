@@ -28,17 +28,17 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Message, Packet, StreamDecoder};
+use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Packet, StreamDecoder, ValueRef};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use crate::body::{Body, BodyError};
 use crate::channel::session::{Session, Terms};
 use crate::error::{CallError, Cause};
+use crate::extended::Extended;
 use crate::extension::{self, Refusal, key};
 use crate::outbox::Outbox;
 use crate::scratch;
-use crate::server::connection::WithEntity;
 use crate::socket::Connect;
 use crate::tables;
 
@@ -124,21 +124,21 @@ impl Transfers {
         let dialect = self.terms.dialect;
         let mut outbox = Outbox::default();
         let len = usize::try_from(body.len()).unwrap_or(usize::MAX);
-        let mut head = head;
         // Its one request is never in the way of another: nothing of ours is needed, unless the request is (SPEC 10.9).
         let own = extension::is_own(head.code);
         if own && !self.terms.extensions {
             return Err(CallError::not_sent(Cause::NotOurs));
         }
-        let length = dialect.content_length_key();
+        let length_key = dialect.content_length_key();
         let kept_back = if own { key::TRANSPORT } else { key::RANGE };
-        head.messages.retain(|message| message.key != length && !kept_back.contains(&message.key));
+        let keeps = |key| key != length_key && !kept_back.contains(&key);
         // So that it can be cancelled.
         let serial = own.then(|| self.serials.fetch_add(1, Relaxed));
-        head.messages.extend(serial.map(|serial| Message::new(key::SERIAL, serial)));
+        let extra = serial.map(|serial| (key::SERIAL, ValueRef::Int64(serial)));
         let encoder = Encoder::new(extension::table_of(dialect, head.code));
+        let written = Extended { packet: &head, keeps, extra: extra.as_slice(), len };
         outbox
-            .append(|out| encoder.head(&WithEntity { packet: &head, len }, out))
+            .append(|out| encoder.head(&written, out))
             .map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
         let stream = match self.kept(own) {
             Some(stream) => stream,

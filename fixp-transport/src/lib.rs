@@ -13,6 +13,7 @@ pub mod body;
 pub mod bulk;
 pub mod channel;
 pub mod error;
+mod extended;
 pub mod extension;
 pub mod handler;
 pub mod heartbeat;

@@ -53,6 +53,15 @@ impl Outbox {
         self.front.push_back(bytes);
     }
 
+    /// The same of bytes that their owner keeps.
+    pub(crate) fn push_shared(&mut self, bytes: &Bytes) {
+        if bytes.len() < COPIED {
+            self.append(|tail| tail.extend_from_slice(bytes));
+        } else {
+            self.push(bytes.clone());
+        }
+    }
+
     /// Writes as much as the stream takes, and tells how much; nothing to write is 0.
     pub(crate) fn poll_write<W: AsyncWrite + Unpin>(
         &mut self,

@@ -4,12 +4,11 @@
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
-use fixp_codec::{
-    Code, Decoder, Dialect, Encoder, Error, Limits, Packet, Source, StreamDecoder, ValueRef, laxcus6,
-};
+use fixp_codec::{Code, Decoder, Dialect, Encoder, Error, Limits, Packet, StreamDecoder, ValueRef, laxcus6};
 
 use super::ledger::Tag;
 use crate::error::Cause;
+use crate::extended::Extended;
 use crate::extension::{self, Capabilities, Refusal, key};
 use crate::outbox::Outbox;
 use crate::tables;
@@ -186,10 +185,13 @@ impl Session {
         extra: &[(u16, ValueRef<'_>)],
     ) -> Result<(), Error> {
         let before = outbox.len();
-        let head = Extended { packet, extra, length_key: self.terms.dialect.content_length_key() };
+        let length_key = self.terms.dialect.content_length_key();
+        // What is ours in a packet that somebody has recorded, say, would be taken for this request's own.
+        let keeps = |key| key != length_key && !key::TRANSPORT.contains(&key);
+        let head = Extended { packet, keeps, extra, len: packet.entity.len() };
         let encoder = Encoder::new(extension::own(self.terms.dialect));
         outbox.append(|out| encoder.head(&head, out))?;
-        outbox.push(packet.entity.clone());
+        outbox.push_shared(&packet.entity);
         self.enqueued += (outbox.len() - before) as u64;
         Ok(())
     }
@@ -270,37 +272,6 @@ impl Session {
     /// Whether the stream may end here.
     pub(crate) fn between_packets(&self) -> bool {
         self.decoder.pending() == 0
-    }
-}
-
-/// A packet with more messages behind its own, and CONTENT_LENGTH at the end whatever it had.
-struct Extended<'a> {
-    packet: &'a Packet,
-    extra: &'a [(u16, ValueRef<'a>)],
-    length_key: u16,
-}
-
-impl Source for Extended<'_> {
-    fn code(&self) -> Code {
-        self.packet.code
-    }
-
-    fn version(&self) -> u16 {
-        self.packet.version
-    }
-
-    fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
-        // What is ours in a packet that somebody has recorded, say, would be taken for this request's own.
-        let theirs = |key: u16| key != self.length_key && !key::TRANSPORT.contains(&key);
-        self.packet.messages().filter(move |(key, _)| theirs(*key)).chain(self.extra.iter().copied())
-    }
-
-    fn entity(&self) -> &[u8] {
-        &[]
-    }
-
-    fn entity_len(&self) -> usize {
-        self.packet.entity.len()
     }
 }
 

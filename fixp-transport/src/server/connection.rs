@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use fixp_codec::{
-    Decoder, Dialect, Encoder, Error, Limits, MAX_ENTITY, Message, Packet, Source, StreamDecoder, ValueRef,
+    Decoder, Dialect, Encoder, Error, Limits, MAX_ENTITY, Message, Packet, StreamDecoder, ValueRef,
 };
 
 use super::shared::DialectChoice;
 use super::sniff::{Sniffed, Sniffer};
-use crate::body::PIECE;
+use crate::body::{Body, PIECE};
+use crate::extended::Extended;
 use crate::extension::{self, Capabilities, Refusal, key};
 use crate::handler::Answer;
 use crate::limits::ServerLimits;
@@ -384,28 +385,25 @@ impl Connection {
     /// instead, so that the caller does not wait.
     pub(crate) fn answer(&mut self, ticket: Ticket, answer: &mut Answer) -> Result<(), Error> {
         let dialect = self.dialect();
-        let packet = &mut answer.packet;
-        let own = self.partner.is_some();
+        let (own, length_key) = (self.partner.is_some(), dialect.content_length_key());
         // The serial of an answer is ours to say, whatever its handler has put there.
-        packet.messages.retain(|message| {
-            message.key != dialect.content_length_key() && extension::may_answer(message.key, own)
-        });
-        if let Some(serial) = ticket.serial {
-            packet.messages.push(Message::new(key::SERIAL, serial));
-        }
-        if ticket.announce {
-            packet.messages.push(Message::new(key::CAPABILITIES, Capabilities::OURS.in_answer()));
-        }
-        let encoder = Encoder::new(dialect);
-        let Some(body) = &answer.body else {
-            let entity = std::mem::take(&mut packet.entity);
-            let head = WithEntity { packet, len: entity.len() };
-            self.outbox.append(|out| encoder.head(&head, out))?;
-            self.outbox.push(entity);
-            return Ok(());
+        let keeps = |key| key != length_key && extension::may_answer(key, own);
+        let capabilities = Capabilities::OURS.in_answer();
+        let ours = [
+            (key::SERIAL, ValueRef::Int64(ticket.serial.unwrap_or_default())),
+            (key::CAPABILITIES, capabilities.view()),
+        ];
+        let extra = &ours[usize::from(ticket.serial.is_none())..1 + usize::from(ticket.announce)];
+        let entity = match answer.body {
+            None => std::mem::take(&mut answer.packet.entity),
+            Some(_) => Bytes::new(),
         };
-        let len = usize::try_from(body.len()).unwrap_or(usize::MAX);
-        self.outbox.append(|out| encoder.head(&WithEntity { packet, len }, out)).map(|_| ())
+        let len = answer.body.as_ref().map_or(entity.len() as u64, Body::len);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let head = Extended { packet: &answer.packet, keeps, extra, len };
+        self.outbox.append(|out| Encoder::new(dialect).head(&head, out))?;
+        self.outbox.push(entity);
+        Ok(())
     }
 
     /// The answer to a request that was not executed; to a peer of ours with the reason.
@@ -415,34 +413,6 @@ impl Connection {
             packet.messages.push(Message::new(key::REFUSAL, refusal.number()));
         }
         packet.into()
-    }
-}
-
-/// A packet's head whose entity is written by somebody else.
-pub(crate) struct WithEntity<'a> {
-    pub(crate) packet: &'a Packet,
-    pub(crate) len: usize,
-}
-
-impl Source for WithEntity<'_> {
-    fn code(&self) -> fixp_codec::Code {
-        self.packet.code
-    }
-
-    fn version(&self) -> u16 {
-        self.packet.version
-    }
-
-    fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
-        self.packet.messages()
-    }
-
-    fn entity(&self) -> &[u8] {
-        &[]
-    }
-
-    fn entity_len(&self) -> usize {
-        self.len
     }
 }
 
