@@ -124,8 +124,8 @@ struct Sending {
     packet: Packet,
     repeatable: bool,
     until: Instant,
-    /// Whether it has gone to any.
-    begun: Arc<AtomicBool>,
+    /// Whether an attempt of it may have been executed.
+    executed: Arc<AtomicBool>,
 }
 
 impl Balanced {
@@ -145,15 +145,15 @@ impl Balanced {
 
     pub(crate) async fn send(&self, packet: Packet, repeatable: bool, timeout: Option<Duration>) -> Answered {
         let until = Instant::now() + timeout.unwrap_or(TIMEOUT);
-        let begun = Arc::<AtomicBool>::default();
-        let sending = Sending { packet, repeatable, until, begun: Arc::clone(&begun) };
+        let executed = Arc::<AtomicBool>::default();
+        let sending = Sending { packet, repeatable, until, executed: Arc::clone(&executed) };
         // Peers may be clients of this kind, so their types must end somewhere.
         let answered: Boxed<Result<Answered, BoxError>> = Box::pin(self.service.clone().oneshot(sending));
         match tokio::time::timeout_at(until, answered).await {
             Ok(Ok(answered)) => answered,
             // What runs all this has ended.
-            Ok(Err(_)) => Err(told(Cause::Closed, &begun)),
-            Err(_) => Err(told(Cause::Timeout, &begun)),
+            Ok(Err(_)) => Err(told(Cause::Closed, &executed)),
+            Err(_) => Err(told(Cause::Timeout, &executed)),
         }
     }
 
@@ -170,8 +170,8 @@ impl Balanced {
 }
 
 /// What is known of a call that has ended without an answer of its last attempt.
-fn told(cause: Cause, begun: &AtomicBool) -> CallError {
-    if begun.load(Relaxed) { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) }
+fn told(cause: Cause, executed: &AtomicBool) -> CallError {
+    if executed.load(Relaxed) { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) }
 }
 
 /// One server. It is ready while it is connected, where there are connections, and does not rest.
@@ -211,14 +211,21 @@ impl Service<Sending> for Peer {
     }
 
     fn call(&mut self, sending: Sending) -> Self::Future {
-        let Sending { packet, repeatable, until, begun } = sending;
+        let Sending { packet, repeatable, until, executed } = sending;
         let left = until.saturating_duration_since(Instant::now());
         let (client, rest) = (self.client.clone().timeout(left), Arc::clone(&self.rest));
         Box::pin(async move {
-            begun.store(true, Relaxed);
-            let answered: Answered = client.ask(|| Ok(packet.clone()), repeatable).await;
-            if answered.as_ref().is_err_and(|error| helps_elsewhere(error.cause)) {
-                *rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+            // While it is under way its caller may give up; and what an earlier attempt has done stays done.
+            let before = executed.swap(true, Relaxed);
+            let mut answered: Answered = client.ask(|| Ok(packet.clone()), repeatable).await;
+            if let Err(error) = &mut answered {
+                if helps_elsewhere(error.cause) {
+                    *rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+                }
+                if error.fate == Fate::NotSent {
+                    executed.store(before, Relaxed);
+                    *error = told(error.cause, &executed);
+                }
             }
             Ok(answered)
         })
@@ -254,10 +261,6 @@ impl Policy<Sending, Answered, BoxError> for Again {
             return None;
         }
         self.left -= 1;
-        // The attempts before this one count for nothing any more if they have certainly not been executed.
-        if error.fate == Fate::NotSent && !sending.repeatable {
-            sending.begun.store(false, Relaxed);
-        }
         Some(ready(()))
     }
 

@@ -141,8 +141,9 @@ impl<E> Failure<E> {
 impl<E> From<CallError> for Failure<E> {
     fn from(error: CallError) -> Self {
         match (error.cause, error.fate) {
-            (Cause::Refused(Refusal::Overloaded), _) => Self::Overloaded,
-            (Cause::Refused(Refusal::Late), _) => Self::Late,
+            // An earlier copy may have been executed all the same.
+            (Cause::Refused(Refusal::Overloaded), Fate::NotSent) => Self::Overloaded,
+            (Cause::Refused(Refusal::Late), Fate::NotSent) => Self::Late,
             (Cause::Refused(Refusal::Unwritable), _) => Self::NoResult,
             (cause, Fate::NotSent) => Self::NotSent(cause),
             (cause, Fate::PossiblyExecuted) => Self::MayHaveRun(cause),
