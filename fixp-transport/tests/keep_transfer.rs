@@ -9,6 +9,7 @@ mod legacy;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -131,6 +132,32 @@ fn dropped_and_broken() {
         // The way is as good as before.
         let answer = client.transfer(to(), head(&LAXCUS6), pieces(&content)).await.unwrap();
         assert!(answer.body.collect(LEN).await.unwrap() == content);
+    });
+}
+
+/// A body that fails before its first byte: its head has left, and a handler may have begun with that.
+#[test]
+fn a_body_that_fails_at_once() {
+    Laboratory::run("transfer-fails", |lab| async move {
+        lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
+        let began = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&began);
+        let counts = handler_fn(move |_| {
+            seen.fetch_add(1, Relaxed);
+            std::future::pending::<Reply>()
+        });
+        let limits = ServerLimits { keep_window: WINDOW, ..ServerLimits::default() };
+        let _server = lab::serve(&lab, &LAXCUS6, limits, counts).await;
+        let client = client(&lab, &LAXCUS6);
+        let fails = stream::once(async {
+            sleep(SECOND).await;
+            Err(std::io::ErrorKind::NotFound.into())
+        });
+        let body = Body::from_stream(LEN as u64, Box::pin(fails));
+        let error = client.transfer(to(), head(&LAXCUS6), body).await.err().unwrap();
+        let cause = Cause::Body(BodyError::Source(std::io::ErrorKind::NotFound));
+        assert_eq!(began.load(Relaxed), 1);
+        assert_eq!(error, CallError::possibly_executed(cause));
     });
 }
 

@@ -612,17 +612,17 @@ impl Caller {
         tickets
     }
 
-    /// How a request ends that nobody can answer any more.
-    fn error(&self, ticket: Ticket, cause: Cause) -> CallError {
-        let call = self.calls.get(&ticket);
-        if let Some(Call { peer, place: Place::Own(begun), .. }) = call.map(Box::as_ref)
-            && let Some(own) = self.own.get(usize::from(peer.is_ipv6())).and_then(Option::as_ref)
-        {
-            return own.endpoint.error(*begun, cause);
+    /// How a request ends that nobody can answer any more: whether anything of it was sent, if that is still known.
+    pub(crate) fn error(&self, ticket: Ticket, cause: Cause) -> CallError {
+        let Some(call) = self.calls.get(&ticket) else { return CallError::possibly_executed(cause) };
+        if let Place::Own(begun) = call.place {
+            return match self.own.get(usize::from(call.peer.is_ipv6())) {
+                Some(Some(own)) => own.endpoint.error(begun, cause),
+                _ => CallError::possibly_executed(cause),
+            };
         }
-        let lane = call.and_then(|call| self.peers.get(call.peer)?.lane(call.place.port()?));
-        let given = lane.is_some_and(|lane| lane.given > 0 && !matches!(lane.work, Work::Query { .. }))
-            || call.is_some_and(|call| matches!(call.place, Place::Own(_)));
+        let lane = call.place.port().and_then(|port| self.peers.get(call.peer)?.lane(port));
+        let given = lane.is_some_and(|lane| lane.given > 0 && !matches!(lane.work, Work::Query { .. }));
         if given { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) }
     }
 

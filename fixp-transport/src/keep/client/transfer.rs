@@ -118,7 +118,6 @@ struct Moving {
     /// What is sent, until all of it is; and what of it has no room yet.
     body: Option<Body>,
     piece: Bytes,
-    written: bool,
     /// What is to come of the answer.
     left: u64,
     /// Nothing more comes.
@@ -138,7 +137,6 @@ impl Moving {
             outcome,
             body: Some(body),
             piece: Bytes::new(),
-            written: false,
             left: 0,
             ended: false,
         };
@@ -177,11 +175,9 @@ impl Moving {
                     Poll::Ready(Some(piece)) => self.piece = piece?,
                 }
             }
-            let before = self.piece.len();
             let mut core = self.closer.shared.lock();
             let all = core.caller.write(now(), self.ticket, &mut self.piece);
             self.leave(core);
-            self.written |= self.piece.len() < before;
             if !all {
                 return Ok(());
             }
@@ -195,8 +191,9 @@ impl Moving {
         // Nothing is taken from the body of one that goes another way.
         let begun = self.closer.shared.lock().caller.streams_to_ours(self.ticket);
         if begun && let Err(error) = self.send(cx) {
-            let of = if self.written { CallError::possibly_executed } else { CallError::not_sent };
-            return Poll::Ready(Err(of(Cause::Body(error))));
+            // Its head may have left before any of its body.
+            let core = self.closer.shared.lock();
+            return Poll::Ready(Err(core.caller.error(self.ticket, Cause::Body(error))));
         }
         if let Poll::Ready(outcome) = Pin::new(&mut self.outcome).poll(cx) {
             self.ended = true;
