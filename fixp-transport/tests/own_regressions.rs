@@ -468,3 +468,44 @@ fn who_was_answered_was_executed() {
     };
     assert_eq!((ended, error.fate), (ticket, Fate::PossiblyExecuted));
 }
+
+/// SPEC 10.19: what is remembered of datagrams under way is booked. Probes are not, and the list that they have made
+/// longer stays so: where the ledger is full, nothing would leave any more though nothing is under way.
+#[test]
+fn a_full_ledger_does_not_stop_who_has_nothing_under_way() {
+    let mut now = Instant::now();
+    let ledger = Ledger::new(64 << 20);
+    let config = Config { datagram: 1200, ..Config::default() };
+    let mut client = Endpoint::new(config, ledger.clone(), 2);
+    let mut server = endpoint(1);
+    let association = client.connect(now, server_at(), &LAXCUS6);
+    for full in [false, false, false, true] {
+        client.request(now, association, request(200_000)).unwrap();
+        if full {
+            // Others take the rest. As many datagrams leave as there is room for, and then probes.
+            assert!(ledger.take(ledger.bound() - ledger.held()));
+            let mut out = drain(&mut client, now);
+            while out.len() <= 32 {
+                now = client.poll_timeout().unwrap();
+                client.handle_timeout(now);
+                out.extend(drain(&mut client, now));
+            }
+            for (_, bytes) in out {
+                server.handle_datagram(now, client_at(), &LAXCUS6, &bytes);
+            }
+        }
+        let began = now;
+        let ticket = loop {
+            pass(&mut client, &mut server, now);
+            if let Some(Event::Request { ticket, .. }) = server.poll_event() {
+                break ticket;
+            }
+            assert!(now - began < 1000 * MILLI, "it stands still: {:?}", client.stats());
+            now += MILLI;
+            client.handle_timeout(now);
+            server.handle_timeout(now);
+        };
+        server.answer(now, ticket, Some(Packet::new(laxcus6::answer::OKAY))).unwrap();
+        pass(&mut client, &mut server, now);
+    }
+}

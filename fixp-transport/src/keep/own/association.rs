@@ -368,7 +368,7 @@ impl Association {
         SendStream::new(&shared.ledger, head.into(), entity, len, limits, eighths).ok_or(AnswerError::Full)
     }
 
-    /// Books what is remembered of the packets under way. False where there is no room for one more; it need not wait
+    /// Books what is remembered of the packets under way. False where there is no room for one more; no timer is needed
     /// then, since something is under way that makes some.
     fn book_records(&mut self) -> bool {
         let records = self.recovery.room().saturating_sub(FREE_RECORDS);
@@ -376,7 +376,8 @@ impl Association {
         if wanted <= had {
             self.hold.shrink(had - wanted);
         } else if !self.hold.grow(wanted - had) {
-            return false;
+            // Probes are not booked, and the list keeps its room when all have come.
+            return self.recovery.remembered() < FREE_RECORDS;
         }
         self.records = wanted;
         true

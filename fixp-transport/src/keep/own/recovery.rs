@@ -257,6 +257,11 @@ impl<T> Recovery<T> {
         if self.sent.len() < room { room } else { 2 * room }
     }
 
+    /// Packets that are remembered.
+    pub(super) fn remembered(&self) -> usize {
+        self.sent.len()
+    }
+
     /// The number of the packet that is sent next.
     #[must_use]
     pub const fn next_number(&self) -> u64 {
