@@ -105,7 +105,7 @@ fn throwable(form: &Value) -> Result<Throwable, Unmade> {
         return Ok(throwable);
     }
     Err(Unmade::Skipped(
-        "throwables are written with class, message and cause, of classes that are known".to_owned(),
+        "throwables are written with class, message and cause, if known".to_owned(),
     ))
 }
 
