@@ -4,11 +4,13 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Type;
 
+use crate::java;
 use crate::parse::{Gives, Interface, Method};
 
 pub(crate) fn expand(interface: &Interface) -> TokenStream {
     let made = [as_trait(interface), client(interface), service(interface)];
-    quote!(#(#made)*)
+    let java = interface.java.then(|| java::expand(interface));
+    quote!(#(#made)* #java)
 }
 
 /// The trait itself, whose futures can be sent to other threads.
@@ -253,7 +255,7 @@ fn service(interface: &Interface) -> TokenStream {
 }
 
 /// Where what is made of a method stands: so what the compiler says of it points at the method.
-fn at(method: &Method) -> Span {
+pub(crate) fn at(method: &Method) -> Span {
     Span::call_site().located_at(method.ident.span())
 }
 
@@ -271,7 +273,7 @@ fn arguments_of(method: &Method, derive: &str) -> TokenStream {
 }
 
 /// The value and the error of a method's result.
-fn returned(method: &Method) -> (TokenStream, TokenStream) {
+pub(crate) fn returned(method: &Method) -> (TokenStream, TokenStream) {
     match &method.result {
         Some((value, error)) => (quote!(#value), quote!(#error)),
         None => {
@@ -281,14 +283,14 @@ fn returned(method: &Method) -> (TokenStream, TokenStream) {
     }
 }
 
-fn parameters<'a>(
+pub(crate) fn parameters<'a>(
     parameters: impl IntoIterator<Item = &'a (syn::Ident, Type)>,
 ) -> (Vec<&'a syn::Ident>, Vec<&'a Type>) {
     parameters.into_iter().map(|(name, ty)| (name, ty)).unzip()
 }
 
 /// A name without the `r#` that Rust may want.
-fn plain(ident: &syn::Ident) -> String {
+pub(crate) fn plain(ident: &syn::Ident) -> String {
     let name = ident.to_string();
     name.strip_prefix("r#").map(str::to_owned).unwrap_or(name)
 }

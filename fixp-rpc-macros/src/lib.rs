@@ -1,6 +1,7 @@
 //! The attribute that makes a remote interface of a trait: see `fixp-rpc`, where it is exported.
 
 mod expand;
+mod java;
 mod parse;
 
 use proc_macro::TokenStream;
@@ -11,6 +12,12 @@ use syn::parse_macro_input;
 /// Of `trait Clock` it makes `ClockClient`, which has the same methods, each with a `Failure` around its error; and
 /// `ClockService`, by which whatever implements `Clock` is served. The interface is named after the trait, or as
 /// `#[service(name = "...")]` says.
+///
+/// `#[service(java = "com.example.ClockVisit")]` names it after a Java interface, and makes what the two programs'
+/// calls need as well (the features `lexst1` and `laxcus6` of `fixp-rpc`): `ClockService` is a `legacy::Visit`, too,
+/// and `ClockJavaClient` calls a program's methods. A method's name is written as Java has it, `currentTime` for
+/// `current_time`; arguments and results are of types that are `legacy::Java`, errors `legacy::Exception`; there are
+/// no streams.
 ///
 /// A method takes `&self` and arguments that serde can write and read, by value. It returns such a value, or a
 /// `Result` of it and of an error of the user's own. A first parameter of type `Context` is not an argument: it

@@ -10,16 +10,20 @@ use syn::{
 /// What stands in the attribute's brackets.
 pub(crate) struct Options {
     name: Option<LitStr>,
+    /// Whether that is a Java interface's.
+    java: bool,
 }
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         if input.is_empty() {
-            return Ok(Self { name: None });
+            return Ok(Self { name: None, java: false });
         }
-        let only = |error: Error| Error::new(error.span(), "there is only `name = \"...\"`");
+        let only =
+            |error: Error| Error::new(error.span(), "there is only `name = \"...\"`, or `java = \"...\"`");
         let word: Ident = input.parse().map_err(only)?;
-        if word != "name" {
+        let java = word == "java";
+        if !java && word != "name" {
             return Err(only(Error::new(word.span(), "")));
         }
         input.parse::<Token![=]>().map_err(only)?;
@@ -27,7 +31,7 @@ impl Parse for Options {
         if !input.is_empty() {
             return Err(input.error("nothing comes behind the name"));
         }
-        Ok(Self { name: Some(name) })
+        Ok(Self { name: Some(name), java })
     }
 }
 
@@ -43,6 +47,8 @@ pub(crate) struct Interface {
     pub(crate) visibility: Visibility,
     pub(crate) ident: Ident,
     pub(crate) name: String,
+    /// Whether the programs call it, too.
+    pub(crate) java: bool,
     pub(crate) docs: String,
     pub(crate) methods: Vec<Method>,
 }
@@ -103,6 +109,7 @@ impl Interface {
             }
             .and_then(|method| match methods.iter().any(|known| known.ident == method.ident) {
                 true => Err(Error::new_spanned(method.ident, "another method has this name")),
+                false if options.java => crate::java::fits(&methods, method),
                 false => Ok(method),
             });
             match (method, &mut errors) {
@@ -119,6 +126,7 @@ impl Interface {
                 visibility: item.vis,
                 ident: item.ident,
                 name,
+                java: options.java,
                 methods,
             }),
         }

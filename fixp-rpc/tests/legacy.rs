@@ -3,16 +3,18 @@
 
 mod echo;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fixp_codec::rpc::{Call, Throwable, Type, Value};
 use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, laxcus6};
-use fixp_rpc::Executed;
-use fixp_rpc::legacy::{Client, Failure, Signature, Visit, Visits};
+use fixp_rpc::legacy::{Client, Exception, Failure, Signature, Visit, Visits};
+use fixp_rpc::{Context, Executed, Rpc};
 use fixp_transport::extension::Refusal;
 use fixp_transport::server::DialectChoice;
 use fixp_transport::udp::Security;
 use fixp_transport::{Cause, Channel, Echo, Server, udp};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -45,7 +47,7 @@ impl Visit for Odd {
         vec![Signature::new("panic", []), Signature::new("own", []), Signature::new("wide", [Type::LONG])]
     }
 
-    async fn invoke(&self, method: &Signature, params: Vec<Value>) -> Result<Value, Throwable> {
+    async fn invoke(&self, _: Context, method: &Signature, params: Vec<Value>) -> Result<Value, Throwable> {
         match (method.name(), params.as_slice()) {
             ("wide", [Value::Long(number)]) => Ok((*number).into()),
             ("own", []) => Err(Throwable::new("demo.OwnException", "mine")),
@@ -142,7 +144,7 @@ impl Visit for Hub {
         vec![Signature::new("currentTime", [])]
     }
 
-    async fn invoke(&self, _: &Signature, _: Vec<Value>) -> Result<Value, Throwable> {
+    async fn invoke(&self, _: Context, _: &Signature, _: Vec<Value>) -> Result<Value, Throwable> {
         Ok(Value::Long(0x12_3456_7890))
     }
 }
@@ -222,5 +224,123 @@ async fn what_is_no_call() {
     for code in [laxcus6::notify::VISIT, laxcus6::notify::HELO] {
         let answer = channel.call(Packet::new(code).with_entity("x")).await.unwrap();
         assert_eq!(answer.entity, "x", "over TCP VISIT is not built in either (SPEC 11.8)");
+    }
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
+enum Refused {
+    Closed,
+    Full { places: i32 },
+}
+
+impl Exception for Refused {
+    fn throwable(&self) -> Throwable {
+        match self {
+            Self::Closed => Throwable::new("java.lang.IllegalStateException", "closed"),
+            Self::Full { places } => Throwable::new("java.io.IOException", format!("{places} places")),
+        }
+    }
+}
+
+/// Every type that is Java's.
+#[fixp_rpc::service(java = "demo.TypesVisit")]
+#[allow(clippy::too_many_arguments)]
+trait Types {
+    async fn count_all(&self, a: bool, b: i8, c: u16, d: i16, e: i32, f: i64, g: f32, h: f64) -> f64;
+    async fn turned(&self, bytes: Vec<u8>, ints: Vec<i32>, texts: Option<String>) -> Vec<i32>;
+    async fn perhaps(&self, number: Option<i64>) -> Option<i64>;
+    async fn enter(&self, context: Context, name: String) -> Result<bool, Refused>;
+    async fn names(&self, count: i32) -> Vec<String>;
+    async fn r#yield(&self);
+}
+
+struct AllTypes;
+
+impl Types for AllTypes {
+    async fn count_all(&self, a: bool, b: i8, c: u16, d: i16, e: i32, f: i64, g: f32, h: f64) -> f64 {
+        f64::from(u8::from(a))
+            + f64::from(b)
+            + f64::from(c)
+            + f64::from(d)
+            + f64::from(e)
+            + f as f64
+            + f64::from(g)
+            + h
+    }
+
+    async fn turned(&self, bytes: Vec<u8>, ints: Vec<i32>, texts: Option<String>) -> Vec<i32> {
+        let text = texts.map(|it| it.len() as i32);
+        bytes.into_iter().rev().map(i32::from).chain(ints.into_iter().rev()).chain(text).collect()
+    }
+
+    async fn perhaps(&self, number: Option<i64>) -> Option<i64> {
+        number.map(|number| number + 1)
+    }
+
+    async fn enter(&self, context: Context, name: String) -> Result<bool, Refused> {
+        match &*name {
+            "closed" => Err(Refused::Closed),
+            "full" => Err(Refused::Full { places: 7 }),
+            _ => Ok(context.peer.addr.ip().is_loopback()),
+        }
+    }
+
+    async fn names(&self, count: i32) -> Vec<String> {
+        (0..count).map(|number| format!("n{number}")).collect()
+    }
+
+    async fn r#yield(&self) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// One object for peers of ours, by CALL, and for the programs, each by what it knows.
+#[tokio::test]
+async fn typed_interfaces() {
+    for dialect in DIALECTS {
+        let types = Arc::new(AllTypes);
+        let visits = Visits::new().with(TypesService::new(Arc::clone(&types)));
+        let handler = Rpc::new().serve(TypesService::new(types)).or(visits);
+        let server = Server::builder(handler).dialect(DialectChoice::Fixed(dialect));
+        let server = server.bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+        let to = server.local_addr().unwrap();
+
+        let own = Channel::builder(dialect).announce_first().connect(to).await.unwrap();
+        let own = TypesClient::new(fixp_rpc::Client::over(own));
+        assert_eq!(
+            own.enter("full".into()).await,
+            Err(fixp_rpc::Failure::Failed(Refused::Full { places: 7 }))
+        );
+        assert_eq!(own.perhaps(None).await, Ok(None));
+
+        let legacy = Channel::builder(dialect).extensions(false).connect(to).await.unwrap();
+        let untyped = Client::over(legacy);
+        let program = TypesJavaClient::new(untyped.clone());
+        let sum = program.count_all(true, -2, 3, 4, 5, 6, 0.5, 0.25).await;
+        assert_eq!(sum, Ok(17.75));
+        let turned = program.turned(vec![1, 255], vec![-9, 8], Some("four".into())).await;
+        assert_eq!(turned, Ok(vec![255, 1, 8, -9, 4]));
+        assert_eq!(program.turned(vec![1], vec![], None).await, Ok(vec![1]));
+        assert_eq!(program.perhaps(Some(7)).await, Ok(Some(8)));
+        assert_eq!(program.perhaps(None).await, Ok(None));
+        assert_eq!(program.names(2).await, Ok(vec!["n0".to_owned(), "n1".to_owned()]));
+        assert_eq!(program.r#yield().await, Ok(()));
+        assert_eq!(program.enter("me".into()).await, Ok(true));
+        let full = Throwable::new("java.io.IOException", "7 places");
+        assert_eq!(program.enter("full".into()).await, Err(Failure::Threw(full)));
+        let closed = Throwable::new("java.lang.IllegalStateException", "closed");
+        assert_eq!(program.enter("closed".into()).await, Err(Failure::Threw(closed)));
+
+        // As Java's name and types have it, and nothing else.
+        let call = Call::new("demo.TypesVisit", "perhaps").with(Type::class("java.lang.Long"), 1_i64);
+        assert_eq!(untyped.call(&call).await, Ok(Value::Long(2)));
+        assert_eq!(untyped.call_typed::<String>(&call).await, Err(Failure::OtherType(Value::Long(2))));
+        let long = Call::new("demo.TypesVisit", "perhaps").with(Type::LONG, 1_i64);
+        let missed = thrown(&untyped.call(&long).await.unwrap_err());
+        let expected = "java.lang.NoSuchMethodException: demo.TypesVisit.perhaps(long)";
+        assert_eq!(missed, (expected.to_owned(), Executed::No));
+        let null = Call::new("demo.TypesVisit", "enter").with(Type::string(), Value::Null);
+        let missed = thrown(&untyped.call(&null).await.unwrap_err());
+        assert_eq!(missed, ("java.lang.NullPointerException: name".to_owned(), Executed::Yes));
     }
 }

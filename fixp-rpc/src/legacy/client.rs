@@ -13,8 +13,8 @@ use fixp_codec::rpc::{Call, Throwable, Value};
 use fixp_codec::{Dialect, Message, Packet};
 use fixp_transport::{CallError, CallOptions, Cause, Channel, Repeat, tables, udp};
 
-use super::Failure;
 use super::form::{Form, Way};
+use super::{Failure, Java};
 
 /// Calls methods of one of the two programs, or of ours that serves as they do.
 ///
@@ -112,6 +112,16 @@ impl Client {
             Some(thrown) => Err(Failure::of(thrown)),
             None => Ok(reply.object.unwrap_or(Value::Null)),
         }
+    }
+
+    /// The same for a method that returns this type.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::call`], and [`Failure::OtherType`].
+    pub async fn call_typed<T: Java>(&self, call: &Call) -> Result<T, Failure> {
+        let value = self.call(call).await?;
+        T::of_value(&value).ok_or(Failure::OtherType(value))
     }
 
     /// Ends in order what calls go over. Clones end with it.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fixp_codec::Code;
-use fixp_codec::rpc::{self, Throwable};
+use fixp_codec::rpc::{self, Throwable, Value};
 use fixp_transport::{CallError, Cause, Fate};
 
 use crate::failure::Executed;
@@ -28,6 +28,8 @@ pub enum Failure {
     Unwritable(rpc::Error),
     /// The answer cannot be read.
     Unreadable(rpc::Error),
+    /// The result is of another type than was awaited.
+    OtherType(Value),
 }
 
 impl Failure {
@@ -37,7 +39,7 @@ impl Failure {
         match self {
             Self::NotSent(_) | Self::Refused(_) | Self::Unwritable(_) => Executed::No,
             Self::MayHaveRun(_) | Self::NotAnAnswer(_) => Executed::Perhaps,
-            Self::Threw(_) | Self::Unreadable(_) => Executed::Yes,
+            Self::Threw(_) | Self::Unreadable(_) | Self::OtherType(_) => Executed::Yes,
         }
     }
 
@@ -79,6 +81,7 @@ impl fmt::Display for Failure {
             Self::Refused(thrown) => write!(f, "the server refused the call: {thrown}"),
             Self::NotAnAnswer(code) => write!(f, "{code} is no answer to a call"),
             Self::Unwritable(error) => write!(f, "the call cannot be written: {error}"),
+            Self::OtherType(_) => f.write_str("the result is of another type"),
             Self::Unreadable(error) => write!(f, "the answer cannot be read: {error}"),
         }?;
         write!(f, "; {}", self.executed())

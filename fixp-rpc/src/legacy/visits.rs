@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fixp_codec::rpc::{Call, Reply, Throwable, Type, Value};
-use fixp_transport::host::Transport;
 use fixp_transport::{BodyError, Handler, Nobody, Request};
 use futures_util::FutureExt;
 
 use super::form::Form;
 use super::signature::{self, Signature};
-use crate::Rpc;
+use crate::{Context, Rpc, Service};
 
 /// A Java object, as its callers see it.
 ///
@@ -35,6 +34,7 @@ pub trait Visit: Send + Sync + 'static {
     /// an object of a class is any object, or null. [`Value::Null`] is the result of a method that returns nothing.
     fn invoke(
         &self,
+        context: Context,
         method: &Signature,
         params: Vec<Value>,
     ) -> impl Future<Output = Result<Value, Throwable>> + Send;
@@ -59,12 +59,12 @@ struct Object {
 type Invoked<'o> = Pin<Box<dyn Future<Output = Result<Value, Throwable>> + Send + 'o>>;
 
 trait Invoke: Send + Sync + 'static {
-    fn invoke<'o>(&'o self, method: &'o Signature, params: Vec<Value>) -> Invoked<'o>;
+    fn invoke<'o>(&'o self, context: Context, method: &'o Signature, params: Vec<Value>) -> Invoked<'o>;
 }
 
 impl<V: Visit> Invoke for V {
-    fn invoke<'o>(&'o self, method: &'o Signature, params: Vec<Value>) -> Invoked<'o> {
-        Box::pin(Visit::invoke(self, method, params))
+    fn invoke<'o>(&'o self, context: Context, method: &'o Signature, params: Vec<Value>) -> Invoked<'o> {
+        Box::pin(Visit::invoke(self, context, method, params))
     }
 }
 
@@ -92,6 +92,13 @@ impl<H> Visits<H> {
         self
     }
 
+    /// The same with a typed interface, under its own name.
+    #[must_use]
+    pub fn with(self, service: impl Service + Visit) -> Self {
+        let name = service.interface().name;
+        self.serve(name, service)
+    }
+
     /// The same with a handler for all that is no such call.
     #[must_use]
     pub fn or<N>(self, next: N) -> Visits<N> {
@@ -108,9 +115,9 @@ impl<H> Visits<H> {
     }
 
     /// What comes of the entity of a call.
-    async fn reply(&self, form: Form, transport: Transport, entity: Bytes) -> Reply {
+    async fn reply(&self, form: Form, context: Context, entity: Bytes) -> Reply {
         if entity.is_empty() {
-            return Reply::threw(&form.empty(transport));
+            return Reply::threw(&form.empty(context.peer.transport));
         }
         let call = form.read_call(&entity).map_err(|error| form.undecodable(error));
         drop(entity);
@@ -120,7 +127,7 @@ impl<H> Visits<H> {
             Err(thrown) => return Reply::threw(&thrown),
         };
         let Some(method) = object.methods.get(at) else { return Reply::default() };
-        let outcome = AssertUnwindSafe(object.visit.invoke(method, params)).catch_unwind().await;
+        let outcome = AssertUnwindSafe(object.visit.invoke(context, method, params)).catch_unwind().await;
         match outcome {
             Ok(Ok(value)) => Reply::returned(value),
             Ok(Err(thrown)) => Reply::threw(&Throwable::invocation_target(thrown)),
@@ -157,13 +164,14 @@ impl<H> Visits<H> {
 impl<H: Handler> Handler for Visits<H> {
     async fn handle(&self, request: Request) -> fixp_transport::Reply {
         use fixp_transport::Reply as Answer;
-        let (peer, deadline) = (request.peer, request.deadline);
+        let context = Context { peer: request.peer, deadline: request.deadline };
+        let Context { peer, deadline } = context;
         let form = Form::of(peer.dialect);
         let called = form.and_then(|form| Some((form, form.way(&request.packet, peer.transport)?)));
         let Some((form, way)) = called else { return self.next.handle(request).await };
         let reply = async {
             match request.gather(self.gathered).await {
-                Ok(packet) => Some(self.reply(form, peer.transport, packet.entity).await),
+                Ok(packet) => Some(self.reply(form, context, packet.entity).await),
                 Err(BodyError::TooLarge { len, limit }) => {
                     let len = usize::try_from(len).unwrap_or(usize::MAX);
                     Some(Reply::threw(&Form::too_large(len, limit)))

@@ -44,4 +44,15 @@ trait Items {
     const PRECISION: u64;
 }
 
+#[fixp_rpc::service(java = "demo.Streams")]
+trait Streams {
+    async fn read(&self) -> Body;
+}
+
+#[fixp_rpc::service(java = "demo.Names")]
+trait Names {
+    async fn current_time(&self) -> i64;
+    async fn currentTime(&self) -> i64;
+}
+
 fn main() {}

@@ -1,6 +1,7 @@
 //! The object behind the recorded servers.
 
 use fixp_codec::rpc::{Throwable, Type, Value};
+use fixp_rpc::Context;
 use fixp_rpc::legacy::{Signature, Visit, Visits};
 
 pub(crate) struct Echo(pub(crate) &'static str);
@@ -29,7 +30,7 @@ impl Visit for Echo {
         ]
     }
 
-    async fn invoke(&self, method: &Signature, params: Vec<Value>) -> Result<Value, Throwable> {
+    async fn invoke(&self, _: Context, method: &Signature, params: Vec<Value>) -> Result<Value, Throwable> {
         match (method.name(), params.as_slice()) {
             ("echo", [Value::String(text)]) => Ok(format!("echo:{text}").into()),
             ("add", [Value::Int(a), Value::Int(b)]) => Ok(a.wrapping_add(*b).into()),
