@@ -9,7 +9,7 @@ use crate::keep::ledger::Hold;
 
 /// Pieces of a stream at most. Honest datagrams of 1200 bytes make as many where one in seven of a full window of
 /// 4 MiB is lost; a peer that sends every second byte alone would have us remember a million. Costs 28 KiB beside
-/// their bytes.
+/// their bytes. A longer window has as many more as it is longer, in whole ones.
 pub(super) const PIECES: usize = 448;
 
 /// Pieces with the place of each. No two of them overlap, and none is empty.
@@ -17,9 +17,16 @@ pub(super) const PIECES: usize = 448;
 pub(super) struct Early(VecDeque<(u64, Vec<u8>)>);
 
 impl Early {
-    /// Keeps of these bytes what is not there yet: where two overlap the first one counts. After an error some may
-    /// have been kept.
-    pub(super) fn insert(&mut self, hold: &mut Hold, offset: u64, bytes: &[u8]) -> Result<(), Trouble> {
+    /// Keeps of these bytes what is not there yet, in a stream with this window: where two overlap the first one
+    /// counts. After an error some may have been kept.
+    pub(super) fn insert(
+        &mut self,
+        hold: &mut Hold,
+        window: u64,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), Trouble> {
+        let longer = usize::try_from(window.saturating_sub(Config::EXCHANGE_WINDOW)).unwrap_or(usize::MAX);
         let end = offset + bytes.len() as u64;
         let index = |place: u64| usize::try_from(place - offset).unwrap_or(usize::MAX);
         let mut at = offset;
@@ -45,7 +52,7 @@ impl Early {
                 at += part.len() as u64;
                 continue;
             }
-            if self.0.len() >= PIECES {
+            if self.0.len() >= PIECES + longer / JOINED {
                 return Err(Trouble::Scattered);
             }
             if !hold.grow_within(part.len() + PIECE_COST, Config::EARLY_SHARE) {
@@ -82,5 +89,27 @@ impl Early {
     /// The first piece. What is booked for it is its bytes and [`PIECE_COST`].
     pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
         self.0.pop_front().map(|(_, piece)| piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keep::Ledger;
+
+    /// SPEC 10.13: a full window behind one hole, however long the window is.
+    #[test]
+    fn a_full_window_behind_a_hole() {
+        for window in [Config::EXCHANGE_WINDOW, 16 << 20, 64 << 20] {
+            let mut hold = Hold::new(&Ledger::new(1 << 30));
+            let mut early = Early::default();
+            for at in (1200..window).step_by(1200) {
+                let len = (window - at).min(1200);
+                assert_eq!(early.insert(&mut hold, window, at, &[7; 1200][..len as usize]), Ok(()), "{at}");
+            }
+            assert_eq!((early.start(), early.end()), (Some(1200), window));
+            // So much it costs beside its bytes: 4 KiB for each 1 MiB.
+            assert!(hold.bytes() as u64 <= window + (window >> 8));
+        }
     }
 }

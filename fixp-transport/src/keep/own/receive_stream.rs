@@ -177,7 +177,9 @@ impl ReceiveStream {
             _ if end <= self.next => Ok(()),
             // A head that comes in pieces is held beside the window, and then nothing else is.
             State::Head(_) if offset > self.next && end > self.granted.window() => Err(Trouble::Scattered),
-            _ if offset > self.next => self.early.insert(&mut self.hold, offset, bytes),
+            _ if offset > self.next => {
+                self.early.insert(&mut self.hold, self.granted.window(), offset, bytes)
+            }
             _ => {
                 let known = usize::try_from(self.next - offset).unwrap_or(usize::MAX);
                 self.in_order(bytes.get(known..).unwrap_or_default(), received)
