@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use fixp_codec::rpc::{
-    Call, Cause, Class, Content, Error, Limits, Object, Part, Reply, Text, Throwable, Type, Value, flag,
-    java, lexst1,
+    Array, Call, Cause, Class, Content, Error, Limits, Object, Part, Reply, Text, Throwable, Type, Value,
+    flag, java, lexst1,
 };
 use fixp_codec::{LEXST1, PacketRef};
 use recorded::{Codec, Payload, wire};
@@ -334,4 +334,54 @@ fn unknown_objects_are_named_fields() {
     let (class, part) = date.as_object().unwrap().parts().next().unwrap();
     assert_eq!(class.name, "java.util.Date");
     assert_eq!(part.annotation, [Content::Block((-1_i64).to_be_bytes().as_slice().into())]);
+}
+
+/// A throwable whose trace refers to one text again and again.
+fn traced(elements: usize, text: usize) -> Throwable {
+    let object = Class::new("java.lang.Object", 0, flag::SERIALIZABLE);
+    let element = Class { name: "java.lang.StackTraceElement".into(), ..object.clone() };
+    let element = Arc::new(element.with("declaringClass", "Ljava/lang/String;"));
+    let class = Class { name: "java.lang.Throwable".into(), ..object };
+    let class = Arc::new(class.with("stackTrace", "[Ljava/lang/StackTraceElement;"));
+    let of = |class: &Arc<Class>, value: Value| {
+        let parts = vec![Part { fields: vec![value], annotation: Vec::new() }];
+        Value::Object(Box::new(Object { class: Arc::clone(class), parts }))
+    };
+    let name = Value::from("x".repeat(text));
+    let items = (0..elements).map(|_| of(&element, name.clone())).collect();
+    let reply = Reply { object: None, throwable: Some(of(&class, Value::array("[Lx;", items))) };
+    let reply = lexst1::decode_reply(&lexst1::encode_reply(&reply).unwrap()).unwrap();
+    Throwable::of(reply.throwable.as_ref().unwrap()).unwrap()
+}
+
+/// SPEC 12.40: as text a stream of a megabyte would have 6 GiB.
+#[test]
+fn a_trace_is_bounded() {
+    assert_eq!(traced(100_000, 60_000).trace.len(), 2);
+    assert_eq!(traced(2000, 1).trace.len(), 1024);
+    assert_eq!(traced(1000, 1).trace.len(), 1000);
+}
+
+/// Many arrays of one class with many fields, and many classes that extend it: none is compared field by field each
+/// time it is written, which took minutes.
+#[test]
+fn long_classes_are_written_in_no_time() {
+    let long = (0..32_000).fold(Class::new("[Lx;", 1, flag::SERIALIZABLE), |class, _| class.with("", "I"));
+    let long = Arc::new(long);
+    let one = |class: &Arc<Class>| Value::Array(Box::new(Array { class: Arc::clone(class), items: vec![] }));
+    let same: Vec<Value> = (0..100_000).map(|_| one(&long)).collect();
+    let extending =
+        |_| Arc::new(Class { parent: Some(Arc::clone(&long)), ..Class::new("[Ly;", 2, flag::SERIALIZABLE) });
+    let others: Vec<Value> = (0..100_000).map(extending).map(|class| one(&class)).collect();
+    let types: Vec<Value> = (0..100_000).map(|_| Value::Class(Type::Class(Arc::clone(&long)))).collect();
+    let begun = std::time::Instant::now();
+    assert!(java::encode_value(&Value::objects(types)).is_ok());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+    for items in [same, others] {
+        let begun = std::time::Instant::now();
+        let wire = java::encode_value(&Value::objects(items)).unwrap();
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", begun.elapsed());
+        // What each of them takes, and the fields once.
+        assert!((1_096_000..1_097_000).contains(&wire.len()), "{}", wire.len());
+    }
 }

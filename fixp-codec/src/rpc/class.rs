@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use super::Text;
 
@@ -20,7 +21,7 @@ pub mod flag {
 }
 
 /// A class descriptor: what the stream says of a class.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Class {
     /// The name: `java.lang.String`, `[B`, `[Ljava.lang.Object;`. Empty for a dynamic proxy.
     pub name: Text,
@@ -146,6 +147,28 @@ impl Class {
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         self.chain().any(|class| class.name == name)
+    }
+}
+
+/// By all that it is; but a class is not compared with itself, nor with itself as what two others extend.
+impl Ord for Class {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if core::ptr::eq(self, other) {
+            return Ordering::Equal;
+        }
+        let own = |class: &Self| (class.suid, class.flags, class.fields.len());
+        own(self)
+            .cmp(&own(other))
+            .then_with(|| self.name.cmp(&other.name))
+            .then_with(|| self.parent.cmp(&other.parent))
+            .then_with(|| self.fields.cmp(&other.fields))
+            .then_with(|| self.interfaces.cmp(&other.interfaces))
+    }
+}
+
+impl PartialOrd for Class {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

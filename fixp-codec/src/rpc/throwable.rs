@@ -19,6 +19,7 @@ use core::fmt;
 
 use alloc::boxed::Box;
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -139,19 +140,32 @@ fn text(value: Option<&Value>) -> Option<Text> {
     }
 }
 
-/// The elements of a stack trace, as Java prints them.
+/// How many elements of a stack trace are read: where Java stops by itself.
+const PLACES: usize = 1024;
+
+/// How much text they may have, the last not counted. The names of a stream can be referred to by any number of
+/// elements, each of which is written out here.
+const TRACE: usize = 64 << 10;
+
+/// The elements of a stack trace, as Java prints them (SPEC 12.40).
 fn trace(value: &Value) -> Vec<Text> {
     let Value::Array(array) = value.unanchored() else {
         return Vec::new();
     };
-    let places = array.items.iter().filter_map(|item| match item.unanchored() {
+    let mut length = 0;
+    let places = array.items.iter().take(PLACES).filter_map(|item| match item.unanchored() {
         Value::Object(object) => Some(place(object)),
         _ => None,
+    });
+    let places = places.map_while(|place| {
+        let fits = length <= TRACE;
+        length += place.len();
+        fits.then(|| Text::from(place))
     });
     places.collect()
 }
 
-fn place(element: &Object) -> Text {
+fn place(element: &Object) -> String {
     let part = |name| text(element.field(name));
     let class = part("declaringClass").unwrap_or_else(|| "?".into());
     let method = part("methodName").unwrap_or_else(|| "?".into());
@@ -165,7 +179,6 @@ fn place(element: &Object) -> Text {
         (Some(file), 0..) => format!("{class}.{method}({file}:{line})"),
         (Some(file), _) => format!("{class}.{method}({file})"),
     }
-    .into()
 }
 
 /// Classes that the recordings show, their numbers, and what they extend.

@@ -8,6 +8,9 @@ use fixp_transport::{CallError, Cause, Fate};
 
 use crate::failure::Executed;
 
+/// What Java's reflection makes of what a method throws.
+const BY_METHOD: &str = "java.lang.reflect.InvocationTargetException";
+
 /// Why a call gave no value.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
@@ -56,9 +59,9 @@ impl Failure {
     pub(crate) fn of(thrown: Throwable) -> Self {
         let Throwable { class, cause, .. } = &thrown;
         match cause {
-            Some(cause) if *class == "java.lang.reflect.InvocationTargetException" => {
-                Self::Threw((**cause).clone())
-            }
+            Some(cause) if *class == BY_METHOD => Self::Threw((**cause).clone()),
+            // The method threw, whether or not it can be read what.
+            None if *class == BY_METHOD => Self::Threw(thrown),
             _ => Self::Refused(thrown),
         }
     }
@@ -89,3 +92,20 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SPEC 12.5.
+    #[test]
+    fn what_a_method_threw_is_told_from_what_the_server_did() {
+        let own = Throwable::new("demo.Own", "mine");
+        let by_method = Throwable::invocation_target(own.clone());
+        assert_eq!(Failure::of(own.clone()), Failure::Refused(own.clone()));
+        assert_eq!(Failure::of(by_method.clone()), Failure::Threw(own));
+        let bare = Throwable { cause: None, ..by_method };
+        assert_eq!(Failure::of(bare.clone()), Failure::Threw(bare.clone()));
+        assert_eq!(Failure::of(bare).executed(), Executed::Yes);
+    }
+}

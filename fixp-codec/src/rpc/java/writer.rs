@@ -14,7 +14,7 @@ use super::{FIRST_HANDLE, MAGIC, code, utf};
 struct Written {
     classes: BTreeMap<Arc<Class>, u32>,
     types: BTreeMap<Type, u32>,
-    /// Texts and arrays of numbers, by where they lie. All of them outlive the writing, so that no two lie in
+    /// Classes, texts and arrays of numbers, by where they lie. All of them outlive the writing, so that no two lie in
     /// one place: the values are borrowed by the caller, the classes are kept here.
     shared: BTreeMap<usize, u32>,
     /// The types of fields, which Java interns.
@@ -357,14 +357,17 @@ impl<'l> Writer<'l> {
         limits::depth(class.chain().count(), self.limits, self.out.len())?;
         let mut next = Some(class);
         while let Some(class) = next {
-            if let Some(&handle) = self.written.classes.get(class) {
+            // By its place first: to compare a class of many fields takes long.
+            let place = Arc::as_ptr(class) as usize;
+            let written = self.written.shared.get(&place).or_else(|| self.written.classes.get(class));
+            if let Some(&handle) = written {
                 self.refer(handle);
                 return Ok(());
             }
             if let Some(interfaces) = &class.interfaces {
                 self.out.push(code::PROXY);
                 let handle = self.handle(None)?;
-                self.written.classes.insert(Arc::clone(class), handle);
+                self.keep(class, handle);
                 let count = u16::try_from(interfaces.len()).map_err(|_| self.refused(Cause::Unwritable))?;
                 self.out.extend(u32::from(count).to_be_bytes());
                 interfaces.iter().try_for_each(|name| self.name(name))?;
@@ -373,7 +376,7 @@ impl<'l> Writer<'l> {
                 self.name(&class.name)?;
                 self.out.extend(class.suid.to_be_bytes());
                 let handle = self.handle(None)?;
-                self.written.classes.insert(Arc::clone(class), handle);
+                self.keep(class, handle);
                 self.fields(class)?;
             }
             self.out.push(code::END);
@@ -381,6 +384,11 @@ impl<'l> Writer<'l> {
         }
         self.null();
         Ok(())
+    }
+
+    fn keep(&mut self, class: &Arc<Class>, handle: u32) {
+        self.written.shared.insert(Arc::as_ptr(class) as usize, handle);
+        self.written.classes.insert(Arc::clone(class), handle);
     }
 
     fn fields(&mut self, class: &Class) -> Result<(), Error> {
