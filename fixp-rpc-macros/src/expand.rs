@@ -27,7 +27,7 @@ fn as_trait(interface: &Interface) -> TokenStream {
     let shared = signatures.clone().zip(methods).map(|(signature, method)| {
         let Method { ident: name, context, arguments, body, .. } = method;
         let (names, _) = parameters(context.iter().chain(arguments).chain(body));
-        quote!(#signature { <T as #ident>::#name(self #(, #names)*) })
+        quote!(#signature { <FixpRpcServed as #ident>::#name(self #(, #names)*) })
     });
     let documented = signatures.zip(methods).map(|(signature, method)| {
         let attributes = &method.attributes;
@@ -39,7 +39,7 @@ fn as_trait(interface: &Interface) -> TokenStream {
             #(#documented)*
         }
 
-        impl<T: #ident> #ident for ::std::sync::Arc<T> {
+        impl<FixpRpcServed: #ident> #ident for ::std::sync::Arc<FixpRpcServed> {
             #(#shared)*
         }
     }
@@ -238,7 +238,7 @@ fn service(interface: &Interface) -> TokenStream {
             }
         }
 
-        impl<T: #ident> ::fixp_rpc::Service for #service<T> {
+        impl<FixpRpcServed: #ident> ::fixp_rpc::Service for #service<FixpRpcServed> {
             fn interface(&self) -> &'static ::fixp_rpc::Interface {
                 &#client::INTERFACE
             }

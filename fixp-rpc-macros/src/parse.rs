@@ -139,6 +139,9 @@ impl Method {
         if sig.asyncness.is_none() {
             return Err(Error::new_spanned(sig.fn_token, "a method of an interface is `async fn`"));
         }
+        if let Some(cfg) = attrs.iter().find(|attribute| attribute.path().is_ident("cfg")) {
+            return Err(Error::new_spanned(cfg, "an interface has the same methods however it is compiled"));
+        }
         if let Some(body) = default {
             return Err(Error::new_spanned(body, "a method of an interface has no body"));
         }
@@ -159,6 +162,9 @@ impl Method {
         let mut arguments = Vec::new();
         for (index, input) in inputs.enumerate() {
             let FnArg::Typed(input) = input else { continue };
+            if let Some(attribute) = input.attrs.first() {
+                return Err(Error::new_spanned(attribute, "an argument has no attributes"));
+            }
             let Pat::Ident(pattern) = &*input.pat else {
                 return Err(Error::new_spanned(input.pat, "an argument has a plain name: it travels by it"));
             };

@@ -63,6 +63,9 @@ use crate::client::Client;
 /// How long a call may take, with all its attempts, unless its client says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// No call takes longer, whatever its client says: a year.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
 /// How often a call is sent at most.
 pub const ATTEMPTS: u32 = 3;
 
@@ -144,7 +147,7 @@ impl Balanced {
     }
 
     pub(crate) async fn send(&self, packet: Packet, repeatable: bool, timeout: Option<Duration>) -> Answered {
-        let until = Instant::now() + timeout.unwrap_or(TIMEOUT);
+        let until = Instant::now() + timeout.unwrap_or(TIMEOUT).min(LONGEST);
         let executed = Arc::<AtomicBool>::default();
         let sending = Sending { packet, repeatable, until, executed: Arc::clone(&executed) };
         // Peers may be clients of this kind, so their types must end somewhere.

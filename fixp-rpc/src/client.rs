@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fixp_codec::{Dialect, Packet, Value};
 use fixp_transport::bulk::Transferred;
 use fixp_transport::extension::{self, Refusal};
-use fixp_transport::{Body, CallError, CallOptions, Cause, Channel, Repeat, tables, udp};
+use fixp_transport::{Body, CallError, CallOptions, Cause, Channel, Fate, Repeat, tables, udp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -208,7 +208,7 @@ impl Client {
         repeatable: bool,
     ) -> Result<Packet, F> {
         match self.send(write()?, repeatable).await {
-            Err(CallError { cause: Cause::NotOurs, .. }) => {
+            Err(CallError { cause: Cause::NotOurs, fate: Fate::NotSent }) => {
                 // It has not been asked yet, or it has been silent for long: what asks for nothing may announce us.
                 let probe = Packet::new(tables::of(self.dialect()).probe);
                 self.send(probe, true).await.map_err(|error| CallError::not_sent(error.cause))?;

@@ -188,6 +188,17 @@ mod tests {
         }
     }
 
+    /// What stands in an element costs no more than its bytes, nor does the end of a list.
+    #[test]
+    fn lists_of_small_things() {
+        let pairs = vec![((1_u8,), 2_u8); 100_000];
+        let bytes = Format::Postcard.write(&pairs).expect("it is written");
+        assert_eq!(Format::Postcard.read(&bytes), Ok(pairs));
+        let empty = vec![Vec::<u8>::new(); 100_000];
+        let bytes = Format::Postcard.write(&empty).expect("it is written");
+        assert_eq!(Format::Postcard.read(&bytes), Ok(empty));
+    }
+
     /// What takes no byte could be told without end.
     #[test]
     fn lists_of_nothing() {

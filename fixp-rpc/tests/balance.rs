@@ -210,3 +210,12 @@ async fn what_cannot_be_one() {
     let short = Client::balanced([of(&LAXCUS6)]).unwrap().timeout(Duration::from_millis(50));
     assert!(matches!(WorkClient::new(short).once().await, Err(Failure::NotSent(_))));
 }
+
+/// A time without end has one.
+#[tokio::test]
+async fn all_the_time_there_is() {
+    let places = Places::start(1).await;
+    let channel = Channel::builder(&LAXCUS6).open(TcpConnector::new(places.addrs().next().unwrap()));
+    let client = Client::balanced([Client::over(channel)]).unwrap().timeout(Duration::MAX);
+    assert_eq!(WorkClient::new(client).once().await, Ok(0));
+}

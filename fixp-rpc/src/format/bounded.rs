@@ -19,12 +19,14 @@ pub(super) const EMPTY_ELEMENTS: usize = 1 << 16;
 pub(super) struct Bounds<'c> {
     depth: usize,
     elements: &'c Cell<usize>,
+    /// Whether the bytes say how many there are, not the type.
+    listed: bool,
 }
 
 impl<'c> Bounds<'c> {
     /// Those of a value, with a counter of the elements that it may have.
     pub(super) const fn new(elements: &'c Cell<usize>) -> Self {
-        Self { depth: DEPTH, elements }
+        Self { depth: DEPTH, elements, listed: false }
     }
 
     fn deeper<E: Error>(self) -> Result<Self, E> {
@@ -34,14 +36,13 @@ impl<'c> Bounds<'c> {
         }
     }
 
-    fn element<E: Error>(self) -> Result<(), E> {
-        match self.elements.get().checked_sub(1) {
-            Some(left) => {
-                self.elements.set(left);
-                Ok(())
-            }
-            None => Err(E::custom("more elements than bytes")),
+    /// Counts an element, if there is one.
+    fn element<T, E: Error>(self, element: Option<T>) -> Result<Option<T>, E> {
+        if self.listed && element.is_some() {
+            let left = self.elements.get().checked_sub(1);
+            self.elements.set(left.ok_or_else(|| E::custom("more elements than bytes"))?);
         }
+        Ok(element)
     }
 }
 
@@ -52,9 +53,10 @@ pub(super) struct Bounded<'c, T> {
 }
 
 macro_rules! deserialize {
-    ($($method:ident($($argument:ident: $ty:ty),*);)*) => {$(
+    ($listed:literal: $($method:ident($($argument:ident: $ty:ty),*);)*) => {$(
         fn $method<V: Visitor<'de>>(self $(, $argument: $ty)*, visitor: V) -> Result<V::Value, D::Error> {
-            self.inner.$method($($argument,)* Bounded { inner: visitor, bounds: self.bounds })
+            let bounds = Bounds { listed: $listed, ..self.bounds };
+            self.inner.$method($($argument,)* Bounded { inner: visitor, bounds })
         }
     )*};
 }
@@ -63,7 +65,14 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
     type Error = D::Error;
 
     deserialize! {
+        true:
         deserialize_any();
+        deserialize_seq();
+        deserialize_map();
+    }
+
+    deserialize! {
+        false:
         deserialize_bool();
         deserialize_i8();
         deserialize_i16();
@@ -86,10 +95,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Bounded<'_, D> {
         deserialize_unit();
         deserialize_unit_struct(name: &'static str);
         deserialize_newtype_struct(name: &'static str);
-        deserialize_seq();
         deserialize_tuple(len: usize);
         deserialize_tuple_struct(name: &'static str, len: usize);
-        deserialize_map();
         deserialize_struct(name: &'static str, fields: &'static [&'static str]);
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
         deserialize_identifier();
@@ -180,8 +187,8 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Bounded<'_, A> {
     type Error = A::Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
-        self.bounds.element()?;
-        self.inner.next_element_seed(Bounded { inner: seed, bounds: self.bounds })
+        let element = self.inner.next_element_seed(Bounded { inner: seed, bounds: self.bounds })?;
+        self.bounds.element(element)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -193,8 +200,8 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Bounded<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        self.bounds.element()?;
-        self.inner.next_key_seed(Bounded { inner: seed, bounds: self.bounds })
+        let key = self.inner.next_key_seed(Bounded { inner: seed, bounds: self.bounds })?;
+        self.bounds.element(key)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {

@@ -30,6 +30,10 @@ trait Clock {
     #[idempotent]
     #[idempotent]
     async fn marked_twice(&self);
+
+    #[cfg(unix)]
+    async fn at_times(&self);
+    async fn may_be_missing(&self, #[serde(default)] now: u64);
 }
 
 fn main() {}

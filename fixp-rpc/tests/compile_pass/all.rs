@@ -25,6 +25,9 @@ struct Time<T> {
 }
 
 #[derive(Serialize, Deserialize)]
+struct T(u8);
+
+#[derive(Serialize, Deserialize)]
 enum Stopped {
     Broken,
 }
@@ -43,6 +46,7 @@ trait All {
     async fn fails(&self, a: u8, b: [u8; 4], c: (u8, String), d: char, e: i128) -> Result<u8, Stopped>;
     async fn other_fails(&self) -> std::result::Result<(), Stopped>;
     async fn alias(&self) -> Outcome<u8>;
+    async fn short(&self, t: T) -> T;
     async fn many(&self, a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8, h: u8, i: u8);
     async fn context(&self, context: Context, call: u8, client: u8, inner: u8, dialect: u8) -> u8;
     async fn path(&self, whose: fixp_rpc::Context);
@@ -72,6 +76,9 @@ impl All for Some0 {
     }
     async fn alias(&self) -> Outcome<u8> {
         Ok(1)
+    }
+    async fn short(&self, t: T) -> T {
+        t
     }
     async fn many(&self, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8, _: u8) {}
     async fn context(&self, _: Context, call: u8, _: u8, _: u8, _: u8) -> u8 {
