@@ -494,6 +494,43 @@ async fn recorded_clients_over_keep_udp() {
     }
 }
 
+/// Calls in one datagram that were made by hand beside KEEP UDP: with PACKET_IDENTIFY only, with no entity and a bad
+/// one, and VISIT with a negative number and with one of another type (SPEC 12.6, 12.8).
+#[tokio::test]
+async fn calls_by_hand_in_one_datagram() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixp-transport/tests/keep_recorded");
+    let text = std::fs::read_to_string(format!("{folder}/laxcus6-hand-test-in-keep.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let lines = lines.map(|line| (line["dir"] == "c2s", hex::decode(line["hex"].as_str().unwrap()).unwrap()));
+    let lines: Vec<_> = lines.collect();
+    let server = server(&LAXCUS6).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(server.local_addr().unwrap()).await.unwrap();
+    let (mut answered, mut silent) = (0, 0);
+    for (at, (client, bytes)) in lines.iter().enumerate() {
+        let packet = Decoder::new(&LAXCUS6).packet(bytes).unwrap();
+        if !client || !is_call(&LAXCUS6, &packet.to_packet().unwrap()) || Mark::is_claimed(&packet) {
+            continue;
+        }
+        socket.send(bytes).await.unwrap();
+        let mut buffer = vec![0; 65536];
+        match lines.get(at + 1) {
+            Some((false, recorded)) => {
+                let place = format!("line {at}");
+                let len = timeout(LONG, socket.recv(&mut buffer)).await.expect(&place).unwrap();
+                compare(&LAXCUS6, &buffer[..len], &recordings::packet(&LAXCUS6, recorded), &place);
+                answered += 1;
+            }
+            _ => {
+                let more = timeout(Duration::from_millis(50), socket.recv(&mut buffer)).await;
+                assert!(more.is_err(), "line {at}: an answer where there is none");
+                silent += 1;
+            }
+        }
+    }
+    assert_eq!((answered, silent), (7, 1));
+}
+
 #[tokio::test]
 async fn recorded_servers_over_keep_udp() {
     for (name, told) in of_clients("keep_replay.rs") {

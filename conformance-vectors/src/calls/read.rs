@@ -104,9 +104,7 @@ fn throwable(form: &Value) -> Result<Throwable, Unmade> {
     if bare && Throwable::of(&throwable.to_value()).as_ref() == Some(&throwable) {
         return Ok(throwable);
     }
-    Err(Unmade::Skipped(
-        "throwables are written with class, message and cause, if known".to_owned(),
-    ))
+    Err(Unmade::Skipped("throwables are written with class, message and cause, if known".to_owned()))
 }
 
 fn throwable_in(form: &Value) -> Result<Box<Throwable>, Unmade> {
