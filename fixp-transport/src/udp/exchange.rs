@@ -600,7 +600,7 @@ impl Exchange {
 
     fn answered(&mut self, now: Instant, ticket: Ticket, packet: Packet, ours: &Ours) {
         let call = &self.calls[&ticket];
-        let (to, stage) = (call.peer, call.stage);
+        let (to, stage, copies) = (call.peer, call.stage, call.copies);
         let asked = security::asks(self.config.dialect);
         let announced = ours.announced;
         let announces = match stage {
@@ -656,7 +656,8 @@ impl Exchange {
             Some(number) if announced.is_some() || matches!(stage, Stage::Own { .. }) => {
                 let refusal = Refusal::of_number(number);
                 let cause = Cause::Refused(refusal);
-                let unexecuted = refusal.is_unexecuted();
+                // It is of the last copy only.
+                let unexecuted = refusal.is_unexecuted() && copies <= 1;
                 Err(if unexecuted { CallError::not_sent(cause) } else { CallError::possibly_executed(cause) })
             }
             _ if asked && packet.code == security::WANTED => {
