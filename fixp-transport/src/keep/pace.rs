@@ -211,7 +211,13 @@ impl Pace {
         self.rate = rate.max(least);
         if self.careful {
             let much = loss.missing.saturating_mul(32) > loss.left;
-            self.ceiling = (if much { loss.rate / 2 } else { loss.rate }).max(least);
+            // A few that are lost below a rate that was too much say nothing new of it.
+            let ceiling = match (much, self.lost) {
+                (true, _) => loss.rate / 2,
+                (false, None) => loss.rate,
+                (false, Some(_)) => self.ceiling,
+            };
+            self.ceiling = ceiling.max(least);
             self.probes = None;
         }
         self.changed = Some(now);
@@ -315,6 +321,20 @@ mod tests {
             let pace = Pace::towards(within.parse().unwrap(), Pace::RATE);
             assert_eq!(pace.no_faster(1000).rate(), Pace::RATE);
         }
+    }
+
+    /// A way that loses a piece now and then at any rate.
+    #[test]
+    fn single_losses_do_not_add_up() {
+        let mut now = Instant::now();
+        let mut pace = Pace::towards("192.0.2.1".parse().unwrap(), Pace::RATE);
+        for millis in [500, 3000].repeat(10) {
+            pace.sent(1_000_000);
+            pace.lost(now, 500);
+            now += Duration::from_millis(millis);
+            let _ = pace.ready(now);
+        }
+        assert_eq!(pace.rate(), Pace::START);
     }
 
     #[test]
