@@ -25,7 +25,8 @@ const DIALECTS: [&Dialect; 2] = [&LEXST1, &LAXCUS6];
 
 /// A client of each way, to a server of the recorded object.
 async fn clients(dialect: &'static Dialect, extensions: bool) -> (impl Sized, Vec<Client>) {
-    let visits = echo::served().gathered_limit(20_000).serve("demo.Odd", Odd).or(Echo);
+    let visits =
+        echo::served().gathered_limit(20_000).serve("demo.Odd", Odd).serve("demo.Abrupt", Abrupt).or(Echo);
     let server = Server::builder(visits).dialect(DialectChoice::Fixed(dialect));
     let server = server.bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
     let to = server.local_addr().unwrap();
@@ -56,6 +57,26 @@ impl Visit for Odd {
             ("own", []) => Err(Throwable::new("demo.OwnException", "mine")),
             _ => panic!("on purpose"),
         }
+    }
+}
+
+/// A method that panics before there is a future.
+struct Abrupt;
+
+impl Visit for Abrupt {
+    fn methods(&self) -> Vec<Signature> {
+        vec![Signature::new("panic", [])]
+    }
+
+    #[allow(clippy::manual_async_fn, reason = "it is not the same")]
+    fn invoke(
+        &self,
+        _: Context,
+        method: &Signature,
+        _: Vec<Value>,
+    ) -> impl Future<Output = Result<Value, Throwable>> + Send {
+        assert_ne!(method.name(), "panic", "on purpose");
+        async { Ok(Value::Null) }
     }
 }
 
@@ -107,8 +128,10 @@ async fn what_cannot_be() {
         assert_eq!(told(few).await, "java.lang.IllegalArgumentException: wrong number of arguments");
         let null = Call::new("demo.Odd", "wide").with(Type::LONG, Value::Null);
         assert_eq!(told(null).await, "java.lang.IllegalArgumentException: argument type mismatch");
-        let panic = Call::new("demo.Odd", "panic");
-        assert_eq!(told(panic).await, "java.lang.Error: the method broke off");
+        for object in ["demo.Odd", "demo.Abrupt"] {
+            let panic = Call::new(object, "panic");
+            assert_eq!(told(panic).await, "java.lang.Error: the method broke off", "{object}");
+        }
         // SPEC 12.9.
         let long = Call::new("demo.Odd", "wide").with(Type::bytes(), vec![0_u8; 30_000]);
         let told = told(long).await;

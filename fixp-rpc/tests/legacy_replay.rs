@@ -240,43 +240,6 @@ async fn recorded_clients_over_udp() {
     assert_eq!(played, 28);
 }
 
-/// The calls in one datagram, and the VISITs, among the requests that look like pieces: with an empty entity and a
-/// broken one, with PACKET_IDENTIFY alone, with a negative serial and one of another type (SPEC 12.6, 12.8).
-#[tokio::test]
-async fn recorded_calls_among_pieces() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixp-transport/tests/keep_recorded");
-    let text = std::fs::read_to_string(format!("{folder}/laxcus6-hand-test-in-keep.jsonl")).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
-    let lines: Vec<_> =
-        lines.map(|line| (line["dir"] == "c2s", line["hex"].as_str().unwrap().to_owned())).collect();
-    let server = server(&LAXCUS6).await;
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    socket.connect(server.local_addr().unwrap()).await.unwrap();
-    let (mut buffer, mut played) = (vec![0; 65536], 0);
-    for (at, (_, sent)) in lines.iter().enumerate().filter(|(_, (client, _))| *client) {
-        let sent = hex::decode(sent).unwrap();
-        let packet = recordings::packet(&LAXCUS6, &sent);
-        if !is_call(&LAXCUS6, &packet) || packet.first(laxcus6::key::SUBPACKET_COUNT).is_some() {
-            continue;
-        }
-        socket.send(&sent).await.unwrap();
-        let place = format!("line {at}");
-        match lines.get(at + 1) {
-            Some((false, recorded)) => {
-                let len = timeout(LONG, socket.recv(&mut buffer)).await.expect(&place).unwrap();
-                let recorded = recordings::packet(&LAXCUS6, &hex::decode(recorded).unwrap());
-                compare(&LAXCUS6, &buffer[..len], &recorded, &place);
-            }
-            _ => {
-                let more = timeout(Duration::from_millis(50), socket.recv(&mut buffer)).await;
-                assert!(more.is_err(), "{place}: an answer where there is none");
-            }
-        }
-        played += 1;
-    }
-    assert_eq!(played, 8);
-}
-
 /// Recordings that our client does not make again, beside those made by hand, and why.
 const NOT_OF_A_CLIENT: [(&str, &str); 2] = [
     ("laxcus6-tcp-five", "other requests are between"),

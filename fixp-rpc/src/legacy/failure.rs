@@ -41,8 +41,9 @@ impl Failure {
     pub const fn executed(&self) -> Executed {
         match self {
             Self::NotSent(_) | Self::Refused(_) | Self::Unwritable(_) => Executed::No,
-            Self::MayHaveRun(_) | Self::NotAnAnswer(_) => Executed::Perhaps,
-            Self::Threw(_) | Self::Unreadable(_) | Self::OtherType(_) => Executed::Yes,
+            // What cannot be read may say that the method was not reached.
+            Self::MayHaveRun(_) | Self::NotAnAnswer(_) | Self::Unreadable(_) => Executed::Perhaps,
+            Self::Threw(_) | Self::OtherType(_) => Executed::Yes,
         }
     }
 
@@ -107,5 +108,7 @@ mod tests {
         let bare = Throwable { cause: None, ..by_method };
         assert_eq!(Failure::of(bare.clone()), Failure::Threw(bare.clone()));
         assert_eq!(Failure::of(bare).executed(), Executed::Yes);
+        let unread = Failure::Unreadable(rpc::Error::new(rpc::Cause::Cut, 0));
+        assert_eq!(unread.executed(), Executed::Perhaps);
     }
 }

@@ -9,7 +9,7 @@
 //! assert_eq!(<Option<String>>::of_value(&Value::Null), Some(None));
 //! ```
 
-use fixp_codec::rpc::{Primitive, Throwable, Type, Value};
+use fixp_codec::rpc::{Limits, Primitive, Throwable, Type, Value};
 
 use crate::Never;
 
@@ -18,7 +18,8 @@ use crate::Never;
 /// Numbers, booleans and `u16`, a character, are Java's primitives, or within an `Option` the classes that box them; a
 /// vector of them is an array. A String, or an array, is an object, and may be null only within an `Option`. But null
 /// is read as an empty `Vec<u8>`, since laxcus6 has one form for both (SPEC 12.16); it cannot write an empty one. A
-/// `Vec<String>` is a String[], which laxcus6 cannot pass to a method (12.18), but returns.
+/// `Vec<String>` is a String[], which laxcus6 cannot pass to a method (12.18), but returns;
+/// one of more text than [`Limits::BYTES`] is not read.
 pub trait Java: Sized + Send {
     /// The declared type of a parameter.
     fn ty() -> Type;
@@ -164,7 +165,10 @@ impl Java for Vec<String> {
     }
 
     fn of_value(value: &Value) -> Option<Self> {
-        value.as_items()?.iter().map(String::of_value).collect()
+        let items = value.as_items()?;
+        // One long text that lexst1 refers to half a million times would be as many here.
+        let len: usize = items.iter().filter_map(Value::as_str).map(str::len).sum();
+        (len <= Limits::BYTES).then(|| items.iter().map(String::of_value).collect())?
     }
 }
 
@@ -226,5 +230,20 @@ pub mod made {
     /// A method that is not there.
     pub fn no_method(name: &str) -> Throwable {
         Throwable::new("java.lang.NoSuchMethodException", name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_text_again_and_again_is_bounded() {
+        let times = |times| {
+            let text = Value::from("x".repeat(1 << 20));
+            Vec::<String>::of_value(&Value::objects(vec![text; times]))
+        };
+        assert_eq!(times(2).map(|texts| texts.len()), Some(2));
+        assert_eq!(times(65), None);
     }
 }

@@ -64,7 +64,8 @@ trait Invoke: Send + Sync + 'static {
 
 impl<V: Visit> Invoke for V {
     fn invoke<'o>(&'o self, context: Context, method: &'o Signature, params: Vec<Value>) -> Invoked<'o> {
-        Box::pin(Visit::invoke(self, context, method, params))
+        // Within the future, so that what it does before its own first step is, too.
+        Box::pin(async move { Visit::invoke(self, context, method, params).await })
     }
 }
 
