@@ -55,7 +55,7 @@ impl Signature {
         if params.len() != self.types.len() {
             return Err("wrong number of arguments");
         }
-        let passed = self.types.iter().zip(params).map(|(ty, value)| passed(ty, value));
+        let passed = self.types.iter().zip(each(params)).map(|(ty, value)| passed(ty, value));
         passed.collect::<Option<_>>().ok_or("argument type mismatch")
     }
 }
@@ -65,6 +65,18 @@ impl std::fmt::Display for Signature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}({})", self.name, names(self.types.iter().map(Some)))
     }
+}
+
+/// Parameters, each by itself: of an array or object that is passed twice lexst1 writes the second as an alias.
+fn each(params: Vec<Value>) -> Vec<Value> {
+    if !params.iter().any(|param| matches!(param, Value::Alias(_))) {
+        return params;
+    }
+    let named = |param: &Value| match param {
+        Value::Alias(number) => params.iter().find_map(|param| param.anchored(*number)).cloned(),
+        _ => None,
+    };
+    params.iter().map(|param| named(param).unwrap_or_else(|| param.clone())).collect()
 }
 
 /// How long the names of types in an exception's text may grow. One name of 64 KiB that a stream refers to half a
@@ -185,6 +197,7 @@ fn is_above(name: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -235,6 +248,20 @@ mod tests {
         assert!(!add.is("add", &[Some(Type::INT), None]));
         assert!(!add.is("add", &[Some(Type::INT)]));
         assert_eq!(names([None, Some(&Type::bytes())].into_iter()), "null,[B");
+    }
+
+    /// As lexst1 has it, where one array is passed twice.
+    #[test]
+    fn what_is_passed_twice_is_there_twice() {
+        let strings = Type::class("[Ljava.lang.String;");
+        let both = Signature::new("m", [strings.clone(), strings]);
+        let items = Value::strings(["x"]);
+        let params = vec![Value::Anchor(3, Box::new(items.clone())), Value::Alias(3)];
+        let passed = both.passed(params).unwrap();
+        assert_eq!(passed.iter().map(Value::unanchored).collect::<Vec<_>>(), [&items, &items]);
+        let other = Signature::new("m", [Type::class("[Ljava.lang.String;"), Type::string()]);
+        let params = vec![Value::Anchor(3, Box::new(items)), Value::Alias(3)];
+        assert_eq!(other.passed(params), Err("argument type mismatch"));
     }
 
     #[test]
