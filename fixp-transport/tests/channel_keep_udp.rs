@@ -12,7 +12,7 @@ use std::time::Duration;
 use fixp_codec::{Dialect, LAXCUS6, LEXST1};
 use fixp_laboratory::{Laboratory, LinkConfig};
 use fixp_transport::limits::ChannelLimits;
-use fixp_transport::{CallError, CallOptions, Cause, Channel, ChannelBuilder, tables};
+use fixp_transport::{CallError, CallOptions, Cause, Channel, ChannelBuilder, Repeat, tables};
 use lab::{Binder, CLIENT, SERVER, Socket};
 use legacy::{Log, Manner, answer, request, serve};
 use tokio::time::{Instant, sleep};
@@ -174,5 +174,27 @@ fn as_a_service() {
         let sent = request(&LAXCUS6, 1, 10);
         let got = service.ready().await.unwrap().call(sent.clone()).await.unwrap();
         assert_eq!(got, answer(&LAXCUS6, &sent.entity, 0));
+    });
+}
+
+/// What may be repeated is begun anew when its association is lost. However the next attempt ends, the first one may
+/// have been executed.
+#[test]
+fn an_earlier_attempt_is_not_forgotten() {
+    Laboratory::run("earlier-attempt", |lab| async move {
+        let manner = Manner { ours: true, ..slow(&LAXCUS6) };
+        let builder = Channel::builder(&LAXCUS6).timeout(Duration::from_secs(300));
+        let (channel, _) = open(&lab, builder, manner);
+        channel.call(request(&LAXCUS6, 1, 10)).await.unwrap();
+        let harmless = CallOptions { repeat: Repeat::Harmless, ..CallOptions::default() };
+        let call = tokio::spawn({
+            let channel = channel.clone();
+            async move { channel.call_with(request(&LAXCUS6, 2, 10), harmless).await }
+        });
+        sleep(200 * MILLI).await;
+        // It has long come: the answer is 5 ms away, and takes 300 ms more.
+        lab.partition(CLIENT, SERVER);
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!(error, CallError::possibly_executed(error.cause));
     });
 }

@@ -209,6 +209,8 @@ struct Call {
     place: Place,
     /// How often it was begun anew, over another association or without one.
     again: u32,
+    /// It was lost when it may have been executed: whatever becomes of a further attempt, it may have been.
+    sent_before: bool,
     /// Where its entities go and come in pieces.
     streams: Option<Streams>,
 }
@@ -327,9 +329,21 @@ impl Caller {
         let timeout = options.timeout.unwrap_or(self.config.timeout);
         let deadline = after(now, timeout);
         let (code, repeat) = (packet.code, options.repeat);
-        let (place, again) = (Place::Waiting, 0);
+        let (place, again, sent_before) = (Place::Waiting, 0, false);
         let packet = Some(packet);
-        let call = Call { peer, code, packet, cost, size: cost, deadline, repeat, place, again, streams };
+        let call = Call {
+            peer,
+            code,
+            packet,
+            cost,
+            size: cost,
+            deadline,
+            repeat,
+            place,
+            again,
+            sent_before,
+            streams,
+        };
         self.calls.insert(ticket, Box::new(call));
         self.queued += cost;
         self.timers.insert((deadline, Timer::Call(ticket)));
@@ -576,6 +590,11 @@ impl Caller {
 
     /// Tells how a request has ended, and forgets it. What its lane does is not its business.
     fn ended(&mut self, ticket: Ticket, outcome: Outcome) {
+        let sent_before = self.calls.get(&ticket).is_some_and(|call| call.sent_before);
+        let outcome = match outcome {
+            Err(CallError { cause, .. }) if sent_before => Err(CallError::possibly_executed(cause)),
+            outcome => outcome,
+        };
         match &outcome {
             Ok(_) => self.stats.answers += 1,
             Err(CallError { cause: Cause::Timeout, .. }) => self.stats.timeouts += 1,

@@ -245,6 +245,7 @@ impl Caller {
         let may = whole && matches!(&outcome, Err(error) if error.fate == Fate::NotSent || harmless);
         if ended && may && call.again < AGAIN && call.deadline > now && !self.closed {
             call.again += 1;
+            call.sent_before |= matches!(&outcome, Err(error) if error.fate == Fate::PossiblyExecuted);
             call.place = Place::Waiting;
             if self.ledger.take(call.size) {
                 call.cost = call.size;
