@@ -36,6 +36,7 @@
 //! ```
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::{Bytes, BytesMut};
 use fixp_codec::{Decoder, Dialect, Encoder, Packet};
@@ -52,8 +53,8 @@ use crate::wire::{Asked, BATCH, Outcome};
 /// The most calls of a batch: costs a packet and a future of some hundred bytes each.
 pub const CALLS: usize = 1024;
 
-/// The bytes of all answers of a batch, 4 MiB, beyond which a result is left out (SPEC 13.8). Costs that much until
-/// the answer has left.
+/// The bytes of all answers of a batch, 4 MiB, beyond which a result is left out as soon as it is there (SPEC 13.8).
+/// Costs that much until the answer has left, and once more while it is put together.
 pub const ANSWERS: usize = 4 << 20;
 
 /// The same over UDP, where all of them go in one datagram: it has 107 bytes for its own head.
@@ -220,17 +221,40 @@ pub(crate) fn calls(dialect: &'static Dialect, mut entity: Bytes) -> Result<Vec<
     Ok(calls)
 }
 
-/// The answers as one entity of at most so many bytes: what has no room in it, or cannot be written, is `NoResult`.
-pub(crate) fn answers(dialect: &Dialect, answers: &[Packet], most: usize) -> Bytes {
-    let left_out = Outcome::NoResult.packet(dialect, Bytes::new());
+/// What room is left for the answers of a batch, for all of its calls at once.
+pub(crate) struct Room {
+    dialect: &'static Dialect,
+    /// What stands in place of an answer that has no room; there is always room for that.
+    left_out: Packet,
+    least: usize,
+    /// The bytes beyond that for every call.
+    left: AtomicUsize,
+}
+
+impl Room {
+    /// For so many calls, with so many bytes at most.
+    pub(crate) fn new(dialect: &'static Dialect, calls: usize, most: usize) -> Self {
+        let left_out = Outcome::NoResult.packet(dialect, Bytes::new());
+        let least = Encoder::new(dialect).packet_len(&left_out).unwrap_or(0);
+        Self { dialect, left_out, least, left: AtomicUsize::new(most.saturating_sub(least * calls)) }
+    }
+
+    /// The answer that has come now; `NoResult` where it has no room beside those before it, or cannot be written.
+    /// So never more is held than is sent.
+    pub(crate) fn take(&self, answer: Packet) -> Packet {
+        let Ok(len) = Encoder::new(self.dialect).packet_len(&answer) else { return self.left_out.clone() };
+        let more = len.saturating_sub(self.least);
+        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(more));
+        if taken.is_ok() { answer } else { self.left_out.clone() }
+    }
+}
+
+/// Answers that have been given room, as one entity.
+pub(crate) fn answers(dialect: &Dialect, answers: impl IntoIterator<Item = Packet>) -> Bytes {
     let encoder = Encoder::new(dialect);
-    let least = encoder.packet_len(&left_out).unwrap_or(0);
     let mut entity = BytesMut::new();
-    for (index, answer) in answers.iter().enumerate() {
-        // Each of those behind it has room for that it is left out.
-        let behind = least * (answers.len() - index - 1);
-        let fits = encoder.packet_len(answer).is_ok_and(|len| entity.len() + len + behind <= most);
-        let written = encoder.packet(if fits { answer } else { &left_out }, &mut entity);
+    for answer in answers {
+        let written = encoder.packet(&answer, &mut entity);
         debug_assert!(written.is_ok(), "what has been measured can be written");
     }
     entity.freeze()

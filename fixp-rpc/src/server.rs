@@ -316,8 +316,10 @@ impl<H> Rpc<H> {
             Ok(calls) => calls,
             Err(outcome) => return outcome.packet(dialect, Bytes::new()),
         };
+        let most = if transport == Transport::Udp { batch::ANSWERS_OF_A_DATAGRAM } else { batch::ANSWERS };
+        let room = &batch::Room::new(dialect, calls.len(), most);
         let answers = join_all(calls.into_iter().map(|call| async move {
-            match call.code {
+            room.take(match call.code {
                 CALL => {
                     let answer = self.call(context, call, None).await;
                     // A stream has no place in it.
@@ -325,10 +327,9 @@ impl<H> Rpc<H> {
                     if whole { answer.packet } else { Outcome::NoResult.packet(dialect, Bytes::new()) }
                 }
                 _ => Outcome::NoMethod.packet(dialect, Bytes::new()),
-            }
+            })
         }));
-        let most = if transport == Transport::Udp { batch::ANSWERS_OF_A_DATAGRAM } else { batch::ANSWERS };
-        Outcome::Returned.packet(dialect, batch::answers(dialect, &answers.await, most))
+        Outcome::Returned.packet(dialect, batch::answers(dialect, answers.await))
     }
 }
 

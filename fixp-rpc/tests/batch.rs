@@ -23,6 +23,8 @@ trait Sums {
     async fn text(&self, len: usize) -> String;
     async fn panic(&self);
     async fn meet(&self) -> bool;
+    /// Gives its text once all have met.
+    async fn met(&self, len: usize) -> String;
     #[one_way]
     async fn count(&self);
     async fn keyed(&self, map: BTreeMap<(u8, u8), u8>) -> usize;
@@ -48,6 +50,10 @@ impl Sums for Adder {
     async fn meet(&self) -> bool {
         self.meeting.wait().await;
         true
+    }
+    async fn met(&self, len: usize) -> String {
+        self.meeting.wait().await;
+        "x".repeat(len)
     }
     async fn count(&self) {
         self.counted.fetch_add(1, SeqCst);
@@ -187,6 +193,21 @@ async fn a_batch_of_too_many() {
     let read = fixp_codec::Decoder::new(&LAXCUS6).packet(&answer.entity).unwrap();
     assert_eq!(Outcome::of(&LAXCUS6, &read.to_packet().unwrap()), Some(Outcome::NoMethod));
     assert_eq!(served.ran.load(SeqCst), 1);
+}
+
+/// SPEC 13.8: room has who ends first, so that what has none need not be kept until the others end.
+#[tokio::test]
+async fn room_is_given_in_the_order_in_which_calls_end() {
+    let served = Served::start().await;
+    let [tcp, keep, udp] = served.clients(&LAXCUS6).await;
+    for (client, size) in [(tcp, 3_000_000), (keep, 3_000_000), (udp, 40_000)] {
+        let calls = SumsClient::new(client.clone()).calls();
+        let (late, early, meeting) =
+            client.batch((calls.met(size), calls.text(size), (calls.meet(), calls.meet()))).await;
+        assert_eq!(late.map(|text| text.len()), Err(Failure::NoResult));
+        assert_eq!(early.map(|text| text.len()), Ok(size));
+        assert_eq!(meeting, (Ok(true), Ok(true)));
+    }
 }
 
 /// SPEC 13.8: results that have no room together are left out from where they have none.
