@@ -19,6 +19,7 @@ mod policy;
 mod runtime;
 mod span;
 mod style;
+mod visible;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use anstream::AutoStream;
 
 use crate::failure::Failure;
 use crate::style::{BOLD, ERROR};
+use crate::visible::visible;
 
 /// Standard output as it is, in large pieces.
 pub(crate) fn stdout() -> BufWriter<StdoutLock<'static>> {
@@ -52,6 +53,8 @@ pub(crate) fn complain(failure: &Failure) {
     if matches!(failure, Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe) {
         return;
     }
+    // It may quote what a peer or a file says.
+    let failure = visible(&failure.to_string());
     // If this cannot be written either, there is nobody left to tell.
     let _ = writeln!(anstream::stderr().lock(), "{ERROR}fixp:{ERROR:#} {failure}");
 }

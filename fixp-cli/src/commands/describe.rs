@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::json_text::{self, Layout};
 use crate::peer::Peer;
 use crate::style::{BOLD, DIM, NAME};
+use crate::visible::visible;
 use crate::{output, runtime, span};
 
 const AFTER: &str = "\
@@ -89,19 +90,20 @@ impl Args {
 fn text(described: &Description) -> String {
     let mut text = String::new();
     docs(&mut text, "", &described.docs);
-    let _ = writeln!(text, "{BOLD}{}{BOLD:#}", described.name);
+    let _ = writeln!(text, "{BOLD}{}{BOLD:#}", visible(&described.name));
     for method in &described.methods {
         docs(&mut text, "  ", &method.docs);
         let signature = method.signature();
         let behind = signature.strip_prefix(method.name.as_str()).unwrap_or_default();
-        let _ = writeln!(text, "  {NAME}{}{NAME:#}{behind}{}", method.name, marks(method));
+        let (name, behind) = (visible(&method.name), visible(behind));
+        let _ = writeln!(text, "  {NAME}{name}{NAME:#}{behind}{}", marks(method));
     }
     text
 }
 
 fn docs(text: &mut String, indent: &str, docs: &str) {
     for line in docs.lines() {
-        let _ = writeln!(text, "{indent}{DIM}// {line}{DIM:#}");
+        let _ = writeln!(text, "{indent}{DIM}// {}{DIM:#}", visible(line));
     }
 }
 
@@ -111,5 +113,27 @@ fn marks(method: &MethodDescription) -> &'static str {
         (true, false) => "  [idempotent]",
         (false, true) => "  [one way]",
         (false, false) => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_cannot_play_with_the_terminal() {
+        let strange = || "\u{9b}2J\u{8}".to_owned();
+        let method = MethodDescription {
+            name: strange(),
+            docs: strange(),
+            arguments: vec![(strange(), strange())],
+            returns: strange(),
+            fails: strange(),
+            idempotent: false,
+            one_way: false,
+        };
+        let text = text(&Description { name: strange(), docs: strange(), methods: vec![method] });
+        assert_eq!(text.matches("\\u{9b}2J\\u{8}").count(), 8, "{text}");
+        assert!(!text.contains(['\u{9b}', '\u{8}']), "{text:?}");
     }
 }

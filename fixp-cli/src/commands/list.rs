@@ -1,6 +1,5 @@
 //! `fixp list`: the interfaces of a server of ours.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use conformance_vectors::exit::Exit;
@@ -9,6 +8,7 @@ use fixp_rpc::describe::DirectoryClient;
 use crate::failure::Failure;
 use crate::json_text::{self, Layout};
 use crate::peer::Peer;
+use crate::visible::visible;
 use crate::{output, runtime, span};
 
 const AFTER: &str = "\
@@ -50,12 +50,23 @@ impl Args {
         if self.json {
             output::at_once(|out| json_text::write(out, &names, Layout::Line))?;
         } else {
-            let mut text = String::new();
-            for name in names {
-                let _ = writeln!(text, "{name}");
-            }
-            output::print(text)?;
+            output::print(text(&names))?;
         }
         Ok(Exit::Passed)
+    }
+}
+
+/// A name on a line.
+fn text(names: &[String]) -> String {
+    names.iter().map(|name| visible(name) + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_cannot_play_with_the_terminal() {
+        assert_eq!(text(&["Echo".to_owned(), "a\u{1b}]0;b\u{7}".to_owned()]), "Echo\na\\u{1b}]0;b\\u{7}\n");
     }
 }

@@ -73,6 +73,8 @@ fn what_goes_wrong_is_told_in_a_sentence() {
         ("call", &["Echo.add", "[1] [2]"], 2, "the arguments are one value of JSON"),
         ("call", &["Echo.add", "--no-extensions"], 2, "calls are extensions"),
         ("describe", &["Nope"], 1, "the server has nothing of the name Nope"),
+        // What could play with a terminal is shown.
+        ("describe", &["No\u{9b}2Jpe\u{7}"], 1, "the server has nothing of the name No\\u{9b}2Jpe\\u{7}"),
         ("describe", &["Echo.nope"], 1, "the server has nothing of the name Echo.nope"),
     ] {
         let ended = at(&served, command, rest, &[]);
