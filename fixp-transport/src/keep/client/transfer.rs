@@ -46,9 +46,9 @@ impl Seen {
 }
 
 impl Client {
-    /// Sends a request with a large entity, and gets an answer with one, in pieces. There is no limit in time but that
-    /// something has to move: the answer comes within the client's time of the last byte that has left. Dropping the
-    /// future, or the body of the answer, ends it. It is never repeated.
+    /// Sends a request with a large entity, and gets an answer with one, in pieces. The head
+    /// of the answer comes within the client's time of the last byte that has left; its body has no limit in time while
+    /// the peer is there. Dropping the future, or the body of the answer, ends it. It is never repeated.
     ///
     /// Only the [own transport](crate::keep::own) has that, and an answer within what the client
     /// [gathers](crate::keep::own::Config::gather_answers) comes whole there, too. To a peer of another make, or to a
@@ -81,7 +81,7 @@ impl Client {
             asked.map_err(|error| CallError::not_sent(error.cause))?;
         }
         let mut moving = Moving::begin(self, peer, head.clone(), body)?;
-        let body = match poll_fn(|cx| moving.poll_answer(cx)).await {
+        let (piece, body) = match poll_fn(|cx| moving.poll_answer(cx)).await {
             Ok((packet, 0)) => {
                 let entity = packet.entity.clone();
                 let packet = packet.with_entity(Bytes::new());
@@ -89,13 +89,16 @@ impl Client {
             }
             // From here on whoever reads the answer moves the transfer on.
             Ok((packet, len)) => return Ok(Transferred { packet, body: Body::from_pieces(len, moving) }),
-            Err(CallError { cause: Cause::NotOurs, fate: Fate::NotSent }) if !own => moving.body.take(),
+            // What was taken of the body and found no room goes before the rest of it.
+            Err(CallError { cause: Cause::NotOurs, fate: Fate::NotSent }) if !own => {
+                (std::mem::take(&mut moving.piece), moving.body.take())
+            }
             Err(error) => return Err(error),
         };
         drop(moving);
-        let entity = match body {
+        let rest = match body {
             None => Bytes::new(),
-            Some(body) => body.collect(limit).await.map_err(|error| {
+            Some(body) => body.collect(limit.saturating_sub(piece.len())).await.map_err(|error| {
                 CallError::not_sent(match error {
                     BodyError::TooLarge { len, limit } => {
                         Cause::TooLarge { size: usize::try_from(len).unwrap_or(usize::MAX), limit }
@@ -104,6 +107,7 @@ impl Client {
                 })
             })?,
         };
+        let entity = if piece.is_empty() { rest } else { [piece, rest].concat().into() };
         let answer = self.request(peer, head.with_entity(entity)).await?;
         let entity = answer.entity.clone();
         Ok(Transferred { packet: answer.with_entity(Bytes::new()), body: Body::from_bytes(entity) })
