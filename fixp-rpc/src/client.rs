@@ -12,6 +12,7 @@ use fixp_transport::extension::{self, Refusal};
 use fixp_transport::{Body, CallError, CallOptions, Cause, Channel, Fate, Repeat, tables, udp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 #[cfg(feature = "tower")]
 use crate::balance::{Balanced, Unbalanced};
@@ -75,8 +76,8 @@ impl Client {
         self
     }
 
-    /// The same with so much time for each call; that of the channel or client unless it is given. It travels with
-    /// the call, and ends its work at the server too.
+    /// The same with so much time for each call and all that is sent for it; that of the channel or client, for each
+    /// packet, unless it is given. It travels with the call, and ends its work at the server too.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -207,12 +208,14 @@ impl Client {
         write: impl Fn() -> Result<Packet, F>,
         repeatable: bool,
     ) -> Result<Packet, F> {
-        match self.send(write()?, repeatable).await {
+        let begun = Instant::now();
+        let left = || self.timeout.map(|whole| whole.saturating_sub(begun.elapsed()));
+        match self.send(write()?, repeatable, left()).await {
             Err(CallError { cause: Cause::NotOurs, fate: Fate::NotSent }) => {
                 // It has not been asked yet, or it has been silent for long: what asks for nothing may announce us.
                 let probe = Packet::new(tables::of(self.dialect()).probe);
-                self.send(probe, true).await.map_err(|error| CallError::not_sent(error.cause))?;
-                Ok(self.send(write()?, repeatable).await?)
+                self.send(probe, true, left()).await.map_err(|error| CallError::not_sent(error.cause))?;
+                Ok(self.send(write()?, repeatable, left()).await?)
             }
             answer => Ok(answer?),
         }
@@ -241,19 +244,24 @@ impl Client {
         }
     }
 
-    async fn send(&self, packet: Packet, repeatable: bool) -> Result<Packet, CallError> {
+    async fn send(
+        &self,
+        packet: Packet,
+        repeatable: bool,
+        timeout: Option<Duration>,
+    ) -> Result<Packet, CallError> {
         match &self.way {
             Way::Channel(channel) => {
                 let repeat = if repeatable { Repeat::Harmless } else { Repeat::Never };
-                channel.call_with(packet, CallOptions { timeout: self.timeout, repeat }).await
+                channel.call_with(packet, CallOptions { timeout, repeat }).await
             }
             Way::Udp(client, peer) => {
                 let repeat = if repeatable { UDP_REPEAT } else { udp::Repeat::Never };
-                let options = udp::Options { timeout: self.timeout, repeat, ..udp::Options::default() };
+                let options = udp::Options { timeout, repeat, ..udp::Options::default() };
                 client.request_with(*peer, packet, options).await
             }
             #[cfg(feature = "tower")]
-            Way::Balanced(balanced) => balanced.send(packet, repeatable, self.timeout).await,
+            Way::Balanced(balanced) => balanced.send(packet, repeatable, timeout).await,
         }
     }
 }

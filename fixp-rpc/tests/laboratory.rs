@@ -17,7 +17,7 @@ use fixp_laboratory::{Cut, Direction, Host, Laboratory, LinkConfig, Random};
 use fixp_rpc::{Client, Executed, Failure, Format, Rpc};
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::socket::Bind;
-use fixp_transport::{Channel, ChannelBuilder, udp};
+use fixp_transport::{Cause, Channel, ChannelBuilder, udp};
 use lab::{CLIENT, PORT, SERVER, Socket, open, serve};
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
@@ -285,6 +285,24 @@ async fn story(lab: Laboratory, dialect: &'static Dialect, way: Way) -> Vec<&'st
     }
     assert_eq!(book.working(), 0, "{way:?}: {:?}", book.0.lock().unwrap());
     outcomes.iter().map(Ended::what).collect()
+}
+
+/// A peer that has not announced itself yet is asked for that first, and that takes its part of the call's time.
+#[test]
+fn the_time_of_a_call_is_for_all_that_it_sends() {
+    for dialect in BOTH {
+        Laboratory::run(&format!("time-{}", dialect.name()), |lab| async move {
+            lab.set_links(LinkConfig::default().with_delay(200 * MILLI));
+            let rpc = Rpc::new().serve(JobsService::new(Book::default()));
+            let _server = serve(&lab, dialect, ServerLimits::default(), rpc).await;
+            let jobs = |time| JobsClient::new(client(&lab, dialect, Way::Udp).timeout(time));
+            assert_eq!(jobs(2 * SECOND).run(2, 0).await, Ok(2));
+            let begun = lab.now();
+            let late = jobs(SECOND).run(2, 700).await;
+            assert_eq!(late, Err(Failure::MayHaveRun(Cause::Timeout)));
+            assert!(lab.now() - begun <= SECOND + MILLI, "{:?}", lab.now() - begun);
+        });
+    }
 }
 
 #[test]
