@@ -150,7 +150,9 @@ impl Client {
         let asked = Asked { method: method.path, format: self.format, one_way: false };
         let call = streamed(asked.packet(dialect, Bytes::new()), argument).ok_or(Failure::TooLong(len))?;
         let Transferred { mut packet, body } = channel.transfer(call, body).await?;
-        if let Some(value) = beside_stream(&packet) {
+        // SPEC 13.10: what is not a result has its entity in it, whatever STREAM says.
+        let returned = Outcome::of(dialect, &packet) == Some(Outcome::Returned);
+        if returned && let Some(value) = beside_stream(&packet) {
             return Ok((typed(method, self.format, Ok(value))?, body));
         }
         packet.entity = match body.collect(Rpc::GATHERED).await {

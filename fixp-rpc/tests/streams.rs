@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::{Dialect, LAXCUS6, LEXST1};
+use fixp_rpc::wire::{Outcome, streamed};
 use fixp_rpc::{Client, Context, Executed, Failure, Format, Never, Rpc};
-use fixp_transport::{Body, Cause, Channel, Echo, Server, udp};
+use fixp_transport::{Body, Cause, Channel, Echo, Handler, Reply, Request, Server, udp};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
@@ -204,6 +205,38 @@ async fn dropping_a_streaming_call_ends_its_work() {
         tokio::time::timeout(Duration::from_secs(5), gone)
             .await
             .unwrap_or_else(|_| panic!("the work of {ended} goes on"));
+    }
+}
+
+/// Answers by a stream whatever became of the call.
+struct Streaming(Outcome);
+
+impl Handler for Streaming {
+    async fn handle(&self, request: Request) -> Reply {
+        let packet = self.0.packet(request.peer.dialect, Bytes::from_static(b"\"mine\""));
+        streamed(packet, Bytes::from_static(b"\"beside\"")).unwrap().into()
+    }
+}
+
+/// SPEC 13.10: only what is Returned has a stream.
+#[tokio::test]
+async fn a_failure_is_none_that_has_a_stream() {
+    for (outcome, failure) in [
+        (Outcome::Returned, None),
+        (Outcome::Failed, Some(Failure::Failed("mine".to_owned()))),
+        (Outcome::Broken, Some(Failure::Broken)),
+        (Outcome::Other(77), Some(Failure::NotAnAnswer)),
+    ] {
+        let server = Server::builder(Streaming(outcome)).bind("127.0.0.1:0".parse().unwrap());
+        let server = server.start().await.unwrap();
+        let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+        let client = Client::over(channel).format(Format::Json);
+        let method = &StoreClient::INTERFACE.methods[1];
+        let given = client.stream::<_, String, String>(method, &("x", 1), sevens(0)).await;
+        assert_eq!(given.as_ref().err(), failure.as_ref(), "{outcome:?}");
+        if let Ok((beside, body)) = given {
+            assert_eq!((beside, body.len()), ("beside".to_owned(), 6));
+        }
     }
 }
 
