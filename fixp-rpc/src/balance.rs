@@ -59,6 +59,7 @@ use tower::retry::{Policy, Retry};
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::client::Client;
+use crate::failure::never_fits;
 
 /// How long a call may take, with all its attempts, unless its client says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -237,7 +238,7 @@ impl Service<Sending> for Peer {
 
 /// Whether a call that has ended so may end better at another server.
 const fn helps_elsewhere(cause: Cause) -> bool {
-    !matches!(cause, Cause::Timeout | Cause::TooLarge { .. } | Cause::Encode(_) | Cause::Body(_))
+    !never_fits(cause) && !matches!(cause, Cause::Timeout | Cause::Body(_))
 }
 
 /// Which calls are sent again.
@@ -269,5 +270,18 @@ impl Policy<Sending, Answered, BoxError> for Again {
 
     fn clone_request(&mut self, sending: &Sending) -> Option<Sending> {
         Some(sending.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fixp_transport::extension::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn what_one_server_refuses_as_too_large_others_do() {
+        assert!(!helps_elsewhere(Cause::Refused(Refusal::TooLarge)));
+        assert!(helps_elsewhere(Cause::Refused(Refusal::Overloaded)));
     }
 }

@@ -99,10 +99,11 @@ impl<T: DeserializeOwned, E: DeserializeOwned> Calls for Prepared<T, E> {
             let asked = Asked { method: path, format: self.format, one_way };
             batch.calls += 1;
             batch.repeatable &= self.method.idempotent;
-            // Names are short, and so is all else beside the argument: it can be written.
             let call = asked.packet(batch.dialect, argument.clone());
             let encoder = Encoder::new(extension::own(batch.dialect));
-            batch.broken |= encoder.packet(&call, &mut batch.entity).is_err();
+            if let Err(error) = encoder.packet(&call, &mut batch.entity) {
+                batch.broken.get_or_insert_with(|| FormatError::new(&error));
+            }
         }
     }
 
@@ -162,7 +163,8 @@ pub struct Batch {
     entity: BytesMut,
     calls: usize,
     repeatable: bool,
-    broken: bool,
+    /// Why one of them cannot be written.
+    broken: Option<FormatError>,
 }
 
 impl Batch {
@@ -171,13 +173,13 @@ impl Batch {
         dialect: &'static Dialect,
         calls: &impl Calls,
     ) -> Result<Option<(Packet, bool)>, Failure> {
-        let mut batch = Self { dialect, entity: BytesMut::new(), calls: 0, repeatable: true, broken: false };
+        let mut batch = Self { dialect, entity: BytesMut::new(), calls: 0, repeatable: true, broken: None };
         calls.write(&mut batch);
         if batch.calls > CALLS {
             return Err(Failure::TooMany);
         }
-        if batch.broken {
-            return Err(Failure::BadBatch);
+        if let Some(error) = batch.broken {
+            return Err(Failure::Unwritable(error));
         }
         let packet = Packet::new(BATCH).with_entity(batch.entity.freeze());
         Ok((batch.calls > 0).then_some((packet, batch.repeatable)))

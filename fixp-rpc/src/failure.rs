@@ -40,7 +40,7 @@ pub enum Failure<E = Never> {
     BadArgument(FormatError),
     /// The server does not read the call's format; these it reads.
     Format(Box<str>),
-    /// The argument cannot be written, so nothing was sent.
+    /// The argument cannot be written, or the batch that it stands in, so nothing was sent.
     Unwritable(FormatError),
     /// The arguments beside a stream have so many bytes, more than
     /// [`MAX_VALUE`](fixp_codec::MAX_VALUE), so nothing was sent.
@@ -101,15 +101,22 @@ impl<E> Failure<E> {
             | Self::NoStreams
             | Self::BadBatch
             | Self::TooMany => Executed::No,
-            Self::MayHaveRun(_) | Self::Expired | Self::NotAnAnswer => Executed::Perhaps,
-            Self::Failed(_) | Self::NoResult | Self::BadResult(_) | Self::Broken => Executed::Yes,
+            Self::MayHaveRun(_) | Self::NotAnAnswer => Executed::Perhaps,
+            Self::Failed(_) | Self::Expired | Self::NoResult | Self::BadResult(_) | Self::Broken => {
+                Executed::Yes
+            }
         }
     }
 
-    /// Whether the same call may end better at another time or at another server, and has not been executed.
+    /// Whether the same call may end better at another time or at another server, and has not been executed. One that
+    /// cannot be written, or is too large, may not.
     #[must_use]
     pub const fn is_worth_repeating(&self) -> bool {
-        matches!(self, Self::NotSent(_) | Self::Overloaded)
+        match self {
+            Self::NotSent(cause) => !never_fits(*cause),
+            Self::Overloaded => true,
+            _ => false,
+        }
     }
 
     /// The same with another error of the method's own.
@@ -136,6 +143,11 @@ impl<E> Failure<E> {
             Self::NotAnAnswer => Failure::NotAnAnswer,
         }
     }
+}
+
+/// Whether a call is what no server takes: it cannot be written, or is too large.
+pub(crate) const fn never_fits(cause: Cause) -> bool {
+    matches!(cause, Cause::Encode(_) | Cause::TooLarge { .. } | Cause::Refused(Refusal::TooLarge))
 }
 
 impl<E> From<CallError> for Failure<E> {
@@ -190,3 +202,30 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
 }
 
 impl<E: fmt::Display + fmt::Debug> std::error::Error for Failure<E> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Own = Failure<Never>;
+
+    /// SPEC 13.4.
+    #[test]
+    fn what_expired_was_executed_in_part() {
+        assert_eq!(Own::Expired.executed(), Executed::Yes);
+        assert_eq!(Own::Expired.to_string(), "the call's time was over while it ran; it was executed");
+    }
+
+    #[test]
+    fn what_never_fits_is_not_worth_repeating() {
+        let read = fixp_codec::Decoder::new(&fixp_codec::LAXCUS6).packet(&[]).map(|_| ());
+        let encode = Cause::Encode(read.expect_err("nothing is no packet"));
+        for cause in [encode, Cause::TooLarge { size: 2, limit: 1 }, Cause::Refused(Refusal::TooLarge)] {
+            assert!(!Own::NotSent(cause).is_worth_repeating(), "{cause:?}");
+        }
+        for cause in [Cause::Timeout, Cause::Full, Cause::Refused(Refusal::Gap), Cause::Closed] {
+            assert!(Own::NotSent(cause).is_worth_repeating(), "{cause:?}");
+        }
+        assert!(Own::Overloaded.is_worth_repeating() && !Own::Late.is_worth_repeating());
+    }
+}

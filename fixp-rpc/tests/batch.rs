@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet};
 use fixp_rpc::batch::CALLS;
+use fixp_rpc::interface::Method;
 use fixp_rpc::wire::{Asked, BATCH, Outcome, key};
 use fixp_rpc::{Client, Executed, Failure, Format, Prepared, Rpc};
 use fixp_transport::{Channel, Server, udp};
@@ -239,6 +240,21 @@ async fn arguments_that_are_too_long() {
             Err(failure) => assert!(!fits && failure.executed() == Executed::No, "{failure:?}"),
         }
     }
+}
+
+/// A batch of which a call cannot be written is not sent, and says so.
+#[tokio::test]
+async fn what_cannot_be_written_is_not_sent() {
+    let served = Served::start().await;
+    let client = Client::over(served.channel().await);
+    // No value is so long.
+    let path: &'static str = "x".repeat(5000).leak();
+    let method: &'static Method = Box::leak(Box::new(Method { path, ..SumsClient::INTERFACE.methods[0] }));
+    let long = client.prepare::<_, u32, Odd>(method, &(2,));
+    let (good, long) = client.batch((SumsClient::new(client.clone()).calls().even(2), long)).await;
+    assert!(matches!(&long, Err(Failure::Unwritable(_))), "{long:?}");
+    assert!(matches!(&good, Err(Failure::Unwritable(_))), "{good:?}");
+    assert_eq!(served.ran.load(SeqCst), 0);
 }
 
 /// What becomes of the packet becomes of each call.

@@ -225,7 +225,8 @@ async fn whoever_does_not_wait_ends_the_work() {
         tokio::time::timeout(Duration::from_secs(5), gone).await.expect("dropping the call ends its work");
         let short = LogClient::new(client.timeout(Duration::from_millis(50)));
         let late = short.sleep(60_000).await.unwrap_err();
-        assert_eq!(late.executed(), Executed::Perhaps, "{late:?}");
+        // Whoever is first says so: the server, or the client's own clock.
+        assert!(matches!(late, Failure::Expired | Failure::MayHaveRun(Cause::Timeout)), "{late:?}");
         let gone = async {
             while memory.dropped.load(SeqCst) < 2 * index + 2 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
