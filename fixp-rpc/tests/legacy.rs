@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fixp_codec::rpc::{self, Call, Throwable, Type, Value};
-use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_rpc::legacy::{Client, Exception, Failure, Signature, Visit, Visits};
 use fixp_rpc::{Context, Executed, Rpc};
 use fixp_transport::extension::Refusal;
 use fixp_transport::host::Transport;
 use fixp_transport::server::DialectChoice;
 use fixp_transport::udp::Security;
-use fixp_transport::{Cause, Channel, Echo, Handler, Peer, Reply, Request, Server, udp};
+use fixp_transport::{Cause, Channel, Echo, Handler, Peer, Reply, Request, Server, handler_fn, udp};
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
 
 const DIALECTS: [&Dialect; 2] = [&LEXST1, &LAXCUS6];
 
@@ -158,6 +159,171 @@ async fn results_that_cannot_be_written() {
             };
             assert_eq!(failure, Failure::MayHaveRun(expected), "{dialect} {way}");
             assert_eq!(client.timeout(Duration::from_secs(9)).call(&add).await, Ok(Value::Int(42)));
+        }
+    }
+}
+
+/// A method that never ends, and tells when it begins and when its work is dropped.
+struct Endless(mpsc::UnboundedSender<&'static str>);
+
+struct Dropped(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let _ = self.0.send("dropped");
+    }
+}
+
+impl Visit for Endless {
+    fn methods(&self) -> Vec<Signature> {
+        vec![Signature::new("wait", [])]
+    }
+
+    async fn invoke(&self, _: Context, _: &Signature, _: Vec<Value>) -> Result<Value, Throwable> {
+        let _dropped = Dropped(self.0.clone());
+        self.0.send("begun").unwrap();
+        std::future::pending().await
+    }
+}
+
+type Told = mpsc::UnboundedReceiver<&'static str>;
+
+async fn endless(dialect: &'static Dialect) -> (Server<Visits>, Told) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let server = Server::builder(Visits::new().serve("demo.Endless", Endless(tell)));
+    let server = server.dialect(DialectChoice::Fixed(dialect)).bind("127.0.0.1:0".parse().unwrap());
+    (server.start().await.unwrap(), told)
+}
+
+/// What the method tells next.
+async fn next(told: &mut Told, place: &str) -> &'static str {
+    let next = tokio::time::timeout(Duration::from_secs(9), told.recv()).await;
+    next.unwrap_or_else(|_| panic!("{place}: nothing")).unwrap()
+}
+
+/// A call as a program sends it.
+fn packet(dialect: &'static Dialect, call: &Call) -> Packet {
+    if dialect.name() == "lexst1" {
+        Packet::new(lexst1::rpc::EXECUTE).with_entity(rpc::lexst1::encode_call(call).unwrap())
+    } else {
+        Packet::new(laxcus6::rpc::EXECUTE).with_entity(rpc::laxcus6::encode_call(call).unwrap())
+    }
+}
+
+/// SPEC 12.9: the caller's future is dropped, which cancels an exchange of KEEP UDP, and a request of ours over TCP.
+#[tokio::test]
+async fn the_work_of_a_call_that_is_given_up_stops() {
+    for (dialect, extensions) in DIALECTS.into_iter().flat_map(|dialect| [(dialect, false), (dialect, true)])
+    {
+        let (server, mut told) = endless(dialect).await;
+        let to = server.local_addr().unwrap();
+        let builder = || Channel::builder(dialect).extensions(extensions);
+        let mut ways = vec![("KEEP UDP", builder().keep_udp(to))];
+        if extensions {
+            ways.push(("TCP", builder().announce_first().connect(to).await.unwrap()));
+        }
+        for (way, channel) in ways {
+            let place = format!("{dialect} {way} {extensions}");
+            let client = Client::over(channel);
+            let call = Call::new("demo.Endless", "wait");
+            tokio::select! {
+                outcome = client.call(&call) => panic!("{place}: {outcome:?}"),
+                begun = next(&mut told, &place) => assert_eq!(begun, "begun", "{place}"),
+            }
+            assert_eq!(next(&mut told, &place).await, "dropped", "{place}");
+        }
+    }
+}
+
+/// SPEC 12.9: where nothing tells that the caller has gone.
+#[tokio::test(start_paused = true)]
+async fn work_over_datagrams_has_an_end() {
+    for dialect in DIALECTS {
+        let call = Call::new("demo.Endless", "wait");
+        let packet = packet(dialect, &call);
+        for (transport, ends) in [(Transport::Udp, true), (Transport::KeepUdp, true), (Transport::Tcp, false)]
+        {
+            let place = format!("{dialect} {transport:?}");
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let visits = Visits::new().serve("demo.Endless", Endless(tell)).or(Echo);
+            let addr = "127.0.0.1:1".parse().unwrap();
+            let peer = Peer { addr, local: addr, transport, dialect };
+            let request = || Request { packet: packet.clone(), body: None, peer, deadline: None };
+            let early = Duration::from_secs(59);
+            assert!(tokio::time::timeout(early, visits.handle(request())).await.is_err(), "{place}: early");
+            let late = tokio::time::timeout(Duration::from_secs(61), visits.handle(request())).await;
+            assert_eq!(matches!(late, Ok(Reply::Silence)), ends, "{place}: {late:?}");
+            for expected in ["begun", "dropped"].repeat(2) {
+                assert_eq!(next(&mut told, &place).await, expected);
+            }
+            let longer = visits.time_limit(Duration::MAX);
+            let longer = tokio::time::timeout(Duration::from_secs(9999), longer.handle(request())).await;
+            assert!(longer.is_err(), "{place}: {longer:?}");
+        }
+    }
+}
+
+/// SPEC 12.2: two answers say that the call was not looked at, others nothing.
+#[tokio::test]
+async fn calls_that_are_turned_away() {
+    let away = [
+        (&LEXST1, lexst1::answer::AUTHENTICATE_FAILED, true),
+        (&LEXST1, lexst1::answer::ADDRESS_NOTMATCH, false),
+        (&LAXCUS6, laxcus6::answer::SECURE_NOTIFY, true),
+        (&LAXCUS6, laxcus6::answer::ISEE, false),
+    ];
+    for (dialect, code, known) in away {
+        let server = Server::builder(handler_fn(move |_| async move { Reply::from(Packet::new(code)) }));
+        let server = server.dialect(DialectChoice::Fixed(dialect)).bind("127.0.0.1:0".parse().unwrap());
+        let server = server.start().await.unwrap();
+        let channel = Channel::builder(dialect).extensions(false);
+        let client = Client::over(channel.connect(server.local_addr().unwrap()).await.unwrap());
+        let failure = client.call(&Call::new("demo.Odd", "own")).await.unwrap_err();
+        let expected = if known { Failure::TurnedAway(code) } else { Failure::NotAnAnswer(code) };
+        assert_eq!(failure, expected);
+        assert_eq!(failure.executed(), if known { Executed::No } else { Executed::Perhaps });
+    }
+}
+
+/// SPEC 12.8: the notice is for the query's number, and no VISIT goes where it is for another.
+#[tokio::test]
+async fn a_notice_for_another_query() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = socket.local_addr().unwrap();
+    let program = async {
+        let mut came = vec![0; 65536];
+        for by in 0.. {
+            let (len, from) = socket.recv_from(&mut came).await.unwrap();
+            let packet = Decoder::new(&LAXCUS6).packet(&came[..len]).unwrap().to_packet().unwrap();
+            assert_eq!((packet.code, by < 2), (laxcus6::notify::PRIVATE_SECURE_QUERY, true));
+            let number = packet.first(laxcus6::key::SERIAL_NUMBER).unwrap().as_i64().unwrap();
+            let notice = Packet::new(laxcus6::answer::PRIVATE_SECURE_NOTIFY);
+            let notice = notice.with(laxcus6::key::SERIAL_NUMBER, number + 1).with_entity([0; 5].to_vec());
+            socket.send_to(&notice.to_bytes(&LAXCUS6).unwrap(), from).await.unwrap();
+        }
+    };
+    let client = udp::Client::builder().dialect(&LAXCUS6).extensions(false).security(Security::Unasked);
+    let client = Client::visiting(client.build(), to).timeout(Duration::from_secs(9));
+    let call = Call::new("demo.Odd", "own");
+    tokio::select! {
+        () = program => {}
+        outcome = client.call(&call) => assert_eq!(outcome, Err(Failure::NotSent(Cause::Unexpected))),
+    }
+}
+
+/// SPEC 12.9: over UDP nothing is written that no datagram carries.
+#[tokio::test]
+async fn results_beyond_a_datagram() {
+    for dialect in DIALECTS {
+        let visits = echo::served();
+        let call = Call::new("EchoVisit6", "bytes").with(Type::bytes(), vec![7_u8; 66_000]);
+        for transport in [Transport::Udp, Transport::KeepUdp, Transport::Tcp] {
+            let addr = "127.0.0.1:1".parse().unwrap();
+            let peer = Peer { addr, local: addr, transport, dialect };
+            let request = Request { packet: packet(dialect, &call), body: None, peer, deadline: None };
+            let reply = visits.handle(request).await;
+            let expected = transport == Transport::Udp;
+            assert_eq!(matches!(reply, Reply::Unwritable), expected, "{dialect} {transport:?}");
         }
     }
 }
@@ -406,7 +572,7 @@ proptest! {
     /// be written (SPEC 12.2, 12.6, 12.7).
     #[test]
     fn any_call_has_an_answer((lexst1, visit, entity) in call()) {
-        let visits = echo::served();
+        let visits = echo::served().time_limit(Duration::MAX);
         let addr = "127.0.0.1:1".parse().unwrap();
         let dialect: &Dialect = if lexst1 { &LEXST1 } else { &LAXCUS6 };
         let (code, okay) = match (lexst1, visit) {

@@ -103,6 +103,9 @@ impl Client {
         let answer = self.send(packet).await?;
         // The programs do not look at the code; but the answer to a call has only this one (SPEC 12.2).
         let due = form.answer(way);
+        if form.turns_away(answer.code) {
+            return Err(Failure::TurnedAway(answer.code));
+        }
         let serial = way.serial_key();
         if answer.code != due.code || serial.is_some_and(|key| answer.first(key) != due.first(key)) {
             return Err(Failure::NotAnAnswer(answer.code));
@@ -144,9 +147,11 @@ impl Client {
                 let serial = serials.fetch_add(2, Relaxed);
                 let query = Packet::new(notify::PRIVATE_SECURE_QUERY);
                 let query = query.with(key::SERIAL_NUMBER, serial.wrapping_add(1));
+                let asked = query.first(key::SERIAL_NUMBER).cloned();
                 let notice = send(client, *peer, query, self.timeout).await;
                 let notice = notice.map_err(|error| Failure::NotSent(error.cause))?;
-                if notice.code != answer::PRIVATE_SECURE_NOTIFY {
+                let serial_of = notice.first(key::SERIAL_NUMBER);
+                if notice.code != answer::PRIVATE_SECURE_NOTIFY || serial_of != asked.as_ref() {
                     return Err(Failure::NotSent(Cause::Unexpected));
                 }
                 udp::allows_clear(&notice).map_err(|mode| Failure::NotSent(Cause::Security(mode)))?;

@@ -25,6 +25,9 @@ pub enum Failure {
     /// The server threw this before it came to the method: the interface or the method is not there, an argument is
     /// of another type, or the call cannot be read (SPEC 12.4 to 12.6).
     Refused(Throwable),
+    /// The peer answered with this code, by which it turns calls away before it looks at them: AUTHENTICATE_FAILED of
+    /// lexst1, SECURE_NOTIFY of laxcus6 (SPEC 12.2).
+    TurnedAway(Code),
     /// The peer answered with this code, and with nothing that is an answer to a call.
     NotAnAnswer(Code),
     /// The call cannot be written in the dialect, so nothing was sent.
@@ -40,7 +43,7 @@ impl Failure {
     #[must_use]
     pub const fn executed(&self) -> Executed {
         match self {
-            Self::NotSent(_) | Self::Refused(_) | Self::Unwritable(_) => Executed::No,
+            Self::NotSent(_) | Self::Refused(_) | Self::TurnedAway(_) | Self::Unwritable(_) => Executed::No,
             // What cannot be read may say that the method was not reached.
             Self::MayHaveRun(_) | Self::NotAnAnswer(_) | Self::Unreadable(_) => Executed::Perhaps,
             Self::Threw(_) | Self::OtherType(_) => Executed::Yes,
@@ -83,6 +86,7 @@ impl fmt::Display for Failure {
             Self::Threw(thrown) => return thrown.fmt(f),
             Self::NotSent(cause) | Self::MayHaveRun(cause) => cause.fmt(f),
             Self::Refused(thrown) => write!(f, "the server refused the call: {thrown}"),
+            Self::TurnedAway(code) => write!(f, "the server turned the call away by {code}"),
             Self::NotAnAnswer(code) => write!(f, "{code} is no answer to a call"),
             Self::Unwritable(error) => write!(f, "the call cannot be written: {error}"),
             Self::OtherType(_) => f.write_str("the result is of another type"),

@@ -5,9 +5,10 @@
 use fixp_codec::laxcus6;
 #[cfg(feature = "lexst1")]
 use fixp_codec::lexst1;
-use fixp_codec::rpc::{self, Call, Cause, Reply, Throwable};
+use fixp_codec::rpc::{self, Call, Cause, Limits, Reply, Throwable};
 use fixp_codec::{Code, Dialect, Packet};
 use fixp_transport::host::Transport;
+use fixp_transport::udp::MAX_DATAGRAM;
 
 /// One of the two programs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +106,17 @@ impl Form {
         }
     }
 
+    /// Whether an answer of this code says that a server did not look at the call: that it comes from an address
+    /// which is not allowed, or that it wants a cipher first (SPEC 12.2).
+    pub(crate) fn turns_away(self, code: Code) -> bool {
+        match self {
+            #[cfg(feature = "lexst1")]
+            Self::Lexst1 => code == lexst1::answer::AUTHENTICATE_FAILED,
+            #[cfg(feature = "laxcus6")]
+            Self::Laxcus6 => code == laxcus6::answer::SECURE_NOTIFY,
+        }
+    }
+
     pub(crate) fn write_call(self, call: &Call) -> Result<Vec<u8>, rpc::Error> {
         match self {
             #[cfg(feature = "lexst1")]
@@ -123,12 +135,15 @@ impl Form {
         }
     }
 
-    pub(crate) fn write_reply(self, reply: &Reply) -> Result<Vec<u8>, rpc::Error> {
+    /// No more than a datagram carries is made of what goes in one (SPEC 12.9).
+    pub(crate) fn write_reply(self, reply: &Reply, transport: Transport) -> Result<Vec<u8>, rpc::Error> {
+        let bytes = if transport == Transport::Udp { MAX_DATAGRAM } else { Limits::BYTES };
+        let limits = Limits { bytes, ..Limits::default() };
         match self {
             #[cfg(feature = "lexst1")]
-            Self::Lexst1 => rpc::lexst1::encode_reply(reply),
+            Self::Lexst1 => rpc::lexst1::encode_reply_within(reply, &limits),
             #[cfg(feature = "laxcus6")]
-            Self::Laxcus6 => rpc::laxcus6::encode_reply(reply),
+            Self::Laxcus6 => rpc::laxcus6::encode_reply_within(reply, &limits),
         }
     }
 

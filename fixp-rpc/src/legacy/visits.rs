@@ -5,11 +5,14 @@ use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::rpc::{Call, Reply, Throwable, Type, Value};
+use fixp_transport::host::Transport;
 use fixp_transport::{BodyError, Handler, Nobody, Request};
 use futures_util::FutureExt;
+use tokio::time::Instant;
 
 use super::form::Form;
 use super::signature::{self, Signature};
@@ -47,6 +50,7 @@ pub trait Visit: Send + Sync + 'static {
 pub struct Visits<H = Nobody> {
     objects: HashMap<Box<str>, Arc<Object>, foldhash::fast::RandomState>,
     gathered: usize,
+    time: Duration,
     next: H,
 }
 
@@ -70,10 +74,13 @@ impl<V: Visit> Invoke for V {
 }
 
 impl Visits {
+    /// Default of [`Visits::time_limit`]: 60 s, as long as the programs keep a request at most.
+    pub const TIME_LIMIT: Duration = Duration::from_secs(60);
+
     /// No object yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { objects: HashMap::default(), gathered: Rpc::GATHERED, next: Nobody }
+        Self { objects: HashMap::default(), gathered: Rpc::GATHERED, time: Self::TIME_LIMIT, next: Nobody }
     }
 }
 
@@ -103,8 +110,8 @@ impl<H> Visits<H> {
     /// The same with a handler for all that is no such call.
     #[must_use]
     pub fn or<N>(self, next: N) -> Visits<N> {
-        let Self { objects, gathered, .. } = self;
-        Visits { objects, gathered, next }
+        let Self { objects, gathered, time, .. } = self;
+        Visits { objects, gathered, time, next }
     }
 
     /// The same with so many bytes of a call at most, in place of [`Rpc::GATHERED`]. A longer one is thrown back as
@@ -112,6 +119,15 @@ impl<H> Visits<H> {
     #[must_use]
     pub const fn gathered_limit(mut self, bytes: usize) -> Self {
         self.gathered = bytes;
+        self
+    }
+
+    /// The same with so much time at most for a call over datagrams that has no deadline, in place of
+    /// [`Visits::TIME_LIMIT`]: nothing tells that a program over them has gone. Its work is dropped then, and it has
+    /// no answer (SPEC 12.9). [`Duration::MAX`] is no limit.
+    #[must_use]
+    pub const fn time_limit(mut self, limit: Duration) -> Self {
+        self.time = limit;
         self
     }
 
@@ -181,12 +197,17 @@ impl<H: Handler> Handler for Visits<H> {
                 Err(_) => None,
             }
         };
+        let deadline = match peer.transport {
+            Transport::Tcp => deadline,
+            // SPEC 12.9.
+            Transport::Udp | Transport::KeepUdp => deadline.or_else(|| Instant::now().checked_add(self.time)),
+        };
         let reply = match deadline {
             None => reply.await,
             Some(deadline) => tokio::time::timeout_at(deadline, reply).await.unwrap_or_default(),
         };
         let Some(reply) = reply else { return Answer::Silence };
-        match form.write_reply(&reply) {
+        match form.write_reply(&reply, peer.transport) {
             Ok(entity) => form.answer(way).with_entity(entity).into(),
             // SPEC 12.7.
             Err(error) => {
