@@ -77,7 +77,9 @@ impl Client {
     }
 
     /// The same with so much time for each call and all that is sent for it; that of the channel or client, for each
-    /// packet, unless it is given. It travels with the call, and ends its work at the server too.
+    /// packet, unless it is given. It travels with the call, and ends its work at the server too. Of a call that
+    /// streams it is the time to the result; a stream that comes with it takes its own, and without a time given there
+    /// is none.
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -149,7 +151,16 @@ impl Client {
         let len = argument.len();
         let asked = Asked { method: method.path, format: self.format, one_way: false };
         let call = streamed(asked.packet(dialect, Bytes::new()), argument).ok_or(Failure::TooLong(len))?;
-        let Transferred { mut packet, body } = channel.transfer(call, body).await?;
+        let Transferred { mut packet, body } = match self.timeout {
+            None => channel.transfer(call, body).await?,
+            Some(time) => {
+                let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+                // Whoever gives up here drops the transfer, which tells the server.
+                let transfer = channel.transfer(call.with(key::TIME, millis), body);
+                let late = |_| Failure::MayHaveRun(Cause::Timeout);
+                tokio::time::timeout(time, transfer).await.map_err(late)??
+            }
+        };
         // SPEC 13.10: what is not a result has its entity in it, whatever STREAM says.
         let returned = Outcome::of(dialect, &packet) == Some(Outcome::Returned);
         if returned && let Some(value) = beside_stream(&packet) {

@@ -34,9 +34,10 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
-use fixp_codec::{Dialect, Packet};
+use fixp_codec::{Dialect, Packet, Value};
 use fixp_transport::extension::{self, Refusal};
 use fixp_transport::host::Transport;
 use fixp_transport::{Answer, Body, BodyError, Handler, Nobody, Peer, Reply, Request, tables};
@@ -45,6 +46,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::batch;
 use crate::context::Context;
@@ -365,6 +367,11 @@ impl<H: Handler> Handler for Rpc<H> {
         if !batch && let Some(arguments) = wire::beside_stream(&request.packet) {
             let entity = std::mem::replace(&mut request.packet.entity, arguments);
             let body = request.body.unwrap_or_else(|| Body::from_bytes(entity));
+            // SPEC 13.10: the transport has no deadline for it.
+            let time = request.packet.first(key::TIME).and_then(Value::as_i32);
+            let time = time.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+            let deadline = context.deadline.or(time.map(|time| Instant::now() + time));
+            let context = Context { deadline, ..context };
             return self.call(context, request.packet, Some(body)).await.into();
         }
         // SPEC 13.9.

@@ -36,6 +36,8 @@ pub mod key {
     pub const STREAM: u16 = 0xF024;
     /// The arguments or the result beside a stream, raw; missing where they have no bytes.
     pub const VALUE: u16 = 0xF025;
+    /// How long the caller of a stream waits for the result, int32, in milliseconds.
+    pub const TIME: u16 = 0xF026;
 }
 
 /// What stands in a call beside its argument (SPEC 13.2, 13.3).

@@ -249,3 +249,23 @@ async fn a_method_that_streams_can_be_called_without_a_stream() {
     let put = client.call_written::<Never>("Store.put", false, false, r#"{"name":"x"}"#.into()).await;
     assert_eq!(put, Ok(Ok("[0,0]".into())));
 }
+
+/// SPEC 13.10: the time of the caller ends the work of a stream at both sides.
+#[tokio::test]
+async fn a_streaming_call_has_a_time() {
+    let (server, dropped) = served().await;
+    let addr = server.local_addr().unwrap();
+    let channel = Channel::builder(&LAXCUS6);
+    let ways = [channel.clone().connect(addr).await.unwrap(), channel.keep_udp(addr)];
+    for (ended, channel) in ways.into_iter().enumerate() {
+        let client = Client::over(channel).timeout(Duration::from_millis(300));
+        let late = StoreClient::new(client).forever(sevens(3)).await.unwrap_err();
+        assert!(matches!(late, Failure::MayHaveRun(Cause::Timeout) | Failure::Expired), "{late:?}");
+        let gone = async {
+            while dropped.load(SeqCst) <= ended {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the work ends");
+    }
+}
