@@ -265,7 +265,7 @@ fn arguments_of(method: &Method, derive: &str) -> TokenStream {
     let derive = syn::Ident::new(derive, at(method));
     quote_spanned! {at(method)=>
         #[derive(::fixp_rpc::made::serde::#derive)]
-        #[serde(crate = "::fixp_rpc::made::serde")]
+        #[serde(crate = "::fixp_rpc::made::serde", expecting = "arguments")]
         struct FixpRpcArguments {
             #(#names: #types,)*
         }
