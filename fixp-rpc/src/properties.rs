@@ -1,6 +1,9 @@
 //! What must hold for any bytes: the entry points of the fuzz target, of proptest and of the replay of the committed
 //! corpus. Not covered by semver.
 
+#[cfg(all(feature = "lexst1", feature = "laxcus6"))]
+mod legacy;
+
 use std::pin::pin;
 use std::task::{Context as Task, Poll, Waker};
 
@@ -17,11 +20,18 @@ use crate::server::Rpc;
 use crate::wire::{Asked, BATCH, CALL, Outcome, key};
 use crate::{Failure, Never};
 
+#[cfg(all(feature = "lexst1", feature = "laxcus6"))]
+pub use self::legacy::legacy;
+
 /// A property of any bytes.
 pub type Property = fn(&[u8]);
 
 /// The fuzz targets, by their names in `fuzz/`, and what each checks.
-pub const TARGETS: [(&str, Property); 1] = [("rpc_dispatch", dispatch)];
+pub const TARGETS: &[(&str, Property)] = &[
+    ("rpc_dispatch", dispatch),
+    #[cfg(all(feature = "lexst1", feature = "laxcus6"))]
+    ("rpc_legacy", legacy),
+];
 
 /// A value of all shapes that serde has.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]

@@ -15,8 +15,6 @@ use fixp_transport::host::Transport;
 use fixp_transport::server::DialectChoice;
 use fixp_transport::udp::Security;
 use fixp_transport::{Cause, Channel, Echo, Handler, Peer, Reply, Request, Server, handler_fn, udp};
-use futures_util::FutureExt;
-use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -534,62 +532,5 @@ async fn typed_interfaces() {
         let null = Call::new("demo.TypesVisit", "enter").with(Type::string(), Value::Null);
         let missed = thrown(&untyped.call(&null).await.unwrap_err());
         assert_eq!(missed, ("java.lang.NullPointerException: name".to_owned(), Executed::Yes));
-    }
-}
-
-fn call() -> impl Strategy<Value = (bool, bool, Vec<u8>)> {
-    let method = prop_oneof![Just("add"), Just("echo"), Just("any"), Just("empty"), Just("nope")];
-    let param = prop_oneof![
-        any::<i32>().prop_map(|it| (Type::INT, Value::Int(it))),
-        ".{0,9}".prop_map(|it| (Type::string(), Value::from(it))),
-        any::<i64>().prop_map(|it| (Type::class("java.lang.Object"), Value::Long(it))),
-        any::<i16>().prop_map(|it| (Type::INT, Value::Short(it))),
-        Just((Type::string(), Value::Null)),
-    ];
-    let call =
-        (any::<bool>(), method, prop::collection::vec(param, 0..3)).prop_map(|(lexst1, method, params)| {
-            let call =
-                params.into_iter().fold(Call::new("EchoVisit6", method), |call, (ty, it)| call.with(ty, it));
-            let write = if lexst1 { rpc::lexst1::encode_call } else { rpc::laxcus6::encode_call };
-            (lexst1, write(&call).unwrap())
-        });
-    let harm = (any::<prop::sample::Index>(), any::<u8>(), 0..3_u8);
-    let harmed = (any::<bool>(), call, harm).prop_map(|(visit, (lexst1, mut bytes), (at, by, how))| {
-        let at = at.index(bytes.len());
-        match how {
-            0 => {}
-            1 => bytes[at] = by,
-            _ => bytes.truncate(at),
-        }
-        (lexst1, visit, bytes)
-    });
-    let any = (any::<bool>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..80));
-    prop_oneof![4 => harmed, 1 => any]
-}
-
-proptest! {
-    /// Whatever the entity of a call, there is an answer that says OKAY and can be read, but to a result that cannot
-    /// be written (SPEC 12.2, 12.6, 12.7).
-    #[test]
-    fn any_call_has_an_answer((lexst1, visit, entity) in call()) {
-        let visits = echo::served().time_limit(Duration::MAX);
-        let addr = "127.0.0.1:1".parse().unwrap();
-        let dialect: &Dialect = if lexst1 { &LEXST1 } else { &LAXCUS6 };
-        let (code, okay) = match (lexst1, visit) {
-            (true, _) => (lexst1::rpc::EXECUTE, lexst1::answer::OKAY),
-            (false, false) => (laxcus6::rpc::EXECUTE, laxcus6::answer::OKAY),
-            (false, true) => (laxcus6::notify::VISIT, laxcus6::answer::VISIT_ACCEPTED),
-        };
-        let packet = Packet::new(code).with(laxcus6::key::SERIAL_NUMBER, 7_i64).with_entity(entity);
-        let peer = Peer { addr, local: addr, transport: Transport::Udp, dialect };
-        let request = Request { packet, body: None, peer, deadline: None };
-        match visits.handle(request).now_or_never().expect("nothing is waited for") {
-            Reply::Answer(answer) => {
-                prop_assert_eq!(answer.packet.code, okay);
-                let read = if lexst1 { rpc::lexst1::decode_reply } else { rpc::laxcus6::decode_reply };
-                prop_assert!(read(&answer.packet.entity).is_ok());
-            }
-            reply => prop_assert!(matches!(reply, Reply::Unwritable), "{:?}", reply),
-        }
     }
 }

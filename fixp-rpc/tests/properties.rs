@@ -91,10 +91,62 @@ fn calls_of_all_kinds() {
         .unwrap();
 }
 
+#[cfg(all(feature = "lexst1", feature = "laxcus6"))]
+mod legacy {
+    use fixp_codec::rpc::{self, Call, Type, Value};
+    use proptest::prelude::*;
+
+    use super::{properties, runner};
+
+    fn call() -> impl Strategy<Value = (bool, bool, Vec<u8>)> {
+        let method = prop_oneof![Just("add"), Just("echo"), Just("any"), Just("empty"), Just("nope")];
+        let param = prop_oneof![
+            any::<i32>().prop_map(|it| (Type::INT, Value::Int(it))),
+            ".{0,9}".prop_map(|it| (Type::string(), Value::from(it))),
+            any::<i64>().prop_map(|it| (Type::class("java.lang.Object"), Value::Long(it))),
+            any::<i16>().prop_map(|it| (Type::INT, Value::Short(it))),
+            Just((Type::string(), Value::Null)),
+        ];
+        let call = (any::<bool>(), method, prop::collection::vec(param, 0..3)).prop_map(
+            |(lexst1, method, params)| {
+                let call = params
+                    .into_iter()
+                    .fold(Call::new("EchoVisit6", method), |call, (ty, it)| call.with(ty, it));
+                let write = if lexst1 { rpc::lexst1::encode_call } else { rpc::laxcus6::encode_call };
+                (lexst1, write(&call).unwrap())
+            },
+        );
+        let harm = (any::<prop::sample::Index>(), any::<u8>(), 0..3_u8);
+        let harmed = (any::<bool>(), call, harm).prop_map(|(visit, (lexst1, mut bytes), (at, by, how))| {
+            let at = at.index(bytes.len());
+            match how {
+                0 => {}
+                1 => bytes[at] = by,
+                _ => bytes.truncate(at),
+            }
+            (lexst1, visit, bytes)
+        });
+        let any = (any::<bool>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..80));
+        prop_oneof![4 => harmed, 1 => any]
+    }
+
+    /// Calls of the programs, whole and broken.
+    #[test]
+    fn calls_of_the_programs() {
+        runner()
+            .run(&(call(), any::<bool>()), |((lexst1, visit, entity), udp)| {
+                let choices = u8::from(lexst1) | u8::from(visit) << 1 | u8::from(udp) << 2;
+                properties::legacy(&[&[choices], entity.as_slice()].concat());
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
 /// The corpora of the fuzzers, `fuzz/corpus/TARGET`, each file through its target's property.
 #[test]
 fn corpora_of_the_fuzzers() {
-    for (target, property) in TARGETS {
+    for &(target, property) in TARGETS {
         let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
         let files =
             std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{}: {error}", corpus.display()));
