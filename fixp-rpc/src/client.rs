@@ -52,6 +52,10 @@ impl Client {
     }
 
     /// Calls to one peer over plain UDP: argument and result must each have room in one datagram.
+    ///
+    /// A network that doubles a datagram makes two calls of one once the first is answered (SPEC 10.3), and an answer
+    /// to a forged sender is bounded by the server's
+    /// [`plain_rate`](fixp_transport::limits::ServerLimits::plain_rate) only.
     #[must_use]
     pub const fn over_udp(client: udp::Client, peer: SocketAddr) -> Self {
         Self { way: Way::Udp(client, peer), format: Format::Postcard, timeout: None }

@@ -12,6 +12,10 @@
 //!   it was executed;
 //! - methods marked `#[idempotent]` are sent again where that may help, others never.
 //!
+//! Over plain UDP a network that doubles a datagram makes two calls of one once the first is answered (SPEC 10.3), and
+//! an answer to a forged sender is bounded by the server's
+//! [`plain_rate`](fixp_transport::limits::ServerLimits::plain_rate) only.
+//!
 //! Several calls go in one packet as a [`batch`]. A method whose last parameter is a [`Body`](fixp_transport::Body),
 //! or whose result is one or a pair with one, streams (SPEC 13.10).
 
