@@ -106,7 +106,7 @@ fn client(interface: &Interface) -> TokenStream {
     });
     quote! {
         #[doc = #about]
-        #[derive(Clone)]
+        #[derive(Clone, Debug)]
         #visibility struct #client {
             client: ::fixp_rpc::Client,
         }
@@ -136,7 +136,7 @@ fn client(interface: &Interface) -> TokenStream {
         }
 
         #[doc = #about_calls]
-        #[derive(Clone)]
+        #[derive(Clone, Debug)]
         #visibility struct #calls {
             client: ::fixp_rpc::Client,
         }
@@ -235,6 +235,12 @@ fn service(interface: &Interface) -> TokenStream {
             #[must_use]
             pub fn new(inner: T) -> Self {
                 Self { inner: ::std::sync::Arc::new(inner) }
+            }
+        }
+
+        impl<FixpRpcServed> ::core::fmt::Debug for #service<FixpRpcServed> {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_struct(::core::stringify!(#service)).finish_non_exhaustive()
             }
         }
 

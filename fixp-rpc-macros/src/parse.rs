@@ -1,11 +1,14 @@
 //! From a trait to what is wanted of it, with errors that point at the user's line.
 
+use proc_macro2::Span;
 use syn::parse::{Parse, ParseStream};
 use syn::visit::{self, Visit};
 use syn::{
     Attribute, Error, Expr, ExprLit, FnArg, GenericArgument, Generics, Ident, Item, Lit, LitStr, Meta, Pat,
     PathArguments, Result, ReturnType, Token, TraitItem, TraitItemFn, Type, Visibility,
 };
+
+use crate::expand::plain;
 
 /// What stands in the attribute's brackets.
 pub(crate) struct Options {
@@ -37,6 +40,9 @@ impl Parse for Options {
 
 /// The most bytes of an interface's or a method's name.
 const NAME: usize = 255;
+
+/// The name of the interface that every server of calls has.
+const RESERVED: &str = "fixp";
 
 /// What a client has beside its methods.
 const TAKEN: [&str; 2] = ["new", "calls"];
@@ -95,10 +101,10 @@ impl Interface {
             Some(name) => (name.value(), name.span()),
             None => (item.ident.to_string(), item.ident.span()),
         };
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
-        if name.is_empty() || name.len() > NAME || !name.chars().all(fits) {
-            let most = format!("a name is of 1 to {NAME} letters, digits, and `_-.$`");
-            return Err(Error::new(span, most));
+        travels(&name, span)?;
+        // The crate's own interface tells of all others (SPEC 13.7).
+        if name == RESERVED && std::env::var("CARGO_PKG_NAME").as_deref() != Ok("fixp-rpc") {
+            return Err(Error::new(span, "the interface of this name tells of all others"));
         }
         let mut methods: Vec<Method> = Vec::new();
         let mut errors: Option<Error> = None;
@@ -152,6 +158,7 @@ impl Method {
         if TAKEN.iter().any(|taken| sig.ident == taken) {
             return Err(Error::new_spanned(sig.ident, "the client has this name for something of its own"));
         }
+        travels(&plain(&sig.ident), sig.ident.span())?;
         let mut inputs = sig.inputs.into_iter();
         match inputs.next() {
             Some(FnArg::Receiver(it)) if it.reference.is_some() && it.mutability.is_none() => {}
@@ -192,7 +199,7 @@ impl Method {
             return Err(Error::new_spanned(output, "nobody waits for what a one-way method returns"));
         }
         crosses(&output)?;
-        let result = value_and_error(&output);
+        let result = value_and_error(&output)?;
         let gives = match result.as_ref().map_or(&output, |(value, _)| value) {
             ty if is_named(ty, "Body") => Gives::Stream,
             Type::Tuple(both) if both.elems.len() == 2 && is_named(&both.elems[1], "Body") => {
@@ -224,6 +231,15 @@ impl Method {
     pub(crate) fn streams(&self) -> bool {
         self.body.is_some() || !matches!(self.gives, Gives::Value)
     }
+}
+
+/// That a name can stand in a call (SPEC 13.2).
+fn travels(name: &str, span: Span) -> Result<()> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+    if name.is_empty() || name.len() > NAME || !name.chars().all(fits) {
+        return Err(Error::new(span, format!("a name is of 1 to {NAME} letters, digits, and `_-.$`")));
+    }
+    Ok(())
 }
 
 /// Takes a mark of ours from among the attributes.
@@ -298,13 +314,19 @@ fn is_named(ty: &Type, name: &str) -> bool {
     last_segment(ty).is_some_and(|segment| segment.ident == name)
 }
 
-/// The two types of a `Result`.
-fn value_and_error(output: &Type) -> Option<(Type, Type)> {
-    let segment = last_segment(output).filter(|segment| segment.ident == "Result")?;
-    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
-    let mut types = arguments.args.iter().filter_map(|argument| match argument {
-        GenericArgument::Type(ty) => Some(ty.clone()),
-        _ => None,
-    });
-    Some((types.next()?, types.next()?))
+/// The two types of a `Result`; an alias that hides one would make the error a part of the value.
+fn value_and_error(output: &Type) -> Result<Option<(Type, Type)>> {
+    let Some(segment) = last_segment(output).filter(|segment| segment.ident == "Result") else {
+        return Ok(None);
+    };
+    if let PathArguments::AngleBracketed(arguments) = &segment.arguments {
+        let mut types = arguments.args.iter().filter_map(|argument| match argument {
+            GenericArgument::Type(ty) => Some(ty.clone()),
+            _ => None,
+        });
+        if let (Some(value), Some(error)) = (types.next(), types.next()) {
+            return Ok(Some((value, error)));
+        }
+    }
+    Err(Error::new_spanned(output, "both types of the `Result`"))
 }

@@ -2,6 +2,7 @@
 //!
 //! See [`Rpc`](crate::Rpc) for both sides together.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,6 +30,17 @@ pub struct Client {
     way: Way,
     format: Format,
     timeout: Option<Duration>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { way: _, format, timeout } = self;
+        f.debug_struct("Client")
+            .field("dialect", &self.dialect().name())
+            .field("format", format)
+            .field("timeout", timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone)]

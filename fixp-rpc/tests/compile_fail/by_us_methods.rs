@@ -33,6 +33,7 @@ trait Clock {
 
     #[cfg(unix)]
     async fn at_times(&self);
+    async fn zähle(&self);
     async fn may_be_missing(&self, #[serde(default)] now: u64);
 }
 

@@ -55,4 +55,7 @@ trait Names {
     async fn currentTime(&self) -> i64;
 }
 
+#[fixp_rpc::service(name = "fixp")]
+trait Reserved {}
+
 fn main() {}

@@ -7,6 +7,7 @@ trait Clock {
     async fn late(&self, zone: String, context: fixp_rpc::Context);
     async fn returned(&self) -> &str;
     async fn failed(&self) -> Result<u64, &'static str>;
+    async fn half(&self) -> std::io::Result<u64>;
     async fn some(&self) -> impl ToString;
     async fn itself(&self, other: Self);
     async fn behind(&self, body: fixp_transport::Body, zone: String);

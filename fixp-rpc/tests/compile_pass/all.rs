@@ -100,7 +100,15 @@ impl All for Some0 {
     async fn away(&self, _: String) {}
 }
 
+fn shown<T: std::fmt::Debug>() {}
+
 fn main() {
+    shown::<fixp_rpc::Client>();
+    shown::<AllClient>();
+    shown::<AllCalls>();
+    // Whatever implements them.
+    shown::<AllService<fn()>>();
+
     let _ = fixp_rpc::Rpc::new().serve(AllService::new(Arc::new(Some0)));
     assert_eq!(public::ClockClient::INTERFACE.methods[0].path, "com.example.Clock$2.now");
     assert!(EmptyClient::INTERFACE.methods.is_empty());
