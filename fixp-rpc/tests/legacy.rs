@@ -233,6 +233,23 @@ async fn the_work_of_a_call_that_is_given_up_stops() {
     }
 }
 
+/// SPEC 12.9, at the packets of a program. A connection of which only one half was closed gets its answers (11.5).
+#[tokio::test]
+async fn the_work_of_a_call_ends_with_its_connection() {
+    for dialect in DIALECTS {
+        let (server, mut told) = endless(dialect).await;
+        let call = Call::new("demo.Endless", "wait");
+        let packet = packet(dialect, &call);
+        let mut stream = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+        stream.write_all(&packet.to_bytes(dialect).unwrap()).await.unwrap();
+        assert_eq!(next(&mut told, dialect.name()).await, "begun");
+        // It breaks.
+        stream.set_zero_linger().unwrap();
+        drop(stream);
+        assert_eq!(next(&mut told, dialect.name()).await, "dropped");
+    }
+}
+
 /// SPEC 12.9: where nothing tells that the caller has gone.
 #[tokio::test(start_paused = true)]
 async fn work_over_datagrams_has_an_end() {

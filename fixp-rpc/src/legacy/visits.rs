@@ -46,7 +46,7 @@ pub trait Visit: Send + Sync + 'static {
 /// Calls of the two programs, served. What is no such call goes to the handler behind it.
 ///
 /// The answers are those of the real servers, exceptions included, but for their stack traces, which tell of their
-/// insides: ours have none (SPEC 12.3 to 12.7). Whoever drops the future of a call, or is cut off, ends its work.
+/// insides: ours have none (SPEC 12.3 to 12.7). Whoever cancels a call, or is cut off, ends its work.
 pub struct Visits<H = Nobody> {
     objects: HashMap<Box<str>, Arc<Object>, foldhash::fast::RandomState>,
     gathered: usize,

@@ -286,8 +286,13 @@ where
         rest.advance(taken);
         // Behind an entity its buffer is not kept.
         self.rest = if rest.is_empty() { BytesMut::new() } else { rest };
-        if events > 0 || taken > 0 || !self.rest.is_empty() || self.is_blocked(cx) {
+        if events > 0 || taken > 0 || !self.rest.is_empty() {
             return Ok(events > 0 || taken > 0);
+        }
+        // Behind a request that holds back all others one buffer is read: so the end of the connection is heard.
+        let listens = self.barrier && self.wanted.is_none() && self.upload.is_none();
+        if self.is_blocked(cx) && !listens {
+            return Ok(false);
         }
         // Everything is done with the bytes before the next poll, so all connections of a thread share one
         // buffer, and an idle one has none.
