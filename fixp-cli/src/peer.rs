@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::dialects::{DEFAULT, named};
 use crate::failure::Failure;
+use crate::runtime;
 
 /// How long the end of a conversation may take: nobody waits for it.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -93,8 +94,23 @@ impl Peer {
         }
     }
 
+    /// Calls it, and ends the conversation in order.
+    pub(crate) fn calling<T>(
+        &self,
+        timeout: Duration,
+        work: impl AsyncFnOnce(&fixp_rpc::Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let addr = self.address()?;
+        runtime::small(async {
+            let client = self.rpc(addr, timeout).await?;
+            let outcome = work(&client).await;
+            client.close().await;
+            outcome
+        })
+    }
+
     /// Where calls to it go.
-    pub(crate) async fn rpc(&self, addr: SocketAddr, timeout: Duration) -> Result<fixp_rpc::Client, Failure> {
+    async fn rpc(&self, addr: SocketAddr, timeout: Duration) -> Result<fixp_rpc::Client, Failure> {
         if self.no_extensions {
             return Err(Failure::Usage(
                 "calls are extensions: --no-extensions would not let them go".to_owned(),

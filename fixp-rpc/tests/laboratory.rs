@@ -13,12 +13,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fixp_codec::{Dialect, LAXCUS6, LEXST1};
-use fixp_laboratory::{Cut, Direction, Host, Laboratory, LinkConfig, Random};
+use fixp_laboratory::{Cut, Direction, Laboratory, LinkConfig, Random};
 use fixp_rpc::{Client, Executed, Failure, Format, Rpc};
 use fixp_transport::limits::ServerLimits;
-use fixp_transport::socket::Bind;
 use fixp_transport::{Cause, Channel, ChannelBuilder, udp};
-use lab::{CLIENT, PORT, SERVER, Socket, open, serve};
+use lab::{Binder, CLIENT, PORT, SERVER, open, serve};
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
@@ -94,16 +93,6 @@ impl Jobs for Book {
     }
 }
 
-struct LabBinder(Host);
-
-impl Bind for LabBinder {
-    type Socket = Socket;
-
-    async fn bind(&self) -> std::io::Result<Socket> {
-        self.0.bind(0).map(Socket)
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Way {
     Tcp,
@@ -129,10 +118,10 @@ fn client(lab: &Laboratory, dialect: &'static Dialect, way: Way) -> Client {
     match way {
         Way::Tcp => Client::over(open(lab, channel(dialect))),
         Way::Ordered => Client::over(open(lab, channel(dialect).ordered())),
-        Way::Keep => Client::over(channel(dialect).seed(lab.seed()).keep_udp_over(peer, LabBinder(host))),
+        Way::Keep => Client::over(channel(dialect).seed(lab.seed()).keep_udp_over(peer, Binder(host))),
         Way::Udp => {
             let client = udp::Client::builder().dialect(dialect).random(lab.seed());
-            Client::over_udp(client.sockets(Some(LabBinder(host)), None).build(), peer)
+            Client::over_udp(client.sockets(Some(Binder(host)), None).build(), peer)
         }
     }
 }

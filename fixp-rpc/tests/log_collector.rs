@@ -13,23 +13,12 @@ use std::time::Duration;
 
 use example::{Collector, CollectorClient, CollectorService, Entry, Level, Memory, Refused, Shipper};
 use fixp_codec::{Dialect, LAXCUS6, LEXST1};
-use fixp_laboratory::{Host, Laboratory, LinkConfig};
+use fixp_laboratory::{Laboratory, LinkConfig};
 use fixp_rpc::{Client, Rpc};
 use fixp_transport::Channel;
 use fixp_transport::limits::ServerLimits;
-use fixp_transport::socket::Bind;
-use lab::{CLIENT, PORT, SERVER, Socket, serve};
+use lab::{Binder, CLIENT, PORT, SERVER, serve};
 use tokio::time::sleep;
-
-struct LabBinder(Host);
-
-impl Bind for LabBinder {
-    type Socket = Socket;
-
-    async fn bind(&self) -> std::io::Result<Socket> {
-        self.0.bind(0).map(Socket)
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_runs() {
@@ -46,7 +35,7 @@ fn every_entry_comes_once_and_in_order() {
             let rpc = Rpc::new().serve(CollectorService::new(Arc::clone(&memory)));
             let _server = serve(&lab, dialect, ServerLimits::default(), rpc).await;
             let channel = Channel::builder(dialect).seed(lab.seed()).timeout(Duration::from_secs(2));
-            let channel = channel.keep_udp_over(SocketAddr::new(SERVER, PORT), LabBinder(lab.host(CLIENT)));
+            let channel = channel.keep_udp_over(SocketAddr::new(SERVER, PORT), Binder(lab.host(CLIENT)));
             let shipper = Shipper::new("data", CollectorClient::new(Client::over(channel)));
             let trouble = tokio::spawn(async move {
                 sleep(Duration::from_secs(1)).await;

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::input;
 use crate::json_text::{self, BadJson, Layout};
 use crate::peer::Peer;
-use crate::{output, runtime, span};
+use crate::{output, span};
 
 const AFTER: &str = "\
 The arguments are a JSON object of them by name, or an array of them in their
@@ -61,17 +61,15 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let arguments = self.arguments()?;
-        let addr = self.peer.address()?;
-        runtime::small(async {
-            let client = self.peer.rpc(addr, self.timeout).await?.format(Format::Json);
-            let answer = client.call_written::<Never>(&self.method, false, self.one_way, arguments).await;
-            client.close().await;
-            match answer? {
-                Ok(result) if self.one_way && result.is_empty() => Ok(Exit::Passed),
-                Ok(result) => self.show(&result).map(|()| Exit::Passed),
-                Err(error) => Err(Failure::Method(read(&error)?)),
-            }
-        })
+        let answer = self.peer.calling(self.timeout, async |client| {
+            let client = client.clone().format(Format::Json);
+            Ok(client.call_written::<Never>(&self.method, false, self.one_way, arguments).await?)
+        })?;
+        match answer {
+            Ok(result) if self.one_way && result.is_empty() => Ok(Exit::Passed),
+            Ok(result) => self.show(&result).map(|()| Exit::Passed),
+            Err(error) => Err(Failure::Method(read(&error)?)),
+        }
     }
 
     /// The arguments as they go: one value of JSON, an object or an array.

@@ -11,7 +11,7 @@ use crate::json_text::{self, Layout};
 use crate::peer::Peer;
 use crate::style::{BOLD, DIM, NAME};
 use crate::visible::visible;
-use crate::{output, runtime, span};
+use crate::{output, span};
 
 const AFTER: &str = "\
 A NAME is an interface, or an interface and a method; without one all interfaces
@@ -49,12 +49,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let addr = self.peer.address()?;
-        let described = runtime::small(async {
-            let client = self.peer.rpc(addr, self.timeout).await?;
-            let described = self.described(&DirectoryClient::new(client.clone())).await;
-            client.close().await;
-            described
+        let described = self.peer.calling(self.timeout, async |client| {
+            self.described(&DirectoryClient::new(client.clone())).await
         })?;
         if self.json {
             output::at_once(|out| {

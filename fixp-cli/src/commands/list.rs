@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::json_text::{self, Layout};
 use crate::peer::Peer;
 use crate::visible::visible;
-use crate::{output, runtime, span};
+use crate::{output, span};
 
 const AFTER: &str = "\
 Examples:
@@ -40,13 +40,9 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
-        let addr = self.peer.address()?;
-        let names = runtime::small(async {
-            let client = self.peer.rpc(addr, self.timeout).await?;
-            let names = DirectoryClient::new(client.clone()).list().await;
-            client.close().await;
-            Ok(names?)
-        })?;
+        let names = self
+            .peer
+            .calling(self.timeout, async |client| Ok(DirectoryClient::new(client.clone()).list().await?))?;
         if self.json {
             output::at_once(|out| json_text::write(out, &names, Layout::Line))?;
         } else {
