@@ -81,7 +81,7 @@ fn text_may_be_null_and_broken() {
     assert_eq!(reply("1cffffffff"), Ok(Value::Null));
     assert_eq!(reply("1c0300000061c080"), Ok("a\u{fffd}\u{fffd}".into()));
     assert_eq!(reply("1c03000000eda080"), Ok("\u{fffd}".into()));
-    assert_eq!(cause(reply("1cfeffffff")), (Cause::NegativeCount, 2));
+    assert_eq!(cause(reply("1cfeffffff")), (Cause::NegativeLength, 2));
     assert_eq!(cause(reply("1c0300000061")), (Cause::Cut, 6));
     assert_eq!(written(Text::from_utf16(&[0x78, 0xd800, 0x79])).unwrap(), "1c03000000783f79");
 }
@@ -185,11 +185,11 @@ fn arrays_of_numbers() {
     assert_eq!(cause(written(Vec::<u8>::new())), (Cause::EmptyBytes, 1));
     let nested = Value::objects(vec![Value::Null, Vec::<u8>::new().into()]);
     assert_eq!(cause(written(nested)), (Cause::EmptyBytes, 7));
-    assert_eq!(cause(reply("0affffffff")), (Cause::NegativeCount, 2));
+    assert_eq!(cause(reply("0affffffff")), (Cause::NegativeLength, 2));
     assert_eq!(reply("0e00000000"), Ok(Vec::<i32>::new().into()));
     assert_eq!(written(Vec::<i32>::new()).unwrap(), "0e00000000");
     assert_eq!(reply("0fffffffff"), Ok(Value::Null));
-    assert_eq!(cause(reply("0ffeffffff")), (Cause::NegativeCount, 2));
+    assert_eq!(cause(reply("0ffeffffff")), (Cause::NegativeLength, 2));
     let error = reply("0fffffff7f").unwrap_err();
     assert_eq!((error.cause(), error.needed(), error.had()), (Cause::Cut, 8 * 0x7fff_ffff, 1));
 }
@@ -221,7 +221,7 @@ fn objects_of_laxcus6() {
     assert_eq!(reply("1e0100000000"), Ok(Value::Null));
     assert_eq!(reply("1e0300000002aabb"), Ok(Value::Null));
     assert_eq!(cause(reply("1e00000000")), (Cause::Empty, 2));
-    assert_eq!(cause(reply("1effffffff00")), (Cause::NegativeCount, 2));
+    assert_eq!(cause(reply("1effffffff00")), (Cause::Empty, 2));
     assert_eq!(cause(reply("1e0500000001ffffffff")), (Cause::Class, 7));
     // The name ends behind the part, though not behind the payload.
     assert_eq!(cause(reply("1e06000000010200000061")), (Cause::Cut, 11));
@@ -236,6 +236,8 @@ fn other_objects_are_java_streams() {
     assert_eq!(cause(reply("2800000000")), (Cause::Empty, 2));
     assert_eq!(cause(reply("2805000000aced000574")), (Cause::Cut, 11));
     assert_eq!(cause(reply("2805000000acee000570")), (Cause::Magic, 6));
+    assert!(reply("2805000000aced000574").unwrap_err().is_in_java());
+    assert!(!reply("2800000000").unwrap_err().is_in_java());
     let thrown = Throwable::new("java.lang.IllegalStateException", "boom");
     let wire = laxcus6::encode_reply(&Reply::threw(&thrown)).unwrap();
     assert_eq!(wire[..3], [0, 1, 40]);

@@ -88,6 +88,7 @@ mod failure;
 )]
 mod form;
 mod java;
+mod refused;
 mod signature;
 mod visits;
 

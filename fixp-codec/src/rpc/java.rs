@@ -65,7 +65,7 @@ pub fn decode_value_within(input: &[u8], limits: &Limits) -> Result<Value, Error
 
 /// Reads the value of a stream that is a part of a payload.
 pub(crate) fn decode_part(input: &[u8], budget: &mut Budget) -> Result<Value, Error> {
-    Ok(Stream::new(input, budget)?.root()?.0)
+    Stream::new(input, budget)?.root()
 }
 
 /// Writes the stream of one value.

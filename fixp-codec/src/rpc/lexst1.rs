@@ -138,19 +138,20 @@ struct Fields {
 impl Fields {
     fn read(input: &[u8], limits: &Limits, (name, suid): (&str, i64)) -> Result<Self, Error> {
         let mut budget = Budget::new(limits);
-        let (value, at) = Stream::new(input, &mut budget)?.root()?;
-        let value = if let Value::Anchor(_, value) = value { *value } else { value };
-        let object = match value {
-            Value::Null => return Err(Error::new(Cause::Null, at)),
-            Value::Object(object) => *object,
-            _ => return Err(Error::new(Cause::OtherClass, at)),
-        };
-        if object.class.name != name || object.class.suid != suid {
-            return Err(Error::new(Cause::OtherClass, at));
-        }
-        if object.class.flags & (flag::SERIALIZABLE | flag::EXTERNALIZABLE) != flag::SERIALIZABLE {
-            return Err(Error::new(Cause::Flags, at).number_read(object.class.flags.into()));
-        }
+        let (object, at) = Stream::new(input, &mut budget)?.root_object(|class, at| {
+            if class.name != name {
+                let is_there = [APPLY.0, REPLY.0].iter().any(|name| class.name == *name)
+                    || class.name.as_str().is_some_and(|name| name.starts_with("java."));
+                return Err(Error::new(if is_there { Cause::OtherClass } else { Cause::NoClass }, at));
+            }
+            if class.suid != suid {
+                return Err(Error::new(Cause::OtherNumber, at));
+            }
+            if class.flags & (flag::SERIALIZABLE | flag::EXTERNALIZABLE) != flag::SERIALIZABLE {
+                return Err(Error::new(Cause::Flags, at).number_read(class.flags.into()));
+            }
+            Ok(())
+        })?;
         Ok(Self { object, at })
     }
 
@@ -205,7 +206,7 @@ impl Fields {
         let types = array.items.into_iter().map(|item| match item {
             Value::Null => Ok(None),
             Value::Class(ty) => Ok(Some(ty)),
-            _ => Err(self.of_other_type()),
+            _ => Err(Error::new(Cause::Element, self.at)),
         });
         types.collect::<Result<_, _>>().map(Some)
     }

@@ -5,7 +5,7 @@
 use fixp_codec::laxcus6;
 #[cfg(feature = "lexst1")]
 use fixp_codec::lexst1;
-use fixp_codec::rpc::{self, Call, Cause, Limits, Reply, Throwable};
+use fixp_codec::rpc::{self, Call, Limits, Reply, Throwable};
 use fixp_codec::{Code, Dialect, Packet};
 use fixp_transport::host::Transport;
 use fixp_transport::udp::MAX_DATAGRAM;
@@ -164,41 +164,6 @@ impl Form {
             _ => "RPC data is null",
         };
         Throwable::new("java.lang.NullPointerException", text)
-    }
-
-    /// What is thrown for an entity that does not decode (SPEC 12.6).
-    pub(crate) fn undecodable(self, error: rpc::Error) -> Throwable {
-        let text = || error.to_string();
-        match (self, error.cause()) {
-            #[cfg(feature = "laxcus6")]
-            (Self::Laxcus6, Cause::Cut) => {
-                let (needed, at) = (error.needed(), error.offset());
-                let end = at.saturating_add(error.had());
-                let text = format!("{needed} < 1 || {at} + {needed} > {end}");
-                Throwable::new("java.lang.IndexOutOfBoundsException", text)
-            }
-            #[cfg(feature = "lexst1")]
-            (Self::Lexst1, Cause::Cut) => {
-                Throwable { message: None, ..Throwable::new("java.io.EOFException", "") }
-            }
-            (_, Cause::Null) => Throwable::new("java.lang.NullPointerException", "null point request!"),
-            (_, Cause::DepthLimit) => Throwable::new("java.lang.StackOverflowError", text()),
-            (_, Cause::BytesLimit | Cause::ValuesLimit) => Self::too_large(error.needed(), error.had()),
-            (_, Cause::NegativeCount) => {
-                let count = error.number().cast_signed().to_string();
-                Throwable::new("java.lang.NegativeArraySizeException", count)
-            }
-            #[cfg(feature = "lexst1")]
-            (Self::Lexst1, Cause::Text) => Throwable::new("java.io.UTFDataFormatException", text()),
-            #[cfg(feature = "lexst1")]
-            (Self::Lexst1, Cause::OtherClass | Cause::OtherType) => {
-                Throwable::new("java.lang.ClassCastException", text())
-            }
-            #[cfg(feature = "lexst1")]
-            (Self::Lexst1, _) => Throwable::new("java.io.StreamCorruptedException", text()),
-            #[cfg(feature = "laxcus6")]
-            (Self::Laxcus6, _) => Throwable::new("java.lang.UnsupportedOperationException", text()),
-        }
     }
 
     /// What is thrown where there is no room.

@@ -11,6 +11,9 @@ use super::super::{
 };
 use super::{FIRST_HANDLE, MAGIC, code, utf};
 
+/// How many interfaces Java takes of a dynamic proxy (SPEC 12.34).
+const INTERFACES: usize = 0xffff;
+
 /// What a back reference can name (SPEC 12.32).
 enum Handle {
     Class(Arc<Class>),
@@ -53,15 +56,49 @@ impl<'a, 'b> Stream<'a, 'b> {
         Ok(stream)
     }
 
-    /// The first value, and where it stands.
-    pub(crate) fn root(&mut self) -> Result<(Value, usize), Error> {
+    /// The first value.
+    pub(crate) fn root(&mut self) -> Result<Value, Error> {
+        self.begin()?;
+        let value = self.value()?;
+        Ok(self.anchored(value))
+    }
+
+    /// The first value where it must be an object, and where it stands. Its class is looked at before its parts are
+    /// read.
+    pub(crate) fn root_object(
+        &mut self,
+        is_it: impl FnOnce(&Class, usize) -> Result<(), Error>,
+    ) -> Result<(Object, usize), Error> {
         let at = self.at;
-        self.budget.values(1, at)?;
-        let mut value = self.value()?;
+        self.begin()?;
+        let value = if self.peek() == Some(code::OBJECT) {
+            self.at += 1;
+            let class = self.some_class()?;
+            is_it(&class, at)?;
+            self.object_of(class, at + 1)?
+        } else {
+            self.value()?
+        };
+        match self.anchored(value) {
+            Value::Object(object) => Ok((*object, at)),
+            Value::Null => Err(Error::new(Cause::Null, at)),
+            _ => Err(Error::new(Cause::OtherClass, at)),
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        let at = self.at;
+        if let Some(code @ (code::BLOCK | code::LONG_BLOCK | code::END)) = self.peek() {
+            return Err(Error::new(Cause::Block, at).number_read(code.into()));
+        }
+        self.budget.values(1, at)
+    }
+
+    fn anchored(&mut self, mut value: Value) -> Value {
         if !self.referred.is_empty() {
             anchor(&mut value, &mut self.first, &self.referred);
         }
-        Ok((value, at))
+        value
     }
 
     /// A value that its holder has taken from the budget.
@@ -91,6 +128,11 @@ impl<'a, 'b> Stream<'a, 'b> {
     fn object(&mut self) -> Result<Value, Error> {
         let at = self.at;
         let class = self.some_class()?;
+        self.object_of(class, at)
+    }
+
+    /// The parts of an object whose class stands at `at`.
+    fn object_of(&mut self, class: Arc<Class>, at: usize) -> Result<Value, Error> {
         let writes_itself = class.flags & flag::EXTERNALIZABLE != 0;
         let has_form = if writes_itself { flag::BLOCK_DATA } else { flag::SERIALIZABLE };
         let is_one = class.flags & has_form != 0 && class.flags & flag::ENUM == 0;
@@ -364,8 +406,11 @@ impl<'a, 'b> Stream<'a, 'b> {
     fn proxy(&mut self) -> Result<Class, Error> {
         self.handles.push(Handle::Lost);
         let count = self.count()?;
-        // Each has two bytes at least. Java takes 65535 at most.
-        if count.min(0xffff) > self.left() / 2 || count > 0xffff {
+        if count > INTERFACES {
+            return Err(Error::new(Cause::Interfaces, self.at).sizes(count, INTERFACES));
+        }
+        // Each has two bytes at least.
+        if count > self.left() / 2 {
             return Err(Error::new(Cause::Cut, self.at).sizes(count.saturating_mul(2), self.left()));
         }
         self.budget.values(count, self.at)?;

@@ -131,7 +131,8 @@ impl<'a> Reader<'a> {
     /// SPEC 12.20. What stands behind the object is ignored.
     fn java(&mut self) -> Result<Value, Error> {
         let part = self.cursor.part()?;
-        java::decode_part(part.rest, &mut self.budget).map_err(|error| error.moved(part.offset()))
+        java::decode_part(part.rest, &mut self.budget)
+            .map_err(|error| error.moved(part.offset()).within_java())
     }
 }
 
@@ -145,7 +146,7 @@ struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// SPEC 12.16: no bytes are null.
     fn bytes(&mut self) -> Result<Value, Error> {
-        Ok(match self.count()? {
+        Ok(match self.length()? {
             0 => Value::Null,
             n => self.take(n)?.into(),
         })
@@ -157,7 +158,7 @@ impl<'a> Cursor<'a> {
         read: impl Fn([u8; N]) -> T,
         value: fn(Arc<[T]>) -> Value,
     ) -> Result<Value, Error> {
-        let Some(n) = self.count_or_null()? else { return Ok(Value::Null) };
+        let Some(n) = self.length_or_null()? else { return Ok(Value::Null) };
         let (elements, _) = self.take(n.saturating_mul(N))?.as_chunks();
         Ok(value(elements.iter().map(|bytes| read(*bytes)).collect()))
     }
@@ -175,32 +176,47 @@ impl<'a> Cursor<'a> {
 
     /// SPEC 12.10.
     fn string(&mut self) -> Result<Option<Text>, Error> {
-        let Some(n) = self.count_or_null()? else { return Ok(None) };
+        let Some(n) = self.length_or_null()? else { return Ok(None) };
         Ok(Some(text(self.take(n)?)))
     }
 
     /// A part that says its length, at least 1.
     fn part(&mut self) -> Result<Self, Error> {
         let at = self.offset();
-        match self.count()? {
-            0 => Err(Error::new(Cause::Empty, at)),
-            n => Ok(Self { rest: self.take(n)?, end: self.offset() }),
+        let n = self.number(i32::from_le_bytes)?;
+        match usize::try_from(n) {
+            Ok(n @ 1..) => Ok(Self { rest: self.take(n)?, end: self.offset() }),
+            _ => Err(self.below(Cause::Empty, at, n)),
         }
     }
 
+    /// A number of values.
     fn count(&mut self) -> Result<usize, Error> {
-        let at = self.offset();
-        let n = self.number(i32::from_le_bytes)?;
-        usize::try_from(n).map_err(|_| Error::new(Cause::NegativeCount, at).number_read(n.cast_unsigned()))
+        self.natural(Cause::NegativeCount)
+    }
+
+    /// A length of text, or of an array of numbers.
+    fn length(&mut self) -> Result<usize, Error> {
+        self.natural(Cause::NegativeLength)
     }
 
     /// The same where -1 is null.
-    fn count_or_null(&mut self) -> Result<Option<usize>, Error> {
+    fn length_or_null(&mut self) -> Result<Option<usize>, Error> {
         if self.rest.starts_with(&(-1_i32).to_le_bytes()) {
             self.take(4)?;
             return Ok(None);
         }
-        self.count().map(Some)
+        self.length().map(Some)
+    }
+
+    fn natural(&mut self, below: Cause) -> Result<usize, Error> {
+        let at = self.offset();
+        let n = self.number(i32::from_le_bytes)?;
+        usize::try_from(n).map_err(|_| self.below(below, at, n))
+    }
+
+    fn below(&self, cause: Cause, at: usize, n: i32) -> Error {
+        Error::new(cause, at).number_read(n.cast_unsigned()).sizes(0, self.rest.len())
     }
 
     fn u8(&mut self) -> Result<u8, Error> {
