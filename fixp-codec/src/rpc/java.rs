@@ -22,6 +22,7 @@ use alloc::vec::Vec;
 use super::limits::Budget;
 use super::{Error, Limits, Value};
 
+mod kinds;
 mod reader;
 mod utf;
 mod writer;

@@ -7,21 +7,25 @@ use alloc::vec::Vec;
 use super::super::{
     Array, Cause, Class, Content, Enum, Error, Limits, Object, Primitive, Text, Type, Value, flag, limits,
 };
+use super::kinds::Kinds;
 use super::{FIRST_HANDLE, MAGIC, code, utf};
 
 /// What was written, by what makes it one object to Java, and its handle.
 #[derive(Default)]
 struct Written {
-    classes: BTreeMap<Arc<Class>, u32>,
-    types: BTreeMap<Type, u32>,
-    /// Classes, texts and arrays of numbers, by where they lie. All of them outlive the writing, so that no two lie in
-    /// one place: the values are borrowed by the caller, the classes are kept here.
+    /// By their kinds.
+    classes: BTreeMap<u32, u32>,
+    /// Class objects, by the kinds of their classes.
+    types: BTreeMap<u32, u32>,
+    /// Texts and arrays of numbers, by where they lie. All of them outlive the writing, so that no two lie in one
+    /// place: the values are borrowed by the caller, the classes are kept by the kinds.
     shared: BTreeMap<usize, u32>,
-    /// The types of fields, which Java interns.
-    signatures: BTreeMap<Text, u32>,
+    /// The types of fields, which Java interns, by their kinds.
+    signatures: BTreeMap<u32, u32>,
     /// The boxes that Java keeps.
     boxes: BTreeMap<(Primitive, u64), u32>,
-    constants: BTreeMap<(Arc<Class>, Text), u32>,
+    /// By the kinds of their classes and names.
+    constants: BTreeMap<(u32, u32), u32>,
     anchors: BTreeMap<u32, u32>,
 }
 
@@ -32,16 +36,17 @@ pub(crate) struct Writer<'l> {
     depth: usize,
     next: u32,
     written: Written,
-    /// The classes of boxes, made when first needed.
-    boxes: BTreeMap<Primitive, Arc<Class>>,
+    kinds: Kinds,
+    /// The classes of boxes and of arrays of numbers, made when first needed.
+    named: BTreeMap<&'static str, Arc<Class>>,
 }
 
 impl<'l> Writer<'l> {
     /// A stream of nothing yet.
     pub(crate) fn new(limits: &'l Limits) -> Self {
-        let (written, boxes) = (Written::default(), BTreeMap::new());
+        let (written, kinds, named) = (Written::default(), Kinds::default(), BTreeMap::new());
         let out = MAGIC.to_be_bytes().to_vec();
-        Self { out, limits, depth: 0, next: FIRST_HANDLE, written, boxes }
+        Self { out, limits, depth: 0, next: FIRST_HANDLE, written, kinds, named }
     }
 
     /// The stream.
@@ -149,17 +154,19 @@ impl<'l> Writer<'l> {
 
     /// A class object.
     pub(crate) fn ty(&mut self, ty: &Type, anchor: Option<u32>) -> Result<(), Error> {
-        if let Some(&handle) = self.written.types.get(ty) {
+        let class = match ty {
+            Type::Primitive(primitive) => self.named(primitive.name()),
+            Type::Class(class) => Arc::clone(class),
+        };
+        let kind = self.kind(&class)?;
+        if let Some(&handle) = self.written.types.get(&kind) {
             self.again(handle, anchor);
             return Ok(());
         }
         self.out.push(code::CLASS);
-        match ty {
-            Type::Primitive(primitive) => self.class(&Arc::new(Class::new(primitive.name(), 0, 0)))?,
-            Type::Class(class) => self.class(class)?,
-        }
+        self.class(&class)?;
         let handle = self.handle(anchor)?;
-        self.written.types.insert(ty.clone(), handle);
+        self.written.types.insert(kind, handle);
         Ok(())
     }
 
@@ -253,7 +260,7 @@ impl<'l> Writer<'l> {
         if constant.class.flags & flag::ENUM == 0 {
             return Err(self.refused(Cause::Flags).number_read(constant.class.flags.into()));
         }
-        let key = (Arc::clone(&constant.class), constant.constant.clone());
+        let key = (self.kind(&constant.class)?, self.kinds.text(&constant.constant));
         if let Some(&handle) = self.written.constants.get(&key) {
             self.again(handle, anchor);
             return Ok(());
@@ -282,8 +289,7 @@ impl<'l> Writer<'l> {
             self.again(handle, anchor);
             return Ok(());
         }
-        let class = self.boxes.entry(primitive).or_insert_with(|| Arc::new(Class::named(primitive.boxed())));
-        let class = Arc::clone(class);
+        let class = self.named(primitive.boxed());
         let handle = self.object_of(&class, anchor)?;
         if kept {
             self.written.boxes.insert((primitive, bits), handle);
@@ -347,27 +353,39 @@ impl<'l> Writer<'l> {
             Primitive::Float => "[F",
             Primitive::Double => "[D",
         };
-        let handle = self.array(&Arc::new(Class::named(class)), array.len(), anchor)?;
+        let class = self.named(class);
+        let handle = self.array(&class, array.len(), anchor)?;
         self.written.shared.insert(address, handle);
         Ok(true)
     }
 
+    /// The class of a name that there is here.
+    fn named(&mut self, name: &'static str) -> Arc<Class> {
+        Arc::clone(self.named.entry(name).or_insert_with(|| Arc::new(Class::named(name))))
+    }
+
+    /// The kind of a class, which does not extend too many.
+    fn kind(&mut self, class: &Arc<Class>) -> Result<u32, Error> {
+        if self.kinds.known(class).is_none() {
+            limits::depth(class.chain().count(), self.limits, self.out.len())?;
+        }
+        Ok(self.kinds.class(class))
+    }
+
     /// A class and what it extends.
     fn class(&mut self, class: &Arc<Class>) -> Result<(), Error> {
-        limits::depth(class.chain().count(), self.limits, self.out.len())?;
+        self.kind(class)?;
         let mut next = Some(class);
         while let Some(class) = next {
-            // By its place first: to compare a class of many fields takes long.
-            let place = Arc::as_ptr(class) as usize;
-            let written = self.written.shared.get(&place).or_else(|| self.written.classes.get(class));
-            if let Some(&handle) = written {
+            let kind = self.kinds.class(class);
+            if let Some(&handle) = self.written.classes.get(&kind) {
                 self.refer(handle);
                 return Ok(());
             }
             if let Some(interfaces) = &class.interfaces {
                 self.out.push(code::PROXY);
                 let handle = self.handle(None)?;
-                self.keep(class, handle);
+                self.written.classes.insert(kind, handle);
                 let count = u16::try_from(interfaces.len()).map_err(|_| self.refused(Cause::Unwritable))?;
                 self.out.extend(u32::from(count).to_be_bytes());
                 interfaces.iter().try_for_each(|name| self.name(name))?;
@@ -376,7 +394,7 @@ impl<'l> Writer<'l> {
                 self.name(&class.name)?;
                 self.out.extend(class.suid.to_be_bytes());
                 let handle = self.handle(None)?;
-                self.keep(class, handle);
+                self.written.classes.insert(kind, handle);
                 self.fields(class)?;
             }
             self.out.push(code::END);
@@ -384,11 +402,6 @@ impl<'l> Writer<'l> {
         }
         self.null();
         Ok(())
-    }
-
-    fn keep(&mut self, class: &Arc<Class>, handle: u32) {
-        self.written.shared.insert(Arc::as_ptr(class) as usize, handle);
-        self.written.classes.insert(Arc::clone(class), handle);
     }
 
     fn fields(&mut self, class: &Class) -> Result<(), Error> {
@@ -410,14 +423,15 @@ impl<'l> Writer<'l> {
     }
 
     fn signature(&mut self, signature: &Text) -> Result<(), Error> {
-        if let Some(&handle) = self.written.signatures.get(signature) {
+        let kind = self.kinds.text(signature);
+        if let Some(&handle) = self.written.signatures.get(&kind) {
             self.refer(handle);
             return Ok(());
         }
         let next = self.next;
         self.text(signature, None)?;
         if self.next != next {
-            self.written.signatures.insert(signature.clone(), next);
+            self.written.signatures.insert(kind, next);
         }
         Ok(())
     }
