@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::{Bytes, BytesMut};
 use fixp_codec::{Decoder, Dialect, Encoder, Packet};
-use fixp_transport::extension;
+use fixp_transport::extension::{self, Refusal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -48,7 +48,7 @@ use crate::client::{read, typed};
 use crate::failure::{Failure, Never};
 use crate::format::{Format, FormatError};
 use crate::interface::Method;
-use crate::wire::{Asked, BATCH, Outcome};
+use crate::wire::{self, Asked, BATCH, Outcome, SPEAK, key};
 
 /// The most calls of a batch: costs a packet and a future of some hundred bytes each.
 pub const CALLS: usize = 1024;
@@ -237,17 +237,30 @@ impl Room {
     /// For so many calls, with so many bytes at most.
     pub(crate) fn new(dialect: &'static Dialect, calls: usize, most: usize) -> Self {
         let left_out = Outcome::NoResult.packet(dialect, Bytes::new());
-        let least = Encoder::new(dialect).packet_len(&left_out).unwrap_or(0);
+        let refused = wire::refused(dialect, Refusal::Overloaded);
+        let least = [&left_out, &refused].map(|it| Encoder::new(dialect).packet_len(it).unwrap_or(0));
+        let least = least.into_iter().fold(0, usize::max);
         Self { dialect, left_out, least, left: AtomicUsize::new(most.saturating_sub(least * calls)) }
     }
 
-    /// The answer that has come now; `NoResult` where it has no room beside those before it, or cannot be written.
-    /// So never more is held than is sent.
-    pub(crate) fn take(&self, answer: Packet) -> Packet {
-        let Ok(len) = Encoder::new(self.dialect).packet_len(&answer) else { return self.left_out.clone() };
-        let more = len.saturating_sub(self.least);
-        let taken = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(more));
-        if taken.is_ok() { answer } else { self.left_out.clone() }
+    /// The answer that has come now, if it has room beside those before it, and can be written. So never more is held
+    /// than is sent. In place of one that has not stands `NoResult`, where it is a result; what says that there is
+    /// none is said without its words.
+    pub(crate) fn take(&self, mut answer: Packet) -> Packet {
+        if let Ok(len) = Encoder::new(self.dialect).packet_len(&answer) {
+            let more = len.saturating_sub(self.least);
+            if self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(more)).is_ok() {
+                return answer;
+            }
+        }
+        match Outcome::of(self.dialect, &answer) {
+            Some(Outcome::Returned | Outcome::Failed) => self.left_out.clone(),
+            _ => {
+                answer.remove(SPEAK);
+                answer.remove(key::FORMATS);
+                answer
+            }
+        }
     }
 }
 
@@ -266,4 +279,37 @@ pub(crate) fn answers(dialect: &Dialect, answers: impl IntoIterator<Item = Packe
 fn first(decoder: &Decoder<'_>, entity: &mut Bytes) -> Option<Packet> {
     let len = decoder.packet(entity).ok()?.wire_len();
     decoder.shared(&entity.split_to(len)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use fixp_codec::{LAXCUS6, LEXST1};
+
+    use super::*;
+
+    /// SPEC 13.8: a result says that it was left out; what was not executed says so, if in no more words.
+    #[test]
+    fn what_is_no_result_stays_what_it_is() {
+        for dialect in [&LAXCUS6, &LEXST1] {
+            let outcome = |outcome: Outcome| outcome.packet(dialect, Bytes::new());
+            let refused = wire::refused(dialect, Refusal::Overloaded);
+            let bad = outcome(Outcome::BadArgument);
+            let format = outcome(Outcome::Format);
+            let words = "x".repeat(1000);
+            let came = [
+                Outcome::Returned.packet(dialect, words.clone().into()),
+                Outcome::Failed.packet(dialect, words.clone().into()),
+                bad.clone().with(SPEAK, words.clone()),
+                format.clone().with(key::FORMATS, words),
+                refused.clone(),
+                outcome(Outcome::Expired),
+            ];
+            let room = Room::new(dialect, came.len(), 500);
+            let taken = came.map(|answer| room.take(answer));
+            let left_out = outcome(Outcome::NoResult);
+            let expired = outcome(Outcome::Expired);
+            assert_eq!(taken, [left_out.clone(), left_out, bad, format, refused, expired]);
+            assert!(answers(dialect, taken).len() <= 500);
+        }
+    }
 }

@@ -38,14 +38,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::{Dialect, Packet, Value};
-use fixp_transport::extension::{self, Refusal};
+use fixp_transport::extension::Refusal;
 use fixp_transport::host::Transport;
-use fixp_transport::{Answer, Body, BodyError, Handler, Nobody, Peer, Reply, Request, tables};
+use fixp_transport::{Answer, Body, BodyError, Handler, Nobody, Peer, Reply, Request};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::batch;
@@ -53,6 +52,7 @@ use crate::context::Context;
 use crate::describe::{DirectoryClient, DirectoryService, Interfaces};
 use crate::format::{Format, FormatError};
 use crate::interface::Interface;
+use crate::one_way::OneWay;
 use crate::wire::{self, Asked, BATCH, CALL, Outcome, SPEAK, key};
 
 /// An interface with something behind it: made by [`service`](macro@crate::service), as `AdderService`.
@@ -169,7 +169,7 @@ impl Returned {
 pub struct Rpc<H = Nobody> {
     services: Vec<Arc<dyn Service>>,
     methods: HashMap<&'static str, (usize, usize), foldhash::fast::RandomState>,
-    running: Arc<Semaphore>,
+    one_way: OneWay,
     gathered: usize,
     next: H,
 }
@@ -181,7 +181,7 @@ impl Rpc {
         let empty = Self {
             services: Vec::new(),
             methods: HashMap::default(),
-            running: Arc::new(Semaphore::new(Self::RUNNING)),
+            one_way: OneWay::new(Self::RUNNING, Self::RUNNING_OF_A_PEER),
             gathered: Self::GATHERED,
             next: Nobody,
         };
@@ -191,6 +191,9 @@ impl Rpc {
     /// How many one-way calls (SPEC 13.6) run at a time, if nothing else is said, 4096: each costs its argument and
     /// its task.
     pub const RUNNING: usize = 4096;
+
+    /// How many of them run at a time for one peer, if nothing else is said, 1024: an IPv4 address, or an IPv6 /64.
+    pub const RUNNING_OF_A_PEER: usize = 1024;
 
     /// The bytes of the arguments of a call, or of the calls of a batch, that are taken if nothing else is said,
     /// 4 MiB. Costs that much for each that is under way. What is longer is streamed, or refused as `TooLarge`.
@@ -250,8 +253,8 @@ impl<H> Rpc<H> {
     /// The same with a handler for all that is no call.
     #[must_use]
     pub fn or<N>(self, next: N) -> Rpc<N> {
-        let Self { services, methods, running, gathered, .. } = self;
-        Rpc { services, methods, running, gathered, next }
+        let Self { services, methods, one_way, gathered, .. } = self;
+        Rpc { services, methods, one_way, gathered, next }
     }
 
     /// The same with so many bytes of arguments at most, in place of [`Rpc::GATHERED`].
@@ -263,8 +266,16 @@ impl<H> Rpc<H> {
 
     /// The same with room for so many one-way calls at a time; one more is refused for overload.
     #[must_use]
-    pub fn one_way_limit(mut self, calls: usize) -> Self {
-        self.running = Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
+    pub const fn one_way_limit(mut self, calls: usize) -> Self {
+        self.one_way.limit = calls;
+        self
+    }
+
+    /// The same with room for so many one-way calls of one peer at a time, in place of [`Rpc::RUNNING_OF_A_PEER`]: so
+    /// that none takes the room of all.
+    #[must_use]
+    pub const fn one_way_limit_of_a_peer(mut self, calls: usize) -> Self {
+        self.one_way.limit_of_one = calls;
         self
     }
 
@@ -296,15 +307,14 @@ impl<H> Rpc<H> {
         let call = Call { context, format, argument: packet.entity, body };
         let running = service.run(method, call);
         if one_way {
-            return match Arc::clone(&self.running).try_acquire_owned() {
-                Ok(permit) => {
-                    tokio::spawn(async move {
-                        ended(running, context).await;
-                        drop(permit);
-                    });
-                    Outcome::Returned.packet(dialect, Bytes::new())
-                }
-                Err(_) => refused(dialect, Refusal::Overloaded),
+            let work = async move {
+                ended(running, context).await;
+            };
+            let begun = self.one_way.begin(context.peer.addr.ip(), work);
+            return if begun {
+                Outcome::Returned.packet(dialect, Bytes::new())
+            } else {
+                wire::refused(dialect, Refusal::Overloaded)
             }
             .into();
         }
@@ -333,11 +343,6 @@ impl<H> Rpc<H> {
         }));
         Outcome::Returned.packet(dialect, batch::answers(dialect, answers.await))
     }
-}
-
-/// An answer that says why a call was not executed.
-fn refused(dialect: &Dialect, refusal: Refusal) -> Packet {
-    Packet::new(tables::of(dialect).refuse).with(extension::key::REFUSAL, refusal.number())
 }
 
 /// Runs a method to its end, until it breaks off, or until its caller does not wait any more (SPEC 13.5).
@@ -378,9 +383,14 @@ impl<H: Handler> Handler for Rpc<H> {
         match request.gather(self.gathered).await {
             Ok(packet) if batch => self.batch(context, packet).await.into(),
             Ok(packet) => self.call(context, packet, None).await.into(),
-            Err(BodyError::TooLarge { .. }) => refused(context.peer.dialect, Refusal::TooLarge).into(),
+            Err(BodyError::TooLarge { .. }) => wire::refused(context.peer.dialect, Refusal::TooLarge).into(),
             // Whoever called has gone.
             Err(_) => Reply::Silence,
         }
+    }
+
+    async fn finished(&self) {
+        self.one_way.finished().await;
+        self.next.finished().await;
     }
 }

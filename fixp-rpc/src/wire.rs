@@ -11,7 +11,7 @@
 
 use bytes::Bytes;
 use fixp_codec::{Code, Dialect, MAX_VALUE, Packet, Value, laxcus6};
-use fixp_transport::extension::{HANDLERS, MAJOR};
+use fixp_transport::extension::{self, HANDLERS, MAJOR, Refusal};
 use fixp_transport::tables;
 
 use crate::format::Format;
@@ -189,6 +189,11 @@ impl Outcome {
         }
         .with_entity(entity)
     }
+}
+
+/// An answer that says why a call was not executed (SPEC 10.6).
+pub(crate) fn refused(dialect: &Dialect, refusal: Refusal) -> Packet {
+    Packet::new(tables::of(dialect).refuse).with(extension::key::REFUSAL, refusal.number())
 }
 
 /// The key under which an answer says in words what is wrong.

@@ -237,21 +237,22 @@ async fn whoever_does_not_wait_ends_the_work() {
     assert_eq!(memory.slept.load(SeqCst), 0);
 }
 
+#[fixp_rpc::service]
+trait Slow {
+    #[one_way]
+    async fn begin(&self);
+}
+struct Gate(Arc<tokio::sync::Semaphore>, Arc<AtomicUsize>);
+impl Slow for Gate {
+    async fn begin(&self) {
+        self.0.acquire().await.unwrap().forget();
+        self.1.fetch_add(1, SeqCst);
+    }
+}
+
 /// SPEC 13.6: there is room for so many that nobody waits for.
 #[tokio::test]
 async fn one_way_calls_are_bounded() {
-    #[fixp_rpc::service]
-    trait Slow {
-        #[one_way]
-        async fn begin(&self);
-    }
-    struct Gate(Arc<tokio::sync::Semaphore>, Arc<AtomicUsize>);
-    impl Slow for Gate {
-        async fn begin(&self) {
-            self.0.acquire().await.unwrap().forget();
-            self.1.fetch_add(1, SeqCst);
-        }
-    }
     let (gate, ended) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let rpc = Rpc::new().serve(SlowService::new(Gate(gate.clone(), ended.clone()))).one_way_limit(2);
     let server = Server::builder(rpc).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
@@ -265,4 +266,32 @@ async fn one_way_calls_are_bounded() {
         tokio::task::yield_now().await;
     }
     assert_eq!(slow.begin().await, Ok(()));
+}
+
+/// SPEC 13.6: a server that stops in order waits for what nobody else waits for, and ends it at its deadline.
+#[tokio::test]
+async fn one_way_calls_end_with_the_server() {
+    for (opens, ends) in [(true, 1), (false, 0)] {
+        let (gate, ended) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let rpc = Rpc::new().serve(SlowService::new(Gate(gate.clone(), ended.clone())));
+        let server = Server::builder(rpc).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+        let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+        let slow = SlowClient::new(Client::over(channel.clone()));
+        assert_eq!(slow.begin().await, Ok(()));
+        channel.close().await;
+        let time = if opens { Duration::from_secs(20) } else { Duration::from_millis(20) };
+        let mut stopping = tokio::spawn(server.shutdown(time));
+        if opens {
+            let early = tokio::time::timeout(Duration::from_millis(50), &mut stopping).await;
+            assert!(early.is_err(), "it did not wait");
+            gate.add_permits(1);
+        }
+        assert_eq!(stopping.await.unwrap().late, !opens);
+        assert_eq!(ended.load(SeqCst), ends);
+        // Nothing runs any more: what runs has a hold on the gate.
+        while Arc::strong_count(&gate) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ended.load(SeqCst), ends);
+    }
 }

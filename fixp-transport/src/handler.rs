@@ -30,6 +30,12 @@ use crate::tables;
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request, or not.
     fn handle(&self, request: Request) -> impl Future<Output = Reply> + Send;
+
+    /// Waits for work that was begun by requests and goes on without them. A server that shuts down waits for it, until
+    /// its deadline; who has another handler within waits for that, too.
+    fn finished(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Who is at the other end.
@@ -213,5 +219,9 @@ where
 impl<H: Handler> Handler for Arc<H> {
     fn handle(&self, request: Request) -> impl Future<Output = Reply> + Send {
         H::handle(self, request)
+    }
+
+    fn finished(&self) -> impl Future<Output = ()> + Send {
+        H::finished(self)
     }
 }

@@ -45,7 +45,7 @@ mod sniff;
 #[cfg(feature = "tower")]
 pub mod tower;
 
-pub use admission::{AllowError, AllowList, TurnedAway};
+pub use admission::{AllowError, AllowList, Source, TurnedAway};
 pub use node::{Membership, Node};
 pub use public_key::{PublicKey, PublicKeyError};
 pub use shared::{DialectChoice, ServerStats};
@@ -374,12 +374,17 @@ impl<H: Handler> Server<H> {
         Ok(())
     }
 
-    /// Stops, finishes what has begun, and at the deadline cuts what has not ended.
+    /// Stops, finishes what has begun, and at the deadline cuts what has not ended. Last of all it waits for what the
+    /// [handler](Handler::finished) still does.
     pub async fn shutdown(self, deadline: Duration) -> Report {
         let before = self.stats();
         let hub = &self.hub;
         hub.stop.stop();
-        let late = tokio::time::timeout(deadline, hub.shared.end.closed()).await.is_err();
+        let ended = async {
+            hub.shared.end.closed().await;
+            hub.shared.handler.finished().await;
+        };
+        let late = tokio::time::timeout(deadline, ended).await.is_err();
         hub.shared.end.send_replace(true);
         hub.shared.end.closed().await;
         let after = self.stats();

@@ -216,6 +216,10 @@ impl<H: Handler> Handler for Visits<H> {
             }
         }
     }
+
+    async fn finished(&self) {
+        self.next.finished().await;
+    }
 }
 
 impl<H> fmt::Debug for Visits<H> {

@@ -159,13 +159,17 @@ fn has<T: Ord + Copy>(ranges: &[(T, T)], ip: T) -> bool {
 
 /// What counts as one source: an IPv4 address, or an IPv6 /64, all of which one host can have.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Source {
+pub enum Source {
+    /// The address.
     V4(u32),
+    /// The first half of the address.
     V6(u64),
 }
 
 impl Source {
-    fn of(ip: IpAddr) -> Self {
+    /// That of an address.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
         match ip.to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip.into()),
             IpAddr::V6(ip) => Self::V6((Ipv6Addr::to_bits(ip) >> 64) as u64),

@@ -239,6 +239,10 @@ impl<H: Handler, M: Membership> Handler for Node<H, M> {
         }
         self.inner.handle(request).await
     }
+
+    async fn finished(&self) {
+        self.inner.finished().await;
+    }
 }
 
 fn lexst1_site(packet: &Packet) -> Option<Site> {
