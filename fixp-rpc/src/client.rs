@@ -22,7 +22,7 @@ use crate::failure::Failure;
 use crate::format::{Format, FormatError};
 use crate::interface::Method;
 use crate::server::Rpc;
-use crate::wire::{Asked, Outcome, SPEAK, beside_stream, key, streamed};
+use crate::wire::{self, Asked, Outcome, SPEAK, beside_stream, key, streamed};
 
 /// Where calls go. Clones share it.
 #[derive(Clone)]
@@ -158,7 +158,7 @@ impl Client {
             #[cfg(feature = "tower")]
             Way::Balanced(balanced) => {
                 let Some(client) = balanced.next() else { return Err(Failure::NoStreams) };
-                let client = client.clone().format(self.format);
+                let client = Self { format: self.format, timeout: self.timeout, ..client.clone() };
                 return Box::pin(client.stream(method, arguments, body)).await;
             }
         };
@@ -167,14 +167,21 @@ impl Client {
         let len = argument.len();
         let asked = Asked { method: method.path, format: self.format, one_way: false };
         let call = streamed(asked.packet(dialect, Bytes::new()), argument).ok_or(Failure::TooLong(len))?;
-        let Transferred { mut packet, body } = match self.timeout {
+        let until = self.timeout.and_then(|time| Instant::now().checked_add(time));
+        let Transferred { mut packet, body } = match until {
             None => channel.transfer(call, body).await?,
-            Some(time) => {
-                let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+            Some(until) => {
+                let mut left = false;
                 // Whoever gives up here drops the transfer, which tells the server.
-                let transfer = channel.transfer(call.with(key::TIME, millis), body);
-                let late = |_| Failure::MayHaveRun(Cause::Timeout);
-                tokio::time::timeout(time, transfer).await.map_err(late)??
+                let transfer = channel.transfer_with(call, body, |call| {
+                    left = true;
+                    wire::tell_time(call, until.saturating_duration_since(Instant::now()));
+                });
+                match tokio::time::timeout_at(until, transfer).await {
+                    Ok(transferred) => transferred?,
+                    Err(_) if left => return Err(Failure::MayHaveRun(Cause::Timeout)),
+                    Err(_) => return Err(Failure::NotSent(Cause::Timeout)),
+                }
             }
         };
         // SPEC 13.10: what is not a result has its entity in it, whatever STREAM says.

@@ -34,10 +34,9 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
-use fixp_codec::{Dialect, Packet, Value};
+use fixp_codec::{Dialect, Packet};
 use fixp_transport::extension::Refusal;
 use fixp_transport::host::Transport;
 use fixp_transport::{Answer, Body, BodyError, Handler, Nobody, Peer, Reply, Request};
@@ -373,8 +372,10 @@ impl<H: Handler> Handler for Rpc<H> {
             let entity = std::mem::replace(&mut request.packet.entity, arguments);
             let body = request.body.unwrap_or_else(|| Body::from_bytes(entity));
             // SPEC 13.10: the transport has no deadline for it.
-            let time = request.packet.first(key::TIME).and_then(Value::as_i32);
-            let time = time.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+            let time = wire::time(&request.packet);
+            if time.is_some_and(|time| time.is_zero()) {
+                return wire::refused(context.peer.dialect, Refusal::Late).into();
+            }
             let deadline = context.deadline.or(time.map(|time| Instant::now() + time));
             let context = Context { deadline, ..context };
             return self.call(context, request.packet, Some(body)).await.into();

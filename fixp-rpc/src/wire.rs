@@ -9,8 +9,10 @@
 //! assert_eq!(wire::Asked::read(&LAXCUS6, &packet), Ok(call));
 //! ```
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use fixp_codec::{Code, Dialect, MAX_VALUE, Packet, Value, laxcus6};
+use fixp_codec::{Code, Dialect, MAX_VALUE, Message, Packet, Value, laxcus6};
 use fixp_transport::extension::{self, HANDLERS, MAJOR, Refusal};
 use fixp_transport::tables;
 
@@ -36,7 +38,7 @@ pub mod key {
     pub const STREAM: u16 = 0xF024;
     /// The arguments or the result beside a stream, raw; missing where they have no bytes.
     pub const VALUE: u16 = 0xF025;
-    /// How long the caller of a stream waits for the result, int32, in milliseconds.
+    /// How long the caller of a stream still waits for the result, int32, in milliseconds.
     pub const TIME: u16 = 0xF026;
 }
 
@@ -98,6 +100,19 @@ pub fn beside_stream(packet: &Packet) -> Option<Bytes> {
         Some(Value::Raw(value)) => value.clone(),
         _ => Bytes::new(),
     })
+}
+
+/// How long the caller of a stream still waits for its result, from now on; nothing where it did not say (SPEC 13.10).
+#[must_use]
+pub fn time(packet: &Packet) -> Option<Duration> {
+    let millis = packet.first(key::TIME).and_then(Value::as_i32)?;
+    Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+}
+
+/// Says how long the caller of a stream still waits for its result.
+pub(crate) fn tell_time(packet: &mut Packet, left: Duration) {
+    let millis = i32::try_from(left.as_millis()).unwrap_or(i32::MAX);
+    packet.messages.push(Message::new(key::TIME, millis));
 }
 
 /// What came of a call (SPEC 13.4).

@@ -22,6 +22,7 @@ trait Work {
     async fn again(&self) -> usize;
     async fn stand(&self);
     async fn stream(&self, body: Body) -> (usize, Body);
+    async fn stuck(&self, body: Body) -> usize;
 }
 
 /// A server that may refuse everything.
@@ -46,6 +47,9 @@ impl Work for Place {
     }
     async fn stream(&self, body: Body) -> (usize, Body) {
         (self.number, body)
+    }
+    async fn stuck(&self, _: Body) -> usize {
+        std::future::pending().await
     }
 }
 
@@ -198,6 +202,18 @@ async fn streams_go_to_each_in_turn() {
         numbers.push(number);
     }
     assert_eq!(numbers, [0, 1, 2, 0, 1, 2]);
+}
+
+/// The time is that of the one client, as for calls.
+#[tokio::test]
+async fn streams_have_a_time() {
+    let places = Places::start(1).await;
+    let channel = Channel::builder(&LAXCUS6).open(TcpConnector::new(places.addrs().next().unwrap()));
+    let client = Client::balanced([Client::over(channel)]).unwrap().timeout(Duration::from_millis(100));
+    let client = WorkClient::new(client);
+    let stuck = client.stuck(Body::from_bytes("abc"));
+    let ended = tokio::time::timeout(Duration::from_secs(10), stuck).await.expect("it has a time");
+    assert!(matches!(ended, Err(Failure::Expired | Failure::MayHaveRun(_))), "{ended:?}");
 }
 
 #[tokio::test]

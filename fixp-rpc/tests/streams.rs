@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fixp_codec::{Dialect, LAXCUS6, LEXST1};
-use fixp_rpc::wire::{Outcome, streamed};
+use fixp_rpc::wire::{self, Asked, Outcome, streamed};
 use fixp_rpc::{Client, Context, Executed, Failure, Format, Never, Rpc};
+use fixp_transport::extension::Refusal;
+use fixp_transport::socket::{Connect, TcpConnector};
 use fixp_transport::{Body, Cause, Channel, Echo, Handler, Reply, Request, Server, udp};
 use serde::{Deserialize, Serialize};
 
@@ -268,4 +270,66 @@ async fn a_streaming_call_has_a_time() {
         };
         tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the work ends");
     }
+}
+
+/// A connection that takes its time.
+struct Slow(TcpConnector, Duration);
+
+impl Connect for Slow {
+    type Stream = tokio::net::TcpStream;
+
+    async fn connect(&self) -> std::io::Result<Self::Stream> {
+        tokio::time::sleep(self.1).await;
+        self.0.connect().await
+    }
+
+    fn peer(&self) -> std::net::SocketAddr {
+        self.0.peer()
+    }
+}
+
+/// Tells the time that a call brings.
+struct Timed;
+
+impl Handler for Timed {
+    async fn handle(&self, request: Request) -> Reply {
+        let time = i64::try_from(wire::time(&request.packet).unwrap().as_millis()).unwrap();
+        let value = Format::Json.write(&time).unwrap();
+        streamed(Outcome::Returned.packet(request.peer.dialect, Bytes::new()), value).unwrap().into()
+    }
+}
+
+/// SPEC 13.10: what travels is the time that is left when the call leaves; and a call that has not left has not run.
+#[tokio::test]
+async fn the_time_that_travels_is_what_is_left() {
+    let server = Server::builder(Timed).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+    let connector = Slow(TcpConnector::new(server.local_addr().unwrap()), Duration::from_secs(1));
+    let client = Client::over(Channel::builder(&LAXCUS6).open(connector)).format(Format::Json);
+    let method = &StoreClient::INTERFACE.methods[6];
+    let asked = async |time| {
+        let client = client.clone().timeout(Duration::from_millis(time));
+        client.stream::<_, i64, Never>(method, &(), sevens(3)).await.map(|(left, _)| left)
+    };
+    let left = asked(20_000).await.unwrap();
+    assert!(left <= 19_000, "{left} ms are left of 20 s, behind one");
+    // The first connection was kept, so it is used once more; the second call has to wait for its own.
+    let [first, second] =
+        <[_; 2]>::try_from(futures_util::future::join_all([asked(500), asked(500)]).await).unwrap();
+    assert!(first.is_ok(), "{first:?}");
+    assert_eq!(second, Err(Failure::NotSent(Cause::Timeout)));
+}
+
+/// SPEC 13.10: who does not wait any more is told that nothing has run.
+#[tokio::test]
+async fn a_streaming_call_without_time_does_not_run() {
+    let (server, dropped) = served().await;
+    let channel = Channel::builder(&LAXCUS6).connect(server.local_addr().unwrap()).await.unwrap();
+    let asked = Asked { method: "Store.forever", format: Format::Json, one_way: false };
+    for time in [0, -5] {
+        let call = streamed(asked.packet(&LAXCUS6, Bytes::new()), Bytes::new()).unwrap();
+        let call = call.with(wire::key::TIME, time);
+        let late = channel.transfer(call, sevens(3)).await.err().unwrap();
+        assert_eq!(late.cause, Cause::Refused(Refusal::Late));
+    }
+    assert_eq!(dropped.load(SeqCst), 0, "it ran");
 }

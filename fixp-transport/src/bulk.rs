@@ -118,11 +118,11 @@ impl Transfers {
 
     pub(crate) async fn transfer(
         self: Arc<Self>,
-        head: Packet,
+        mut head: Packet,
         body: Body,
+        last: impl FnOnce(&mut Packet),
     ) -> Result<Transferred, CallError> {
         let dialect = self.terms.dialect;
-        let mut outbox = Outbox::default();
         let len = usize::try_from(body.len()).unwrap_or(usize::MAX);
         // Its one request is never in the way of another: nothing of ours is needed, unless the request is (SPEC 10.9).
         let own = extension::is_own(head.code);
@@ -135,15 +135,17 @@ impl Transfers {
         // So that it can be cancelled.
         let serial = own.then(|| self.serials.fetch_add(1, Relaxed));
         let extra = serial.map(|serial| (key::SERIAL, ValueRef::Int64(serial)));
+        let stream = match self.kept(own) {
+            Some(stream) => stream,
+            None => self.connected(own).await?,
+        };
+        last(&mut head);
+        let mut outbox = Outbox::default();
         let encoder = Encoder::new(extension::table_of(dialect, head.code));
         let written = Extended { packet: &head, keeps, extra: extra.as_slice(), len };
         outbox
             .append(|out| encoder.head(&written, out))
             .map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
-        let stream = match self.kept(own) {
-            Some(stream) => stream,
-            None => self.connected(own).await?,
-        };
         let limits = Limits { head: self.terms.head, entity: MAX_ENTITY, ..Limits::default() };
         let now = Instant::now();
         let mut moving = Moving {

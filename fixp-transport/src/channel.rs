@@ -437,14 +437,29 @@ impl Channel {
     ///
     /// Why there is no answer; what breaks off behind the answer's head, its body tells.
     pub async fn transfer(&self, head: Packet, body: Body) -> Result<Transferred, CallError> {
+        self.transfer_with(head, body, |_| {}).await
+    }
+
+    /// The same, where something is to stand in the request that is not known before it leaves: how long its answer is
+    /// still waited for, say. What is called last is not called where there is no connection for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Channel::transfer`].
+    pub async fn transfer_with(
+        &self,
+        head: Packet,
+        body: Body,
+        last: impl FnOnce(&mut Packet) + Send,
+    ) -> Result<Transferred, CallError> {
         let inner = match &self.way {
             Way::Stream { inner, .. } => inner,
-            Way::Keep { channel, .. } => return channel.transfer(head, body).await,
+            Way::Keep { channel, .. } => return channel.transfer(head, body, last).await,
         };
         if inner.is_closing() {
             return Err(CallError::not_sent(Cause::Closed));
         }
-        Arc::clone(&inner.transfers).transfer(head, body).await
+        Arc::clone(&inner.transfers).transfer(head, body, last).await
     }
 
     /// Waits until the channel is connected.

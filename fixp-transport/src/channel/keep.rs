@@ -192,18 +192,24 @@ impl KeepChannel {
         Ok(Placed::Begun { channel: Arc::clone(self), pending, _room: room })
     }
 
-    /// A transfer: it takes the place of a request, and its bytes are bounded by the windows of the own transport.
-    pub(super) async fn transfer(&self, head: Packet, body: Body) -> Result<Transferred, CallError> {
+    /// A transfer: it takes the place of a request to the end of its answer's body, and its bytes are bounded by the
+    /// windows of the own transport.
+    pub(super) async fn transfer(
+        &self,
+        head: Packet,
+        body: Body,
+        last: impl FnOnce(&mut Packet) + Send,
+    ) -> Result<Transferred, CallError> {
         if self.is_closing() {
             return Err(CallError::not_sent(Cause::Closed));
         }
         let room = Arc::clone(&self.requests).acquire_owned();
-        let Ok(_room) = timeout(self.timeout, room).await.map_err(|_| CallError::not_sent(Cause::Timeout))?
+        let Ok(room) = timeout(self.timeout, room).await.map_err(|_| CallError::not_sent(Cause::Timeout))?
         else {
             return Err(CallError::not_sent(Cause::Closed));
         };
         self.taken.fetch_add(1, Relaxed);
-        let transferred = self.client.transfer(self.peer, head, body).await;
+        let transferred = self.client.transfer_in(room, self.peer, head, body, last).await;
         self.answered.fetch_add(transferred.is_ok().into(), Relaxed);
         transferred
     }

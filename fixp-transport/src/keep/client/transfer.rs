@@ -46,9 +46,10 @@ impl Seen {
 }
 
 impl Client {
-    /// Sends a request with a large entity, and gets an answer with one, in pieces. The head
-    /// of the answer comes within the client's time of the last byte that has left; its body has no limit in time while
-    /// the peer is there. Dropping the future, or the body of the answer, ends it. It is never repeated.
+    /// Sends a request with a large entity, and gets an answer with one, in pieces. The head of the answer comes within
+    /// the client's time of the last byte that has left, and each piece of its body within
+    /// [`answer_idle`](crate::keep::own::Config::answer_idle) of when it is waited for. Dropping the future, or the body
+    /// of the answer, ends it. It is never repeated.
     ///
     /// Only the [own transport](crate::keep::own) has that, and an answer within what the client
     /// [gathers](crate::keep::own::Config::gather_answers) comes whole there, too. To a peer of another make, or to a
@@ -63,6 +64,18 @@ impl Client {
         peer: SocketAddr,
         head: Packet,
         body: Body,
+    ) -> Result<Transferred, CallError> {
+        self.transfer_in((), peer, head, body, |_| {}).await
+    }
+
+    /// The same in a place that is taken to the end of the answer's body, with what is not known before it leaves.
+    pub(crate) async fn transfer_in<R: Send + Unpin + 'static>(
+        &self,
+        room: R,
+        peer: SocketAddr,
+        mut head: Packet,
+        body: Body,
+        last: impl FnOnce(&mut Packet) + Send,
     ) -> Result<Transferred, CallError> {
         let (dialect, limit, knows) = {
             let core = self.lock();
@@ -80,6 +93,7 @@ impl Client {
             let asked = self.request(peer, Packet::new(question)).await;
             asked.map_err(|error| CallError::not_sent(error.cause))?;
         }
+        last(&mut head);
         let mut moving = Moving::begin(self, peer, head.clone(), body)?;
         let (piece, body) = match poll_fn(|cx| moving.poll_answer(cx)).await {
             Ok((packet, 0)) => {
@@ -88,7 +102,9 @@ impl Client {
                 return Ok(Transferred { packet, body: Body::from_bytes(entity) });
             }
             // From here on whoever reads the answer moves the transfer on.
-            Ok((packet, len)) => return Ok(Transferred { packet, body: Body::from_pieces(len, moving) }),
+            Ok((packet, len)) => {
+                return Ok(Transferred { packet, body: Body::from_pieces(len, Held(Some((moving, room)))) });
+            }
             // What was taken of the body and found no room goes before the rest of it.
             Err(CallError { cause: Cause::NotOurs, fate: Fate::NotSent }) if !own => {
                 (std::mem::take(&mut moving.piece), moving.body.take())
@@ -243,6 +259,22 @@ impl Stream for Moving {
             return Poll::Ready(Some(Err(BodyError::Cut { missing: this.left })));
         }
         Poll::Pending
+    }
+}
+
+/// A transfer whose answer is read, and its place. Both are given back when nothing more comes.
+struct Held<R>(Option<(Moving, R)>);
+
+impl<R: Unpin> Stream for Held<R> {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some((moving, _)) = &mut self.0 else { return Poll::Ready(None) };
+        let piece = Pin::new(&mut *moving).poll_next(cx);
+        if moving.ended {
+            self.0 = None;
+        }
+        piece
     }
 }
 
