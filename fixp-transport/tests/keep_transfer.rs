@@ -17,7 +17,7 @@ use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet};
 use fixp_laboratory::{Laboratory, LinkConfig, Random};
 use fixp_transport::body::BodyError;
 use fixp_transport::keep::Client;
-use fixp_transport::limits::ServerLimits;
+use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::{
     Answer, Body, CallError, Cause, Channel, Fate, Reply, Request, Server, handler_fn, tables,
 };
@@ -244,5 +244,71 @@ fn by_a_channel() {
         channel.clone().close().await;
         let error = channel.transfer(head(&LAXCUS6), Body::from_bytes("x")).await.err().unwrap();
         assert_eq!(error, CallError::not_sent(Cause::Closed));
+    });
+}
+
+/// A server that says how long its answer is, and gives only a part of it: each piece has its time from when it is
+/// waited for, and a reader may take longer.
+#[test]
+fn an_answer_that_goes_no_further() {
+    Laboratory::run("transfer-starves", |lab| async move {
+        lab.set_time_limit(600 * SECOND);
+        lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
+        let stops = handler_fn(async |request: Request| -> Reply {
+            let part = stream::iter([Ok(Bytes::from(vec![7; 2 << 20]))]);
+            let body = Body::from_stream(LEN as u64, stream::StreamExt::chain(part, stream::pending()));
+            Answer::from(Packet::new(tables::of(request.peer.dialect).okay)).with_body(body).into()
+        });
+        let _server = lab::serve(&lab, &LAXCUS6, ServerLimits::default(), stops).await;
+        let client = Client::builder().dialect(&LAXCUS6).random(lab.seed());
+        let client = client.configure(|config| {
+            (config.own.gather_answers, config.own.answer_idle) = (1 << 20, 30 * SECOND);
+        });
+        let client = client.sockets(Some(Binder(lab.host(CLIENT))), None).build();
+        let body = Body::from_bytes("x");
+        let mut answer = client.transfer(to(), head(&LAXCUS6), body).await.unwrap();
+        let mut came = answer.body.chunk().await.unwrap().unwrap().len();
+        // The reader's time is its own.
+        sleep(45 * SECOND).await;
+        let (error, waited) = loop {
+            let waits = Instant::now();
+            match answer.body.chunk().await.unwrap() {
+                Ok(piece) => came += piece.len(),
+                Err(error) => break (error, waits.elapsed()),
+            }
+        };
+        assert_eq!(came, 2 << 20);
+        assert_eq!(error, BodyError::Cut { missing: (LEN - came) as u64 });
+        assert!((30 * SECOND..31 * SECOND).contains(&waited), "{waited:?}");
+        assert_eq!(client.stats().in_flight, 0);
+    });
+}
+
+/// A channel's place is that of a transfer to the end of its answer's body.
+#[test]
+fn a_place_is_taken_to_the_end() {
+    Laboratory::run("transfer-place", |lab| async move {
+        let _server = serve(&lab, &LAXCUS6).await;
+        let builder = Channel::builder(&LAXCUS6).seed(lab.seed()).timeout(2 * SECOND);
+        let builder =
+            builder.limits(ChannelLimits { requests: 1, entity: 1 << 20, ..ChannelLimits::default() });
+        let channel = builder.keep_udp_over(to(), Binder(lab.host(CLIENT)));
+        let content = Bytes::from(vec![7; LEN]);
+        let transfer = async || channel.transfer(head(&LAXCUS6), pieces(&content)).await;
+        for whole in [true, false] {
+            let mut first = transfer().await.unwrap();
+            first.body.chunk().await.unwrap().unwrap();
+            assert_eq!(transfer().await.err().unwrap(), CallError::not_sent(Cause::Timeout));
+            if whole {
+                while let Some(piece) = first.body.chunk().await {
+                    piece.unwrap();
+                }
+                // Its end gives it back, whoever still has it.
+                assert!(transfer().await.is_ok());
+            } else {
+                drop(first);
+                assert!(transfer().await.is_ok());
+            }
+        }
     });
 }

@@ -720,7 +720,7 @@ impl Caller {
 
     fn call_timeout(&mut self, now: Instant, ticket: Ticket) {
         // An exchange looks at its time by itself, and an endpoint knows whether anything was sent.
-        if self.running.contains(&ticket) {
+        if self.running.contains(&ticket) || self.starved(now, ticket) {
             return;
         }
         let Some(call) = self.calls.get(&ticket) else { return };

@@ -34,8 +34,13 @@ pub(super) struct Streams {
     time: Duration,
     /// Some of its own is gone: it cannot begin anew.
     begun: bool,
+    /// What is to go of its own, and whether that waits for room.
+    unsent: u64,
+    full: bool,
     /// What is to come of its answer's, once that has begun.
     left: Option<u64>,
+    /// The answer's reader has found nothing, and it has its time.
+    hungry: bool,
 }
 
 impl Streams {
@@ -77,7 +82,8 @@ impl Caller {
             return Err(CallError::not_sent(Cause::TooLarge { size, limit }));
         }
         let time = options.timeout.unwrap_or(self.config.timeout);
-        let streams = Streams { len, time, begun: false, left: None };
+        let streams =
+            Streams { len, time, begun: false, unsent: len, full: false, left: None, hungry: false };
         self.begin_call(now, peer, packet.with_entity(Bytes::new()), options, Some(streams))
     }
 
@@ -109,6 +115,10 @@ impl Caller {
         let Some(own) = own_of(&mut self.own, v6) else { return true };
         let before = bytes.len();
         let all = own.endpoint.write(now, begun, bytes);
+        if let Some(streams) = self.calls.get_mut(&ticket).and_then(|call| call.streams.as_mut()) {
+            streams.unsent = streams.unsent.saturating_sub((before - bytes.len()) as u64);
+            streams.full = !all;
+        }
         if bytes.len() < before {
             self.moved(now, ticket);
         }
@@ -120,7 +130,13 @@ impl Caller {
     /// may be some.
     pub fn read(&mut self, now: Instant, ticket: Ticket) -> Option<Bytes> {
         let (v6, begun) = self.streams(ticket)?;
-        let bytes = own_of(&mut self.own, v6)?.endpoint.read(now, begun)?;
+        let bytes = own_of(&mut self.own, v6)?.endpoint.read(now, begun);
+        if bytes.is_some() {
+            self.fed(ticket);
+        } else {
+            self.hungers(now, ticket);
+        }
+        let bytes = bytes?;
         let streams = self.calls.get_mut(&ticket).and_then(|call| call.streams.as_mut());
         let left = streams.and_then(|streams| streams.left.as_mut())?;
         *left = left.saturating_sub(bytes.len() as u64);
@@ -163,14 +179,52 @@ impl Caller {
         let Some(call) = self.calls.get_mut(&ticket) else { return };
         let Some(streams) = &mut call.streams else { return };
         streams.left = Some(len);
-        // From here on its reader takes its time; whether the peer is there its association knows.
+        // From here on its reader takes its time, and the peer has some when the reader waits.
         self.timers.remove(&(call.deadline, Timer::Call(ticket)));
         packet.messages.retain(|message| !key::RANGE.contains(&message.key));
         self.flows.push_back((ticket, Flow::Answer(packet, len)));
     }
 
+    /// Whoever reads the answer has found nothing: the peer has its time to send something, unless it waits for what
+    /// is to come from here.
+    fn hungers(&mut self, now: Instant, ticket: Ticket) {
+        let deadline = after(now, self.config.own.answer_idle);
+        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let Some(streams) = call.streams.as_mut().filter(|streams| streams.left.is_some()) else { return };
+        if !streams.hungry && (streams.unsent == 0 || streams.full) {
+            streams.hungry = true;
+            call.deadline = deadline;
+            self.timers.insert((deadline, Timer::Call(ticket)));
+        }
+    }
+
+    /// Something has moved.
+    fn fed(&mut self, ticket: Ticket) {
+        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let Some(streams) = call.streams.as_mut() else { return };
+        if std::mem::take(&mut streams.hungry) {
+            self.timers.remove(&(call.deadline, Timer::Call(ticket)));
+        }
+    }
+
+    /// Whether a time was that of an answer's next piece, which has not come.
+    pub(super) fn starved(&mut self, now: Instant, ticket: Ticket) -> bool {
+        let Some(call) = self.calls.get(&ticket) else { return false };
+        let (to, Place::Own(begun)) = (call.peer, call.place) else { return false };
+        if !call.streams.is_some_and(|streams| streams.hungry) {
+            return false;
+        }
+        if let Some(own) = own_of(&mut self.own, to.is_ipv6()) {
+            own.endpoint.cancel(now, begun);
+        }
+        self.broken(ticket, begun, CallError::possibly_executed(Cause::Timeout));
+        self.settle_own(now, to.is_ipv6());
+        true
+    }
+
     /// Something may move.
     pub(super) fn flows(&mut self, ticket: Ticket) {
+        self.fed(ticket);
         if is_streamed(&self.calls, ticket) {
             self.flows.push_back((ticket, Flow::Moves));
         }
