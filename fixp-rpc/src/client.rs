@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fixp_codec::{Dialect, Packet, Value};
 use fixp_transport::bulk::Transferred;
 use fixp_transport::extension::{self, Refusal};
-use fixp_transport::{Body, CallError, CallOptions, Cause, Channel, Fate, Repeat, tables, udp};
+use fixp_transport::{Body, CallError, Cause, Channel, Fate, tables, udp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use crate::batch::{Answers, Batch, Calls, Prepared};
 use crate::failure::Failure;
 use crate::format::{Format, FormatError};
 use crate::interface::Method;
+use crate::line::Line;
 use crate::server::Rpc;
 use crate::wire::{self, Asked, Outcome, SPEAK, beside_stream, key, streamed};
 
@@ -45,14 +46,10 @@ impl fmt::Debug for Client {
 
 #[derive(Clone)]
 enum Way {
-    Channel(Channel),
-    Udp(udp::Client, SocketAddr),
+    One(Line),
     #[cfg(feature = "tower")]
     Balanced(Balanced),
 }
-
-/// How often a call over UDP that may be repeated leaves again, and after how much silence.
-const UDP_REPEAT: udp::Repeat = udp::Repeat::Harmless { times: 3, every: Duration::from_millis(500) };
 
 impl Client {
     /// Calls over a channel: TCP, or KEEP UDP.
@@ -60,7 +57,7 @@ impl Client {
     /// In lexst1 over TCP the channel must [announce itself first](fixp_transport::ChannelBuilder::announce_first).
     #[must_use]
     pub const fn over(channel: Channel) -> Self {
-        Self { way: Way::Channel(channel), format: Format::Postcard, timeout: None }
+        Self { way: Way::One(Line::Channel(channel)), format: Format::Postcard, timeout: None }
     }
 
     /// Calls to one peer over plain UDP: argument and result must each have room in one datagram.
@@ -70,7 +67,7 @@ impl Client {
     /// [`plain_rate`](fixp_transport::limits::ServerLimits::plain_rate) only.
     #[must_use]
     pub const fn over_udp(client: udp::Client, peer: SocketAddr) -> Self {
-        Self { way: Way::Udp(client, peer), format: Format::Postcard, timeout: None }
+        Self { way: Way::One(Line::Udp(client, peer)), format: Format::Postcard, timeout: None }
     }
 
     /// Calls that go to whichever of several servers has least to do: see [`balance`](crate::balance). The clients'
@@ -106,8 +103,7 @@ impl Client {
     #[must_use]
     pub fn dialect(&self) -> &'static Dialect {
         match &self.way {
-            Way::Channel(channel) => channel.dialect(),
-            Way::Udp(client, _) => client.dialect(),
+            Way::One(line) => line.dialect(),
             #[cfg(feature = "tower")]
             Way::Balanced(balanced) => balanced.dialect,
         }
@@ -153,8 +149,8 @@ impl Client {
         E: DeserializeOwned,
     {
         let channel = match &self.way {
-            Way::Channel(channel) => channel,
-            Way::Udp(..) => return Err(Failure::NoStreams),
+            Way::One(Line::Channel(channel)) => channel,
+            Way::One(Line::Udp(..)) => return Err(Failure::NoStreams),
             #[cfg(feature = "tower")]
             Way::Balanced(balanced) => {
                 let Some(client) = balanced.next() else { return Err(Failure::NoStreams) };
@@ -260,7 +256,7 @@ impl Client {
     /// Waits until there is a connection, where calls go over one.
     #[cfg(feature = "tower")]
     pub(crate) async fn connected(&self) {
-        if let Way::Channel(channel) = &self.way {
+        if let Way::One(Line::Channel(channel)) = &self.way {
             // Its pauses lie between the attempts; once it is closed nobody need wait.
             while let Err(error) = channel.ready().await {
                 if error.cause == Cause::Closed {
@@ -273,8 +269,7 @@ impl Client {
     /// Ends in order what calls go over: what is under way is waited for. Clones end with it.
     pub async fn close(self) {
         match self.way {
-            Way::Channel(channel) => channel.close().await,
-            Way::Udp(client, _) => client.close(),
+            Way::One(line) => line.close().await,
             #[cfg(feature = "tower")]
             Way::Balanced(balanced) => balanced.close().await,
         }
@@ -287,15 +282,7 @@ impl Client {
         timeout: Option<Duration>,
     ) -> Result<Packet, CallError> {
         match &self.way {
-            Way::Channel(channel) => {
-                let repeat = if repeatable { Repeat::Harmless } else { Repeat::Never };
-                channel.call_with(packet, CallOptions { timeout, repeat }).await
-            }
-            Way::Udp(client, peer) => {
-                let repeat = if repeatable { UDP_REPEAT } else { udp::Repeat::Never };
-                let options = udp::Options { timeout, repeat, ..udp::Options::default() };
-                client.request_with(*peer, packet, options).await
-            }
+            Way::One(line) => line.send(packet, repeatable, timeout).await,
             #[cfg(feature = "tower")]
             Way::Balanced(balanced) => balanced.send(packet, repeatable, timeout).await,
         }

@@ -33,6 +33,7 @@ mod format;
 pub mod interface;
 #[cfg(any(feature = "lexst1", feature = "laxcus6"))]
 pub mod legacy;
+mod line;
 mod one_way;
 #[cfg(feature = "properties")]
 #[doc(hidden)]

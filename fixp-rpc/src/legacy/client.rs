@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use fixp_codec::rpc::{Call, Throwable, Value};
 use fixp_codec::{Dialect, Message, Packet};
-use fixp_transport::{CallError, CallOptions, Cause, Channel, Repeat, tables, udp};
+use fixp_transport::{CallError, Cause, Channel, tables, udp};
 
 use super::form::{Form, Way};
 use super::{Failure, Java};
+use crate::line::Line;
 
 /// Calls methods of one of the two programs, or of ours that serves as they do.
 ///
@@ -22,30 +23,25 @@ use super::{Failure, Java};
 /// after the other, unless the channel is told to have more under way (SPEC 11.1). None is ever repeated.
 #[derive(Clone)]
 pub struct Client {
-    over: Over,
+    line: Line,
+    /// The next number of a VISIT, where calls go so.
+    #[cfg(feature = "laxcus6")]
+    visits: Option<Arc<AtomicI64>>,
     bind_ip: Option<IpAddr>,
     timeout: Option<Duration>,
-}
-
-#[derive(Clone)]
-enum Over {
-    Channel(Channel),
-    Udp(udp::Client, SocketAddr),
-    #[cfg(feature = "laxcus6")]
-    Visit(udp::Client, SocketAddr, Arc<AtomicI64>),
 }
 
 impl Client {
     /// Calls over a channel: TCP, or KEEP UDP.
     #[must_use]
     pub const fn over(channel: Channel) -> Self {
-        Self { over: Over::Channel(channel), bind_ip: None, timeout: None }
+        Self::of(Line::Channel(channel))
     }
 
     /// Calls to one peer over plain UDP: call and answer must each have room in one datagram.
     #[must_use]
     pub const fn over_udp(client: udp::Client, peer: SocketAddr) -> Self {
-        Self { over: Over::Udp(client, peer), bind_ip: None, timeout: None }
+        Self::of(Line::Udp(client, peer))
     }
 
     /// Calls to one peer of laxcus6 as VISIT, which goes between sockets that listen, each way in one datagram
@@ -55,7 +51,17 @@ impl Client {
     #[cfg(feature = "laxcus6")]
     #[must_use]
     pub fn visiting(client: udp::Client, peer: SocketAddr) -> Self {
-        Self { over: Over::Visit(client, peer, Arc::default()), bind_ip: None, timeout: None }
+        Self { visits: Some(Arc::default()), ..Self::over_udp(client, peer) }
+    }
+
+    const fn of(line: Line) -> Self {
+        Self {
+            line,
+            #[cfg(feature = "laxcus6")]
+            visits: None,
+            bind_ip: None,
+            timeout: None,
+        }
     }
 
     /// The same with BIND_IP, the address that calls leave from, in each call of lexst1. The program's client writes
@@ -76,12 +82,7 @@ impl Client {
     /// The dialect in which calls go.
     #[must_use]
     pub fn dialect(&self) -> &'static Dialect {
-        match &self.over {
-            Over::Channel(channel) => channel.dialect(),
-            Over::Udp(client, _) => client.dialect(),
-            #[cfg(feature = "laxcus6")]
-            Over::Visit(client, ..) => client.dialect(),
-        }
+        self.line.dialect()
     }
 }
 
@@ -129,58 +130,42 @@ impl Client {
 
     /// Ends in order what calls go over. Clones end with it.
     pub async fn close(self) {
-        match self.over {
-            Over::Channel(channel) => channel.close().await,
-            Over::Udp(client, _) => client.close(),
-            #[cfg(feature = "laxcus6")]
-            Over::Visit(client, ..) => client.close(),
-        }
+        self.line.close().await;
     }
 
     /// How a call goes, and what goes before it.
     async fn way(&self, form: Form) -> Result<Way, Failure> {
-        match (&self.over, form) {
+        match form {
             #[cfg(feature = "laxcus6")]
-            (Over::Visit(client, peer, serials), Form::Laxcus6) => {
-                use fixp_codec::laxcus6::{answer, key, notify};
-                // The number of the VISIT is taken first (SPEC 12.8).
-                let serial = serials.fetch_add(2, Relaxed);
-                let query = Packet::new(notify::PRIVATE_SECURE_QUERY);
-                let query = query.with(key::SERIAL_NUMBER, serial.wrapping_add(1));
-                let asked = query.first(key::SERIAL_NUMBER).cloned();
-                let notice = send(client, *peer, query, self.timeout).await;
-                let notice = notice.map_err(|error| Failure::NotSent(error.cause))?;
-                let serial_of = notice.first(key::SERIAL_NUMBER);
-                if notice.code != answer::PRIVATE_SECURE_NOTIFY || serial_of != asked.as_ref() {
-                    return Err(Failure::NotSent(Cause::Unexpected));
-                }
-                udp::allows_clear(&notice).map_err(|mode| Failure::NotSent(Cause::Security(mode)))?;
-                Ok(Way::Visit(serial))
-            }
-            _ => Ok(Way::Rpc),
+            Form::Laxcus6 => match &self.visits {
+                Some(serials) => self.before_visit(serials).await,
+                None => Ok(Way::Rpc),
+            },
+            #[cfg(feature = "lexst1")]
+            Form::Lexst1 => Ok(Way::Rpc),
         }
+    }
+
+    /// Asks whether the peer takes a VISIT in the clear. The number of the VISIT is taken first (SPEC 12.8).
+    #[cfg(feature = "laxcus6")]
+    async fn before_visit(&self, serials: &AtomicI64) -> Result<Way, Failure> {
+        use fixp_codec::laxcus6::{answer, key, notify};
+        let serial = serials.fetch_add(2, Relaxed);
+        let query = Packet::new(notify::PRIVATE_SECURE_QUERY);
+        let query = query.with(key::SERIAL_NUMBER, serial.wrapping_add(1));
+        let asked = query.first(key::SERIAL_NUMBER).cloned();
+        let notice = self.send(query).await.map_err(|error| Failure::NotSent(error.cause))?;
+        if notice.code != answer::PRIVATE_SECURE_NOTIFY || notice.first(key::SERIAL_NUMBER) != asked.as_ref()
+        {
+            return Err(Failure::NotSent(Cause::Unexpected));
+        }
+        udp::allows_clear(&notice).map_err(|mode| Failure::NotSent(Cause::Security(mode)))?;
+        Ok(Way::Visit(serial))
     }
 
     async fn send(&self, packet: Packet) -> Result<Packet, CallError> {
-        match &self.over {
-            Over::Channel(channel) => {
-                channel.call_with(packet, CallOptions { timeout: self.timeout, repeat: Repeat::Never }).await
-            }
-            Over::Udp(client, peer) => send(client, *peer, packet, self.timeout).await,
-            #[cfg(feature = "laxcus6")]
-            Over::Visit(client, peer, _) => send(client, *peer, packet, self.timeout).await,
-        }
+        self.line.send(packet, false, self.timeout).await
     }
-}
-
-async fn send(
-    client: &udp::Client,
-    peer: SocketAddr,
-    packet: Packet,
-    timeout: Option<Duration>,
-) -> Result<Packet, CallError> {
-    let options = udp::Options { timeout, ..udp::Options::default() };
-    client.request_with(peer, packet, options).await
 }
 
 impl fmt::Debug for Client {
