@@ -1,6 +1,6 @@
 //! What is thrown for an entity that does not decode: what the program's decoder was recorded to throw (SPEC 12.6).
 
-use fixp_codec::rpc::{Cause, Error, Limits, Throwable};
+use fixp_codec::rpc::{Cause, Error, Throwable};
 
 use super::form::Form;
 
@@ -72,6 +72,7 @@ fn of_stream(error: Error) -> Throwable {
 /// What is wrong with the tagged form of laxcus6.
 #[cfg(feature = "laxcus6")]
 fn of_tags(error: Error) -> Throwable {
+    const MOST: usize = fixp_codec::rpc::Limits::BYTES;
     let (number, at, had) = (error.number().cast_signed(), error.offset(), error.had());
     // So many bytes from there on, where a part has less than one, or where there are less.
     let out_of_bounds = |needed: i64, at: usize| {
@@ -80,7 +81,7 @@ fn of_tags(error: Error) -> Throwable {
     };
     match error.cause() {
         // The program allocates what is announced, and no input is so long.
-        Cause::Cut if error.needed() > Limits::BYTES => Form::too_large(error.needed(), Limits::BYTES),
+        Cause::Cut if error.needed() > MOST => Form::too_large(error.needed(), MOST),
         Cause::Cut => out_of_bounds(i64::try_from(error.needed()).unwrap_or(i64::MAX), at),
         // Its length stands before it.
         Cause::Empty => out_of_bounds(number.into(), at + 4),

@@ -65,6 +65,7 @@ impl<'a, 'b> Stream<'a, 'b> {
 
     /// The first value where it must be an object, and where it stands. Its class is looked at before its parts are
     /// read.
+    #[cfg(feature = "rpc-lexst1")]
     pub(crate) fn root_object(
         &mut self,
         is_it: impl FnOnce(&Class, usize) -> Result<(), Error>,

@@ -57,7 +57,8 @@ pub struct Config {
     pub request_idle: Duration,
     /// How long a request that is gathered may take to be complete.
     pub request_life: Duration,
-    /// How long nothing of an answer may arrive, though some of it is there to be taken, before it is given up.
+    /// How long nothing of an answer may arrive, though some of it is there to be taken, before it is given up. At a
+    /// client: how long whoever reads an answer as it comes waits for more of it.
     pub answer_idle: Duration,
     /// How long there may be no room for what comes, before an incomplete exchange is refused: the youngest one of
     /// the peer that holds most.
