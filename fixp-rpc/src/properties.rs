@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::read;
 use crate::format::Format;
 use crate::server::Rpc;
-use crate::wire::{Asked, BATCH, CALL, Outcome, key};
+use crate::wire::{Asked, BATCH, CALL, Outcome, beside_stream, key};
 use crate::{Failure, Never};
 
 #[cfg(all(feature = "lexst1", feature = "laxcus6"))]
@@ -113,7 +113,17 @@ pub fn dispatch(input: &[u8]) {
         return;
     }
     let answer = answered(dialect, packet.clone());
-    check(dialect, &packet, &answer);
+    // SPEC 13.10: by itself a call may have a stream, and a time.
+    let beside = beside_stream(&packet);
+    if beside.is_some() && packet.first(key::TIME).and_then(Value::as_i32).is_some_and(|time| time <= 0) {
+        assert_eq!(refusal(&answer), Some(Refusal::Late));
+        return;
+    }
+    check(dialect, &packet, beside.as_ref().unwrap_or(&packet.entity), &answer);
+}
+
+fn refusal(answer: &Packet) -> Option<Refusal> {
+    answer.first(extension::key::REFUSAL).and_then(Value::as_i16).map(Refusal::of_number)
 }
 
 fn answered(dialect: &'static Dialect, packet: Packet) -> Packet {
@@ -152,7 +162,7 @@ fn check_batch(dialect: &'static Dialect, mut entity: &[u8], answer: &Packet) {
         answers = &answers[one.wire_len()..];
         let one = one.to_packet().expect("an answer");
         if call.code == CALL {
-            check(dialect, &call, &one);
+            check(dialect, &call, &call.entity, &one);
         } else {
             assert_eq!(Outcome::of(dialect, &one), Some(Outcome::NoMethod));
         }
@@ -160,8 +170,9 @@ fn check_batch(dialect: &'static Dialect, mut entity: &[u8], answer: &Packet) {
     assert!(answers.is_empty(), "an answer too many");
 }
 
-/// The answer is the one that SPEC 13.2 to 13.6 have for this call, said in another way than the dispatcher does.
-fn check(dialect: &'static Dialect, call: &Packet, answer: &Packet) {
+/// The answer is the one that SPEC 13.2 to 13.6 have for this call with these arguments, said in another way than the
+/// dispatcher does.
+fn check(dialect: &'static Dialect, call: &Packet, arguments: &Bytes, answer: &Packet) {
     let written = Encoder::new(dialect).packet_len(answer);
     assert!(written.is_ok(), "{answer:?}: {written:?}");
     let text = |key| match call.first(key) {
@@ -193,8 +204,7 @@ fn check(dialect: &'static Dialect, call: &Packet, answer: &Packet) {
         return;
     }
     if one_way {
-        let refusal = answer.first(extension::key::REFUSAL).and_then(Value::as_i16).map(Refusal::of_number);
-        assert_eq!((answer.code, refusal), (habits.refuse, Some(Refusal::Overloaded)));
+        assert_eq!((answer.code, refusal(answer)), (habits.refuse, Some(Refusal::Overloaded)));
         return;
     }
     #[derive(Deserialize)]
@@ -205,16 +215,15 @@ fn check(dialect: &'static Dialect, call: &Packet, answer: &Packet) {
     struct Fails {
         text: String,
     }
-    let entity = &call.entity;
     match method {
-        "Fuzzed.same" => match format.read::<Same>(entity) {
+        "Fuzzed.same" => match format.read::<Same>(arguments) {
             Ok(Same { shape }) => {
                 assert_eq!(outcome, Some(Outcome::Returned));
                 assert_eq!(format.read::<Shape>(&answer.entity), Ok(shape));
             }
             Err(_) => assert_eq!(outcome, Some(Outcome::BadArgument)),
         },
-        "Fuzzed.fails" => match format.read::<Fails>(entity) {
+        "Fuzzed.fails" => match format.read::<Fails>(arguments) {
             Ok(Fails { text }) => match text.parse::<u32>() {
                 Ok(number) => {
                     assert_eq!(outcome, Some(Outcome::Returned));

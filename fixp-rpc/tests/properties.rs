@@ -4,7 +4,7 @@
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 
-use fixp_codec::{Code, Dialect, LAXCUS6, LEXST1, Packet};
+use fixp_codec::{Code, Dialect, LAXCUS6, LEXST1, Packet, Value};
 use fixp_rpc::properties::{self, TARGETS};
 use fixp_rpc::wire::{CALL, key};
 use fixp_transport::{extension, tables};
@@ -68,9 +68,12 @@ fn calls_of_all_kinds() {
         (prop_oneof![Just(1010_u16), Just(1020), Just(key::METHOD), Just(key::ONE_WAY)], text),
         0..4,
     );
-    let inputs = (any::<[u8; 2]>(), messages, entity, any::<bool>());
+    // Whether the entity is a stream, and what stands beside it.
+    let beside = prop::option::of((any::<bool>(), prop_oneof![json(), Just(Vec::new())]));
+    let time = prop::option::of(-1..3_i32);
+    let inputs = (any::<[u8; 2]>(), messages, entity, any::<bool>(), beside, time);
     runner()
-        .run(&inputs, |([choices, choice], messages, entity, structured)| {
+        .run(&inputs, |([choices, choice], messages, entity, structured, beside, time)| {
             let mut input = vec![choices & !4];
             if structured {
                 let dialect: &'static Dialect = if choices & 1 == 0 { &LAXCUS6 } else { &LEXST1 };
@@ -79,6 +82,12 @@ fn calls_of_all_kinds() {
                 let mut packet = Packet::new(code).with_entity(entity);
                 for (key, text) in messages {
                     packet = packet.with(key, text);
+                }
+                if let Some((stream, value)) = beside {
+                    packet = packet.with(key::STREAM, stream).with(key::VALUE, Value::Raw(value.into()));
+                }
+                if let Some(time) = time {
+                    packet = packet.with(key::TIME, time);
                 }
                 if let Ok(wire) = packet.to_bytes(extension::own(dialect)) {
                     input.extend_from_slice(&wire);
