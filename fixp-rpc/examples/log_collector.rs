@@ -8,19 +8,22 @@
 //! - **Repeating is made harmless by design.** Each node numbers its entries, and the collector takes those that it
 //!   does not have. So `append` may be marked `#[idempotent]`: a batch of which nobody knows whether it came is sent
 //!   again, and no entry stands twice.
+//! - **Either side may begin anew.** A run of a node has a number, larger than those before it; and the collector tells
+//!   which entry it wants next, from which the node goes on.
 //! - **A refusal is a value.** A collector that is full says so in an error of its own type, and the shipper waits.
 //! - **Nothing grows without bound**: a shipper holds so many entries, and whoever logs more waits; a collector keeps
 //!   so many of each node, and forgets the oldest.
 //! - **Batching**: while a batch is under way, the next one fills. One call carries many entries, and a node that logs
 //!   little waits for nobody.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fixp_codec::LAXCUS6;
-use fixp_rpc::{Client, Executed, Failure, Rpc};
+use fixp_rpc::{Client, Failure, Rpc};
 use fixp_transport::{Channel, Server};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -58,15 +61,20 @@ pub enum Refused {
         /// The number of the entry that is wanted.
         wanted: u64,
     },
+    /// The node has begun anew since.
+    Past {
+        /// Its latest run.
+        run: u64,
+    },
 }
 
 /// Collects the entries of all nodes.
 #[fixp_rpc::service(name = "logs.Collector")]
 pub trait Collector {
-    /// Takes entries of a node, the first of which has this number, but for those that have come before; tells the
-    /// number of the entry that is wanted next.
+    /// Takes entries of a run of a node, the first of which has this number, but for those that have come before;
+    /// tells the number of the entry that is wanted next. Of a run that it does not know it takes what comes first.
     #[idempotent]
-    async fn append(&self, node: String, first: u64, entries: Vec<Entry>) -> Result<u64, Refused>;
+    async fn append(&self, node: String, run: u64, first: u64, entries: Vec<Entry>) -> Result<u64, Refused>;
 
     /// The last entries of a node of at least this level.
     #[idempotent]
@@ -81,6 +89,7 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Log {
+    run: u64,
     next: u64,
     entries: VecDeque<Entry>,
 }
@@ -93,12 +102,17 @@ impl Memory {
 }
 
 impl Collector for Memory {
-    async fn append(&self, node: String, first: u64, entries: Vec<Entry>) -> Result<u64, Refused> {
+    async fn append(&self, node: String, run: u64, first: u64, entries: Vec<Entry>) -> Result<u64, Refused> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if nodes.len() >= Self::NODES && !nodes.contains_key(&node) {
             return Err(Refused::TooManyNodes);
         }
         let log = nodes.entry(node).or_default();
+        match run.cmp(&log.run) {
+            Ordering::Less => return Err(Refused::Past { run: log.run }),
+            Ordering::Equal => {}
+            Ordering::Greater => (log.run, log.next) = (run, first),
+        }
         let Some(known) = log.next.checked_sub(first) else { return Err(Refused::Gap { wanted: log.next }) };
         for entry in entries.into_iter().skip(usize::try_from(known).unwrap_or(usize::MAX)) {
             if log.entries.len() == Self::ENTRIES {
@@ -152,11 +166,12 @@ impl Shipper {
     /// How long it waits before it tries again, and twice as long after each further time, up to 64 times.
     pub const PAUSE: Duration = Duration::from_millis(50);
 
-    /// Begins to ship the entries of this node.
-    pub fn new(node: &str, collector: CollectorClient) -> Self {
+    /// Begins to ship the entries of this run of a node: whoever begins later has a larger number.
+    pub fn new(node: &str, run: u64, collector: CollectorClient) -> Self {
         let (entries, queue) = mpsc::channel(Self::QUEUE);
         let (flush, flushes) = mpsc::channel(1);
-        tokio::spawn(ship(node.to_owned(), collector, queue, flushes));
+        let line = Line { node: node.to_owned(), run, next: 0, collector };
+        tokio::spawn(ship(line, queue, flushes));
         Self { entries, flush }
     }
 
@@ -175,8 +190,7 @@ impl Shipper {
 }
 
 async fn ship(
-    node: String,
-    collector: CollectorClient,
+    mut line: Line,
     mut queue: mpsc::Receiver<Entry>,
     mut flushes: mpsc::Receiver<oneshot::Sender<Shipped>>,
 ) {
@@ -190,7 +204,7 @@ async fn ship(
                 if came == 0 {
                     return;
                 }
-                append(&node, &collector, &mut batch, &mut shipped).await;
+                line.append(std::mem::take(&mut batch), &mut shipped).await;
             }
             Some(flushed) = flushes.recv() => {
                 let _ = flushed.send(shipped);
@@ -199,28 +213,39 @@ async fn ship(
     }
 }
 
-/// Sends a batch until the collector has it.
-async fn append(node: &str, collector: &CollectorClient, batch: &mut Vec<Entry>, shipped: &mut Shipped) {
-    let entries = std::mem::take(batch);
-    let count = entries.len() as u64;
-    let mut pause = Shipper::PAUSE;
-    loop {
-        shipped.calls += 1;
-        match collector.append(node.to_owned(), shipped.entries, entries.clone()).await {
-            Ok(_) => break,
-            // A collector that has forgotten this node, or has no room for it: nothing to be done but wait.
-            Err(Failure::Failed(refused)) => eprintln!("{node}: the collector refuses: {refused:?}"),
-            Err(failure) => match failure.executed() {
-                Executed::No | Executed::Perhaps => eprintln!("{node}: {failure:?}"),
-                // It has been taken, whatever became of the answer.
-                Executed::Yes => break,
-            },
+/// A run of a node on its way to the collector.
+struct Line {
+    node: String,
+    run: u64,
+    /// The number of the next entry.
+    next: u64,
+    collector: CollectorClient,
+}
+
+impl Line {
+    /// Sends a batch until the collector has it.
+    async fn append(&mut self, entries: Vec<Entry>, shipped: &mut Shipped) {
+        let count = entries.len() as u64;
+        let mut pause = Shipper::PAUSE;
+        loop {
+            shipped.calls += 1;
+            let Self { node, run, next, collector } = self;
+            match collector.append(node.clone(), *run, *next, entries.clone()).await {
+                Ok(wanted) if wanted == *next + count => break,
+                // It counts otherwise: it has begun anew, or lost some. What it wants is these entries all the same.
+                Ok(wanted) | Err(Failure::Failed(Refused::Gap { wanted })) => *next = wanted,
+                // The clock that numbers the runs went back.
+                Err(Failure::Failed(Refused::Past { run: latest })) => *run = latest + 1,
+                // Whether it was executed does not matter, and there is nothing to be done but wait.
+                Err(failure) => eprintln!("{node}: {failure:?}"),
+            }
+            shipped.again += 1;
+            sleep(pause).await;
+            pause = (pause * 2).min(Shipper::PAUSE * 64);
         }
-        shipped.again += 1;
-        sleep(pause).await;
-        pause = (pause * 2).min(Shipper::PAUSE * 64);
+        self.next += count;
+        shipped.entries += count;
     }
-    shipped.entries += count;
 }
 
 #[tokio::main]
@@ -235,10 +260,11 @@ pub async fn three_nodes() -> Result<(), Box<dyn Error>> {
     let server = Server::builder(rpc).bind("127.0.0.1:0".parse()?).start().await?;
     let addr = server.local_addr().ok_or("it listens nowhere")?;
 
+    let run = SystemTime::UNIX_EPOCH.elapsed()?.as_secs();
     let collector = || CollectorClient::new(Client::over(Channel::builder(&LAXCUS6).keep_udp(addr)));
     let mut nodes = Vec::new();
     for node in ["home", "data", "work"] {
-        let shipper = Shipper::new(node, collector());
+        let shipper = Shipper::new(node, run, collector());
         nodes.push(tokio::spawn(async move {
             for number in 0..1000 {
                 let level = if number % 100 == 0 { Level::Warning } else { Level::Info };
