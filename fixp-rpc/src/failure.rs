@@ -51,8 +51,8 @@ pub enum Failure<E = Never> {
     BadBatch,
     /// The call stands in a batch of more calls than may be in one.
     TooMany,
-    /// The method ran, and its result cannot be written, or is too large to be sent.
-    NoResult,
+    /// The method ran, and its result cannot be written, or is too large to be sent. The server may say why.
+    NoResult(FormatError),
     /// The method ran, and its result does not decode here.
     BadResult(FormatError),
     /// The method ran and broke off: it panicked.
@@ -102,7 +102,7 @@ impl<E> Failure<E> {
             | Self::BadBatch
             | Self::TooMany => Executed::No,
             Self::MayHaveRun(_) | Self::NotAnAnswer => Executed::Perhaps,
-            Self::Failed(_) | Self::Expired | Self::NoResult | Self::BadResult(_) | Self::Broken => {
+            Self::Failed(_) | Self::Expired | Self::NoResult(_) | Self::BadResult(_) | Self::Broken => {
                 Executed::Yes
             }
         }
@@ -137,7 +137,7 @@ impl<E> Failure<E> {
             Self::NoStreams => Failure::NoStreams,
             Self::BadBatch => Failure::BadBatch,
             Self::TooMany => Failure::TooMany,
-            Self::NoResult => Failure::NoResult,
+            Self::NoResult(why) => Failure::NoResult(why),
             Self::BadResult(error) => Failure::BadResult(error),
             Self::Broken => Failure::Broken,
             Self::NotAnAnswer => Failure::NotAnAnswer,
@@ -156,7 +156,7 @@ impl<E> From<CallError> for Failure<E> {
             // An earlier copy may have been executed all the same.
             (Cause::Refused(Refusal::Overloaded), Fate::NotSent) => Self::Overloaded,
             (Cause::Refused(Refusal::Late), Fate::NotSent) => Self::Late,
-            (Cause::Refused(Refusal::Unwritable), _) => Self::NoResult,
+            (Cause::Refused(Refusal::Unwritable), _) => Self::NoResult(FormatError::default()),
             (cause, Fate::NotSent) => Self::NotSent(cause),
             (cause, Fate::PossiblyExecuted) => Self::MayHaveRun(cause),
         }
@@ -192,7 +192,8 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
             Self::NoStreams => f.write_str("plain UDP has no streams"),
             Self::BadBatch => f.write_str("the server cannot read the batch"),
             Self::TooMany => f.write_str("a batch of too many calls"),
-            Self::NoResult => f.write_str("the result cannot be sent"),
+            Self::NoResult(why) if why.as_str().is_empty() => f.write_str("the result cannot be sent"),
+            Self::NoResult(why) => write!(f, "the result cannot be sent: {why}"),
             Self::BadResult(error) => write!(f, "the result cannot be read: {error}"),
             Self::Broken => f.write_str("the method broke off"),
             Self::NotAnAnswer => f.write_str("what the server answered is no answer to a call"),

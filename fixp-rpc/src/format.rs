@@ -42,8 +42,8 @@ pub enum Format {
     Cbor,
 }
 
-/// A value that could not be written or read, in the words of its format.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A value that could not be written or read, in the words of its format; none where a peer does not say why.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct FormatError(Box<str>);
 
 impl FormatError {

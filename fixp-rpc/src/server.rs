@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use fixp_codec::{Dialect, Packet};
+use fixp_codec::{Dialect, MAX_VALUE, Packet};
 use fixp_transport::extension::Refusal;
 use fixp_transport::host::Transport;
 use fixp_transport::{Answer, Body, BodyError, Handler, Nobody, Peer, Reply, Request};
@@ -144,7 +144,33 @@ impl Returned {
     fn written(outcome: Outcome, written: Result<Bytes, FormatError>) -> Self {
         match written {
             Ok(entity) => Self { entity, ..Self::only(outcome) },
-            Err(error) => Self { error: Some(error), ..Self::only(Outcome::NoResult) },
+            Err(error) => Self::no_result(error),
+        }
+    }
+
+    fn no_result(why: FormatError) -> Self {
+        Self { error: Some(why), ..Self::only(Outcome::NoResult) }
+    }
+
+    /// It, if it is no longer than this, and, beside a stream, no longer than what has a place there.
+    fn within(self, most: usize) -> Self {
+        let most = if self.body.is_some() { most.min(MAX_VALUE) } else { most };
+        match self.entity.len() {
+            len if len > most => {
+                Self::no_result(FormatError::new(&format_args!("it has {len} bytes, more than {most}")))
+            }
+            _ => self,
+        }
+    }
+
+    /// Tells whoever runs the server what went wrong in it, and what the caller of a one-way call is not told.
+    fn log(&self, context: &Context, method: &str) {
+        let (peer, outcome) = (context.peer.addr, self.outcome);
+        let why = self.error.as_ref().map_or("", FormatError::as_str);
+        match outcome {
+            Outcome::Returned | Outcome::Failed => {}
+            Outcome::NoResult | Outcome::Broken => tracing::warn!(%peer, method, ?outcome, why, "a call"),
+            _ => tracing::debug!(%peer, method, ?outcome, why, "a call"),
         }
     }
 
@@ -170,6 +196,7 @@ pub struct Rpc<H = Nobody> {
     methods: HashMap<&'static str, (usize, usize), foldhash::fast::RandomState>,
     one_way: OneWay,
     gathered: usize,
+    returned: usize,
     next: H,
 }
 
@@ -182,6 +209,7 @@ impl Rpc {
             methods: HashMap::default(),
             one_way: OneWay::new(Self::RUNNING, Self::RUNNING_OF_A_PEER),
             gathered: Self::GATHERED,
+            returned: Self::RETURNED,
             next: Nobody,
         };
         empty.described()
@@ -197,6 +225,11 @@ impl Rpc {
     /// The bytes of the arguments of a call, or of the calls of a batch, that are taken if nothing else is said,
     /// 4 MiB. Costs that much for each that is under way. What is longer is streamed, or refused as `TooLarge`.
     pub const GATHERED: usize = 4 << 20;
+
+    /// The bytes of a result, or of a method's own error, that are sent if nothing else is said, 4 MiB: a quarter of
+    /// what a channel takes unless told otherwise. Costs that much for each that waits to be sent. What is longer is
+    /// streamed, or has the outcome [`NoResult`](Outcome::NoResult).
+    pub const RETURNED: usize = 4 << 20;
 }
 
 impl Default for Rpc {
@@ -252,14 +285,22 @@ impl<H> Rpc<H> {
     /// The same with a handler for all that is no call.
     #[must_use]
     pub fn or<N>(self, next: N) -> Rpc<N> {
-        let Self { services, methods, one_way, gathered, .. } = self;
-        Rpc { services, methods, one_way, gathered, next }
+        let Self { services, methods, one_way, gathered, returned, .. } = self;
+        Rpc { services, methods, one_way, gathered, returned, next }
     }
 
     /// The same with so many bytes of arguments at most, in place of [`Rpc::GATHERED`].
     #[must_use]
     pub const fn gathered_limit(mut self, bytes: usize) -> Self {
         self.gathered = bytes;
+        self
+    }
+
+    /// The same with so many bytes of a result at most, in place of [`Rpc::RETURNED`]. Its clients must take them, too:
+    /// see [`ChannelLimits::entity`](fixp_transport::limits::ChannelLimits::entity).
+    #[must_use]
+    pub const fn returned_limit(mut self, bytes: usize) -> Self {
+        self.returned = bytes;
         self
     }
 
@@ -294,7 +335,7 @@ impl<H> Rpc<H> {
             }
             Err(outcome) => return outcome.packet(dialect, Bytes::new()).into(),
         };
-        let Some(&(service, method)) = self.methods.get(method) else {
+        let Some((&path, &(service, method))) = self.methods.get_key_value(method) else {
             let interface = method.rsplit_once('.').map_or(method, |(interface, _)| interface);
             let known = self.interfaces().any(|known| known.name == interface);
             let outcome = if known { Outcome::NoMethod } else { Outcome::NoInterface };
@@ -306,9 +347,7 @@ impl<H> Rpc<H> {
         let call = Call { context, format, argument: packet.entity, body };
         let running = service.run(method, call);
         if one_way {
-            let work = async move {
-                ended(running, context).await;
-            };
+            let work = async move { ended(running, context).await.log(&context, path) };
             let begun = self.one_way.begin(context.peer.addr.ip(), work);
             return if begun {
                 Outcome::Returned.packet(dialect, Bytes::new())
@@ -317,7 +356,9 @@ impl<H> Rpc<H> {
             }
             .into();
         }
-        ended(running, context).await.answer(dialect)
+        let returned = ended(running, context).await.within(self.returned);
+        returned.log(&context, path);
+        returned.answer(dialect)
     }
 
     /// Serves the calls of a batch at the same time (SPEC 13.8).
@@ -335,7 +376,9 @@ impl<H> Rpc<H> {
                     let answer = self.call(context, call, None).await;
                     // A stream has no place in it.
                     let whole = answer.body.is_none();
-                    if whole { answer.packet } else { Outcome::NoResult.packet(dialect, Bytes::new()) }
+                    let left_out =
+                        || Outcome::NoResult.packet(dialect, Bytes::new()).with(SPEAK, "it is a stream");
+                    if whole { answer.packet } else { left_out() }
                 }
                 _ => Outcome::NoMethod.packet(dialect, Bytes::new()),
             })

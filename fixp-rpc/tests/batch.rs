@@ -9,7 +9,7 @@ use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet};
 use fixp_rpc::batch::CALLS;
 use fixp_rpc::interface::Method;
 use fixp_rpc::wire::{Asked, BATCH, Outcome, key};
-use fixp_rpc::{Client, Executed, Failure, Format, Prepared, Rpc};
+use fixp_rpc::{Client, Executed, Failure, Format, FormatError, Prepared, Rpc};
 use fixp_transport::{Channel, Server, udp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Barrier;
@@ -205,7 +205,7 @@ async fn room_is_given_in_the_order_in_which_calls_end() {
         let calls = SumsClient::new(client.clone()).calls();
         let (late, early, meeting) =
             client.batch((calls.met(size), calls.text(size), (calls.meet(), calls.meet()))).await;
-        assert_eq!(late.map(|text| text.len()), Err(Failure::NoResult));
+        assert_eq!(late.map(|text| text.len()), Err(Failure::NoResult(FormatError::default())));
         assert_eq!(early.map(|text| text.len()), Ok(size));
         assert_eq!(meeting, (Ok(true), Ok(true)));
     }
@@ -222,7 +222,7 @@ async fn what_has_no_room_is_left_out() {
             client.batch(((calls.text(size), calls.text(size)), calls.text(5), calls.text(size))).await;
         assert!(large.0.is_ok_and(|text| text.len() == size) && large.1.is_ok());
         assert_eq!(small, Ok("xxxxx".to_owned()));
-        assert_eq!(larger, Err(Failure::NoResult));
+        assert_eq!(larger, Err(Failure::NoResult(FormatError::default())));
     }
 }
 

@@ -166,7 +166,11 @@ async fn values_beside_a_stream_are_bounded() {
     assert_eq!((&long, long.executed()), (&Failure::TooLong(4096), Executed::No));
     let (name, body) = store.long_name(4093).await.unwrap();
     assert_eq!((name.len(), body.len()), (4093, 6));
-    assert_eq!(store.long_name(4094).await.err(), Some(Failure::NoResult));
+    let long = store.long_name(4094).await.unwrap_err();
+    assert_eq!(
+        long.to_string(),
+        "the result cannot be sent: it has 4096 bytes, more than 4095; it was executed"
+    );
 }
 
 /// SPEC 10.9: nothing of ours goes to a peer that has announced nothing, and plain UDP has no streams.
