@@ -87,7 +87,9 @@ impl Client {
 }
 
 impl Client {
-    /// Calls a method: gives what it returned, [`Value::Null`] for nothing. Dropping the future gives the call up.
+    /// Calls a method: gives what it returned, [`Value::Null`] for nothing. Dropping the future gives the call up. A peer
+    /// of ours is told; a program cannot be, and none was seen to look at its connection while a method runs, so over
+    /// TCP the answer is waited for in its place, as long as the call has time.
     ///
     /// # Errors
     ///
