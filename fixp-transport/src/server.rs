@@ -25,7 +25,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::{Instrument, debug, debug_span, warn};
 
@@ -577,7 +577,7 @@ fn listen(addr: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
 fn open(addr: SocketAddr, v6_only: bool) -> io::Result<BatchedSocket> {
     let socket = socket(addr, socket2::Type::DGRAM, v6_only)?;
     socket.bind(&addr.into())?;
-    Ok(BatchedSocket::new(UdpSocket::from_std(socket.into())?))
+    BatchedSocket::new(socket.into())
 }
 
 fn socket(addr: SocketAddr, ty: socket2::Type, v6_only: bool) -> io::Result<socket2::Socket> {

@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UdpSocket};
 mod batched;
 mod inbox;
 mod offload;
+mod polled;
 mod system;
 
 pub use batched::BatchedSocket;
@@ -60,7 +61,14 @@ pub trait Datagrams: Send + Sync + 'static {
         buffers: &mut [IoSliceMut<'_>],
         received: &mut [Received],
     ) -> Poll<io::Result<usize>> {
-        receive_one(buffers, received, |room| self.poll_recv_from(cx, room))
+        let (Some(buffer), Some(received)) = (buffers.first_mut(), received.first_mut()) else {
+            return Poll::Ready(Ok(0));
+        };
+        let mut room = ReadBuf::new(buffer);
+        let from = ready!(self.poll_recv_from(cx, &mut room))?;
+        let len = room.filled().len();
+        *received = Received { from, len, segment: len };
+        Poll::Ready(Ok(1))
     }
 
     /// Sends bytes as datagrams of `segment` bytes each, of which the last may be shorter, to one peer. They are
@@ -98,22 +106,6 @@ pub trait Datagrams: Send + Sync + 'static {
     fn buffers(&self) -> Option<Buffers> {
         None
     }
-}
-
-/// Receives a single datagram into the first buffer.
-fn receive_one(
-    buffers: &mut [IoSliceMut<'_>],
-    received: &mut [Received],
-    receive: impl FnOnce(&mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>>,
-) -> Poll<io::Result<usize>> {
-    let (Some(buffer), Some(received)) = (buffers.first_mut(), received.first_mut()) else {
-        return Poll::Ready(Ok(0));
-    };
-    let mut room = ReadBuf::new(buffer);
-    let from = ready!(receive(&mut room))?;
-    let len = room.filled().len();
-    *received = Received { from, len, segment: len };
-    Poll::Ready(Ok(1))
 }
 
 /// What came into a buffer: a datagram, or several of one peer.

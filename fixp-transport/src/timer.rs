@@ -56,20 +56,20 @@ impl Timer {
         COARSE
     }
 
-    /// Sees to it that the task is polled at this time, or some time before; ready when it is to look now.
-    pub(crate) fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    /// Sees to it that the task is polled at this time, or some time before; ready when it is to look now, which is a
+    /// moment after `now`.
+    pub(crate) fn poll(&mut self, now: Instant, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(fine) = &mut self.fine {
-            let now = Instant::now();
-            if at.saturating_duration_since(now) < COARSE * 2 {
-                match fine.poll(now, at, cx) {
-                    Poll::Ready(Ok(())) => return Poll::Ready(()),
-                    Poll::Ready(Err(error)) => {
-                        tracing::debug!(%error, "timers are 1 ms apart");
-                        self.fine = None;
-                    }
-                    Poll::Pending => return Poll::Pending,
+        if let Some(fine) = &mut self.fine
+            && at.saturating_duration_since(now) < COARSE * 2
+        {
+            match fine.poll(now, at, cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(()),
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "timers are 1 ms apart");
+                    self.fine = None;
                 }
+                Poll::Pending => return Poll::Pending,
             }
         }
         let at = tokio::time::Instant::from_std(at);

@@ -553,7 +553,7 @@ impl<C: Connect> Driver<C> {
         let Some(at) = at else { return };
         // What is due and cannot be done yet is not asked for without end.
         let at = at.max(now + Duration::from_millis(1));
-        if self.timer.poll(at, cx).is_ready() {
+        if self.timer.poll(now, at, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }

@@ -569,7 +569,7 @@ impl<B: Bind> Driver<B> {
             let (acts, due) = (core.caller.wants_action(), core.arm(now));
             drop(core);
             again |= acts && self.act();
-            again |= due.is_some_and(|at| self.timer.poll(at, cx).is_ready());
+            again |= due.is_some_and(|at| self.timer.poll(now, at, cx).is_ready());
             if !again {
                 return Poll::Pending;
             }

@@ -94,6 +94,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         outgoing: Outgoing::new(),
         plain: Budget::new(plain_rates(&shared.limits)),
         pause: None,
+        now: Instant::now(),
         own_jobs: HashMap::new(),
         piece_jobs: HashMap::new(),
         keep: Keep::new(keep_config(&shared), own(&shared, buffers)),
@@ -143,6 +144,8 @@ struct Service<S, H, W, F> {
     /// Of plain answers, beyond what came.
     plain: Budget,
     pause: Option<Pin<Box<Sleep>>>,
+    /// When the clock was looked at last, which is done once for what has come together.
+    now: Instant,
     keep: Keep,
     /// No request is begun any more; what comes is for those that have been.
     stopping: bool,
@@ -172,6 +175,7 @@ where
 {
     /// Goes on until there is nothing to do, which ends it where it no longer reads.
     fn poll(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<()> {
+        self.now = Instant::now();
         self.outgoing.poll(cx, &self.socket, &self.shared.counters);
         while self.outgoing.has_room()
             && let Poll::Ready(Some(ended)) = self.jobs.poll_join_next(cx)
@@ -183,15 +187,14 @@ where
             }
         }
         if !reads && !std::mem::replace(&mut self.stopping, true) {
-            self.keep.close(crate::timer::now());
+            self.keep.close(self.now.into_std());
         }
-        let mut now = Instant::now();
         let (mut waits, mut sent, mut next) = (false, Poll::Ready(()), None);
         let (mut taken, mut read) = (0, Poll::Ready(0));
         // What has come together is answered before the system is asked whether there is more.
         while taken < TURN && read.is_ready() {
             if reads || !self.keep.is_idle() {
-                read = self.poll_receive(cx, &mut now, taken);
+                read = self.poll_receive(cx, taken);
             } else {
                 read = Poll::Pending;
             }
@@ -201,6 +204,7 @@ where
             }
             // Until somebody speaks KEEP UDP, plain datagrams pay nothing for it.
             if self.keep.is_used() {
+                let now = self.now;
                 self.keep.handle_timeout(now.into_std());
                 waits = reads && !self.execute(cx, now);
                 self.end_cancelled(now);
@@ -219,16 +223,18 @@ where
                 return Poll::Ready(());
             }
         }
-        let later = waits.then(|| (now + PAUSE).into_std());
+        let later = waits.then(|| (self.now + PAUSE).into_std());
         let next = next.into_iter().chain(later).min();
-        if read.is_ready() || next.is_some_and(|next| self.timer.poll(next, cx).is_ready()) {
+        if read.is_ready()
+            || next.is_some_and(|next| self.timer.poll(self.now.into_std(), next, cx).is_ready())
+        {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
     /// Reads the datagrams that have come together, after so many others, and tells how many: there may be more.
-    fn poll_receive(&mut self, cx: &mut Context<'_>, now: &mut Instant, before: usize) -> Poll<usize> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>, before: usize) -> Poll<usize> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
@@ -244,10 +250,10 @@ where
                     received = Poll::Ready(count);
                     // One look at the clock for those that came together.
                     if before > 0 && count == 1 {
-                        *now = Instant::now();
+                        self.now = Instant::now();
                     }
                     Counters::add(&self.shared.counters.datagrams);
-                    if let Err(why) = self.datagram(cx, from, bytes, *now) {
+                    if let Err(why) = self.datagram(cx, from, bytes, self.now) {
                         Counters::add(&self.shared.counters.datagrams_dropped);
                         debug!(peer = %from, bytes = bytes.len(), "a datagram was dropped: {why}");
                     }
@@ -605,7 +611,7 @@ where
 
     /// Gives an answer to its machine, which sends it in its time.
     fn answer_in_keep(&mut self, asked: &Asked, answer: Option<Answer>) {
-        let now = crate::timer::now();
+        let now = self.now.into_std();
         let answer = answer.map(|Answer { mut packet, body, .. }| {
             asked.finish(&mut packet);
             (packet, body)

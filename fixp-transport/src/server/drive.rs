@@ -623,14 +623,14 @@ where
             }
         }
         if let Some(deadline) = deadline {
-            self.arm(deadline, cx);
+            self.arm(now, deadline, cx);
         }
         Poll::Pending
     }
 
     /// Sees to it that the task is polled at this time, or some time before.
-    fn arm(&mut self, at: Instant, cx: &mut Context<'_>) {
-        if self.timer.poll(at, cx).is_ready() {
+    fn arm(&mut self, now: Instant, at: Instant, cx: &mut Context<'_>) {
+        if self.timer.poll(now, at, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }

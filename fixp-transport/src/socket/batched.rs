@@ -1,17 +1,17 @@
 //! A UDP socket that sends and receives many datagrams by one call of the system.
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use tokio::io::{Interest, ReadBuf};
-use tokio::net::UdpSocket;
+use tokio::io::ReadBuf;
 use tracing::debug;
 
 use super::offload::{self, Offload};
+use super::polled::Polled;
 use super::{Buffers, Datagrams, Inbox, Received, system};
 
 /// What one call receives at most.
@@ -45,7 +45,7 @@ const ENDS_SHORT: bool = cfg!(target_os = "linux");
 /// ```
 #[derive(Debug)]
 pub struct BatchedSocket {
-    socket: UdpSocket,
+    socket: Polled,
     /// Nothing where the system does not even let itself be asked.
     state: Option<UdpSocketState>,
     offload: Offload,
@@ -77,14 +77,21 @@ impl BatchedSocket {
         if addr.is_ipv6() {
             socket.set_only_v6(false)?;
         }
-        socket.set_nonblocking(true)?;
         socket.bind(&addr.into())?;
-        Ok(Self::new(UdpSocket::from_std(socket.into())?))
+        Self::new(socket.into())
     }
 
     /// The same of a socket that is bound already.
-    #[must_use]
-    pub fn new(socket: UdpSocket) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
         let system = socket2::SockRef::from(&socket);
         // Where the system gives less, less is made of it.
         let _ = system.set_recv_buffer_size(Self::BUFFER);
@@ -102,7 +109,8 @@ impl BatchedSocket {
         let offload = Offload::new(state.as_ref().map_or(1, UdpSocketState::max_gso_segments));
         debug!(?buffers, segments = offload.most(), "a socket for datagrams");
         let row = AtomicU32::new(if alone { 0 } else { ROW });
-        Self { socket, state, offload, row, buffers, one_by_one: Mutex::new(None) }
+        let socket = Polled::new(socket)?;
+        Ok(Self { socket, state, offload, row, buffers, one_by_one: Mutex::new(None) })
     }
 }
 
@@ -114,18 +122,23 @@ impl BatchedSocket {
         buffers: &mut [IoSliceMut<'_>],
         received: &mut [Received],
     ) -> Poll<io::Result<usize>> {
-        let one = super::receive_one(buffers, received, |room| self.socket.poll_recv_from(cx, room));
-        match one {
-            Poll::Pending => self.row.store(0, Ordering::Relaxed),
-            Poll::Ready(Ok(1)) if self.state.is_some() => {
-                self.row.store(row + 1, Ordering::Relaxed);
-                if row + 1 == ROW {
-                    system::put_together(&self.socket, true);
-                }
+        let (Some(buffer), Some(received)) = (buffers.first_mut(), received.first_mut()) else {
+            return Poll::Ready(Ok(0));
+        };
+        let Poll::Ready(one) = self.socket.poll_read(cx, |socket| Ok((socket.recv_from(buffer)?, false)))
+        else {
+            self.row.store(0, Ordering::Relaxed);
+            return Poll::Pending;
+        };
+        let (len, from) = one?;
+        *received = Received { from, len, segment: len };
+        if self.state.is_some() {
+            self.row.store(row + 1, Ordering::Relaxed);
+            if row + 1 == ROW {
+                system::put_together(self.socket.socket(), true);
             }
-            Poll::Ready(_) => {}
         }
-        one
+        Poll::Ready(Ok(1))
     }
 
     /// Receives into at most `N` buffers.
@@ -137,28 +150,14 @@ impl BatchedSocket {
         received: &mut [Received],
     ) -> Poll<io::Result<usize>> {
         let mut metas = [RecvMeta::default(); N];
-        loop {
-            ready!(self.socket.poll_recv_ready(cx))?;
-            let mut last = None;
-            let receive = || {
-                let count = state.recv((&self.socket).into(), buffers, &mut metas)?;
-                if ENDS_SHORT && count < buffers.len() {
-                    last = Some(count);
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(count)
-            };
-            let count = match self.socket.try_io(Interest::READABLE, receive) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => last,
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(count) => Some(count),
-            };
-            let Some(count) = count else { continue };
-            for (received, meta) in received.iter_mut().zip(&metas).take(count) {
-                *received = Received { from: meta.addr, len: meta.len, segment: meta.stride };
-            }
-            return Poll::Ready(Ok(count));
+        let count = ready!(self.socket.poll_read(cx, |socket| {
+            let count = state.recv(socket.into(), buffers, &mut metas)?;
+            Ok((count, ENDS_SHORT && count < buffers.len()))
+        }))?;
+        for (received, meta) in received.iter_mut().zip(&metas).take(count) {
+            *received = Received { from: meta.addr, len: meta.len, segment: meta.stride };
         }
+        Poll::Ready(Ok(count))
     }
 }
 
@@ -173,16 +172,16 @@ impl Datagrams for BatchedSocket {
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
-        match ready!(self.socket.poll_send_to(cx, buf, to)) {
+        self.socket.poll_write(cx, |socket| match socket.send_to(buf, to) {
             Err(error) if offload::is_too_large(&error) => {
-                system::in_fragments(&self.socket, || self.socket.poll_send_to(cx, buf, to))
+                system::in_fragments(socket, || socket.send_to(buf, to))
             }
-            sent => Poll::Ready(sent),
-        }
+            sent => sent,
+        })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket.socket().local_addr()
     }
 
     fn poll_receive(
@@ -213,23 +212,16 @@ impl Datagrams for BatchedSocket {
         segment: usize,
         to: SocketAddr,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.socket.poll_send_ready(cx))?;
-            let sent = self.socket.try_io(Interest::WRITABLE, || {
-                self.offload.send(bytes, segment, |contents, segment_size| match &self.state {
-                    Some(state) if segment_size.is_some() => state.try_send(
-                        (&self.socket).into(),
-                        &Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None },
-                    ),
-                    // One datagram goes the short way.
-                    _ => self.socket.try_send_to(contents, to).map(|_| ()),
-                })
-            });
-            match sent {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                sent => return Poll::Ready(sent),
-            }
-        }
+        self.socket.poll_write(cx, |socket| {
+            self.offload.send(bytes, segment, |contents, segment_size| match &self.state {
+                Some(state) if segment_size.is_some() => state.try_send(
+                    socket.into(),
+                    &Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None },
+                ),
+                // One datagram goes the short way.
+                _ => socket.send_to(contents, to).map(|_| ()),
+            })
+        })
     }
 
     fn max_segments(&self) -> usize {

@@ -2,11 +2,12 @@
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux {
+    use std::net::UdpSocket;
+
     use nix::sys::socket::{setsockopt, sockopt};
     use rustix::net::sockopt::{
         Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
     };
-    use tokio::net::UdpSocket;
 
     /// Sends a datagram that is larger than the MTU, in fragments. What others send from the socket meanwhile may
     /// be fragmented, too.
@@ -45,7 +46,7 @@ pub(super) use linux::{in_fragments, put_together, tell_less};
 /// Elsewhere the system does what it does.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod elsewhere {
-    use tokio::net::UdpSocket;
+    use std::net::UdpSocket;
 
     pub(in crate::socket) fn in_fragments<T>(_: &UdpSocket, send: impl FnOnce() -> T) -> T {
         send()

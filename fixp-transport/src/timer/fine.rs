@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -32,13 +32,14 @@ impl Fine {
         Ok(Self { timer, armed: None })
     }
 
-    /// Ready at this time, or when it was set to a time before.
+    /// Ready at this time, or when it was set to a time before. It is a moment after `now`: the clock is looked at where
+    /// the timer is set.
     pub(super) fn poll(&mut self, now: Instant, at: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if at <= now {
             return Poll::Ready(Ok(()));
         }
         if self.armed.is_none_or(|armed| armed > at || armed <= now) {
-            let wait = at - now;
+            let wait = at.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
             let it_value = Timespec {
                 tv_sec: wait.as_secs().try_into().unwrap_or(i64::MAX),
                 tv_nsec: wait.subsec_nanos().into(),
@@ -63,7 +64,6 @@ impl Fine {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::future::poll_fn;
-    use std::time::Duration;
 
     use super::*;
 

@@ -1,0 +1,189 @@
+//! A UDP socket, and when it can be read and written.
+//!
+//! Room to write is waited for only where there was none: every datagram that leaves makes some, and to be told of
+//! that would wake its sender once more for each.
+
+use std::io;
+use std::net::UdpSocket;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::Interest;
+
+#[cfg(unix)]
+pub(super) use self::unix::Polled;
+
+#[cfg(unix)]
+mod unix {
+    use std::os::fd::OwnedFd;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::task::Waker;
+
+    use tokio::io::unix::AsyncFd;
+
+    use super::*;
+
+    /// See the [module](super).
+    #[derive(Debug)]
+    pub(in crate::socket) struct Polled {
+        reads: AsyncFd<UdpSocket>,
+        /// There was no room.
+        writes: Mutex<Option<Writes>>,
+    }
+
+    /// The same socket as another descriptor, which tells when there is room, and who waits for that.
+    #[derive(Debug)]
+    struct Writes {
+        socket: AsyncFd<OwnedFd>,
+        waker: Waker,
+    }
+
+    impl Polled {
+        /// A socket that does not block.
+        pub(in crate::socket) fn new(socket: UdpSocket) -> io::Result<Self> {
+            #[allow(
+                deprecated,
+                reason = "what replaces it is unsafe, and an owned socket needs none of that"
+            )]
+            let reads = AsyncFd::with_interest(socket, Interest::READABLE)?;
+            Ok(Self { reads, writes: Mutex::new(None) })
+        }
+
+        pub(in crate::socket) fn socket(&self) -> &UdpSocket {
+            self.reads.get_ref()
+        }
+
+        /// Reads as soon as it can be. What is read comes with whether there is nothing more: then the system is not
+        /// asked again before it has told of something.
+        pub(in crate::socket) fn poll_read<T>(
+            &self,
+            cx: &mut Context<'_>,
+            mut read: impl FnMut(&UdpSocket) -> io::Result<(T, bool)>,
+        ) -> Poll<io::Result<T>> {
+            loop {
+                let mut ready = ready!(self.reads.poll_read_ready(cx))?;
+                match ready.try_io(|socket| read(socket.get_ref())) {
+                    Ok(Ok((done, all))) => {
+                        if all {
+                            ready.clear_ready();
+                        }
+                        return Poll::Ready(Ok(done));
+                    }
+                    Ok(Err(error)) => return Poll::Ready(Err(error)),
+                    Err(_would_block) => {}
+                }
+            }
+        }
+
+        /// Writes as soon as it can be.
+        pub(in crate::socket) fn poll_write<T>(
+            &self,
+            cx: &mut Context<'_>,
+            mut write: impl FnMut(&UdpSocket) -> io::Result<T>,
+        ) -> Poll<io::Result<T>> {
+            if self.writes().is_none() {
+                match write(self.socket()) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    done => return Poll::Ready(done),
+                }
+            }
+            let mut writes = self.writes();
+            let waits = match &mut *writes {
+                Some(waits) => waits,
+                none => {
+                    let socket = self.socket().try_clone()?.into();
+                    #[allow(deprecated, reason = "as above")]
+                    let socket = AsyncFd::with_interest(socket, Interest::WRITABLE)?;
+                    none.insert(Writes { socket, waker: cx.waker().clone() })
+                }
+            };
+            waits.waker.clone_from(cx.waker());
+            loop {
+                let mut ready = ready!(waits.socket.poll_write_ready(cx))?;
+                if let Ok(done) = ready.try_io(|_| write(self.socket())) {
+                    // Whoever else has waited here looks again.
+                    waits.waker.wake_by_ref();
+                    *writes = None;
+                    return Poll::Ready(done);
+                }
+            }
+        }
+
+        fn writes(&self) -> MutexGuard<'_, Option<Writes>> {
+            self.writes.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}
+
+/// Elsewhere tokio's own socket waits for both.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub(super) struct Polled {
+    /// The same as another handle.
+    ready: tokio::net::UdpSocket,
+    socket: UdpSocket,
+}
+
+#[cfg(not(unix))]
+impl Polled {
+    pub(super) fn new(socket: UdpSocket) -> io::Result<Self> {
+        Ok(Self { ready: tokio::net::UdpSocket::from_std(socket.try_clone()?)?, socket })
+    }
+
+    pub(super) const fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
+    pub(super) fn poll_read<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(&UdpSocket) -> io::Result<(T, bool)>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(self.ready.poll_recv_ready(cx))?;
+            match self.ready.try_io(Interest::READABLE, || read(&self.socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done.map(|(done, _)| done)),
+            }
+        }
+    }
+
+    pub(super) fn poll_write<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&UdpSocket) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(self.ready.poll_send_ready(cx))?;
+            match self.ready.try_io(Interest::WRITABLE, || write(&self.socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    /// A socket of loopback always has room, so that there is none is only said.
+    #[tokio::test]
+    async fn who_finds_no_room_is_told_when_there_is() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let polled = Polled::new(socket).unwrap();
+        for full in [0, 1, 0, 1] {
+            let mut tries = 0;
+            let written = poll_fn(|cx| {
+                polled.poll_write(cx, |_| {
+                    tries += 1;
+                    if tries > full { Ok(tries) } else { Err(io::ErrorKind::WouldBlock.into()) }
+                })
+            });
+            assert_eq!(written.await.unwrap(), full + 1);
+        }
+    }
+}
