@@ -25,6 +25,7 @@ use crate::scratch;
 use crate::socket::Connect;
 use crate::tables;
 use crate::timer::{self, Timer};
+use crate::turn;
 
 /// How long the answer to EXIT is waited for.
 pub(super) const EXIT_TIME: Duration = Duration::from_secs(2);
@@ -33,6 +34,9 @@ pub(super) const EXIT_TIME: Duration = Duration::from_secs(2);
 const ORDERED_IDLE: Duration = Duration::from_secs(60);
 /// Rounds of writing and reading before other tasks have their turn.
 const ROUNDS: usize = 32;
+/// So many callers are told what has come of their requests before they have their turn. Those whom a thread of
+/// tokio has no room for in its queue of 256 would go behind all others, again and again.
+const TOLD: usize = 128;
 
 /// Runs the channel until it is closed.
 pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms: Terms, seed: u64) {
@@ -54,6 +58,7 @@ pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms:
         queued_since: None,
         closing: None,
         gathered: false,
+        told: 0,
         incoming: Vec::new(),
         timer: Timer::default(),
         inner: Arc::clone(&inner),
@@ -85,6 +90,8 @@ struct Driver<C: Connect> {
     closing: Option<Instant>,
     /// Callers that are about to run have had their turn to add to the batch.
     gathered: bool,
+    /// Callers that were told since others had their turn.
+    told: usize,
     /// The inbox's list of before, used again.
     incoming: Vec<Submission>,
     timer: Timer,
@@ -132,6 +139,7 @@ impl<C: Connect> Driver<C> {
             return Poll::Pending;
         }
         let now = timer::now();
+        self.told = 0;
         for _ in 0..ROUNDS {
             self.exchange(now);
             let progress = match mem::replace(&mut self.link, Link::Down) {
@@ -159,10 +167,15 @@ impl<C: Connect> Driver<C> {
             {
                 return Poll::Ready(());
             }
+            if self.told == TOLD {
+                self.gathered = false;
+                turn::give_way(cx);
+                return Poll::Pending;
+            }
             if !progress {
                 // What has ended in this round is told before the task sleeps.
                 self.exchange(now);
-                if self.ledger.queued() > 0 && self.is_free() {
+                if self.told == TOLD || self.ledger.queued() > 0 && self.is_free() {
                     continue;
                 }
                 self.arm(now, cx);
@@ -217,12 +230,14 @@ impl<C: Connect> Driver<C> {
         for id in gone {
             self.ledger.cancel(id);
         }
-        self.tell();
+        self.tell(TOLD - self.told);
     }
 
-    /// Tells those who wait what has come of their requests.
-    fn tell(&mut self) {
-        for (waiter, outcome) in self.ledger.ended.drain(..) {
+    /// Tells those who wait what has come of their requests, at most so many of them.
+    fn tell(&mut self, most: usize) {
+        let count = most.min(self.ledger.ended.len());
+        self.told += count;
+        for (waiter, outcome) in self.ledger.ended.drain(..count) {
             // Whoever has gone does not want to know.
             let _ = waiter.send(outcome);
         }
@@ -445,6 +460,9 @@ impl<C: Connect> Driver<C> {
 
     /// Reads what the socket has, and gives answers to their requests.
     fn read(&mut self, up: &mut Up<C::Stream>, now: Instant, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        if self.told == TOLD {
+            return Ok(false);
+        }
         let mut buffer = scratch::take();
         let read = scratch::read_into(&mut up.stream, cx, &mut buffer);
         let result = match read {
@@ -569,7 +587,7 @@ fn own(code: Code, deadline: Instant) -> Submission {
 impl<C: Connect> Drop for Driver<C> {
     fn drop(&mut self) {
         self.ledger.fail_all(Cause::Closed);
-        self.tell();
+        self.tell(usize::MAX);
         let mut inbox = self.inner.lock();
         inbox.closed = true;
         let queue = mem::take(&mut inbox.queue);

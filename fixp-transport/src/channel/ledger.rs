@@ -165,7 +165,7 @@ pub(crate) struct Ledger<W> {
     /// Answers of this connection.
     answered: u64,
     /// What has come of requests, for those who wait.
-    pub(crate) ended: Vec<(W, Outcome)>,
+    pub(crate) ended: VecDeque<(W, Outcome)>,
     /// Requests that have left, and their bytes.
     pub(crate) freed: (usize, usize),
     /// Serials of requests that were given up, to be told to a peer of ours.
@@ -189,7 +189,7 @@ impl<W> Ledger<W> {
             broken: false,
             earliest: None,
             answered: 0,
-            ended: Vec::new(),
+            ended: VecDeque::new(),
             freed: (0, 0),
             canceled: Vec::new(),
         }
@@ -623,7 +623,7 @@ impl<W> Ledger<W> {
             Fate::NotSent if copied => CallError::possibly_executed(error.cause),
             _ => error,
         });
-        self.ended.push((waiter, outcome));
+        self.ended.push_back((waiter, outcome));
     }
 
     fn remove(&mut self, key: Key) {

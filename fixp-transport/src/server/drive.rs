@@ -55,6 +55,9 @@ const HIGH_WATER: usize = 256 << 10;
 const LINGER: Duration = Duration::from_secs(1);
 /// How many bytes of that rest are read.
 const LINGER_BYTES: usize = 256 << 10;
+/// With so many bytes of answers the first of a batch leave, so that the peer is at work on them while the rest is
+/// being done; with twice as many the next, and so on.
+const AHEAD: usize = 512;
 /// After so much silence a connection gives its buffers back.
 const TRIM: Duration = Duration::from_secs(1);
 /// Rounds of reading and writing before other tasks have their turn.
@@ -135,6 +138,8 @@ struct Driver<S, H, M, F> {
     download: Option<Body>,
     /// A part of it has just left: others have their turn before the next.
     part: bool,
+    /// With so many bytes in the outbox they are not held for what is still to be done.
+    ahead: usize,
     ready: VecDeque<(Ticket, Answer)>,
     /// The bytes of the requests that are not answered.
     requests: usize,
@@ -174,6 +179,7 @@ where
             upload: None,
             download: None,
             part: false,
+            ahead: AHEAD,
             ready: VecDeque::new(),
             requests: 0,
             charged: 0,
@@ -223,8 +229,10 @@ where
                 Some(outcome) => self.finish(ticket, outcome),
                 None => self.release(ticket),
             }
+            self.write_ahead(now, cx)?;
         }
         progress |= self.pump(cx);
+        self.ahead = AHEAD;
         match self.connection.outbox().poll_write(&mut self.stream, cx) {
             Poll::Ready(Ok(0)) => self.written = now,
             Poll::Ready(Ok(_)) => {
@@ -340,6 +348,22 @@ where
         Ok(true)
     }
 
+    /// Writes what there is, if it is enough, before more is done. Where client and server have a core each, one
+    /// would otherwise sleep while the other works on its batch. As each part is twice as long as the one before, they
+    /// are few.
+    fn write_ahead(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<(), Ended> {
+        if self.connection.outbox().len() < self.ahead {
+            return Ok(());
+        }
+        self.ahead *= 2;
+        match self.connection.outbox().poll_write(&mut self.stream, cx) {
+            Poll::Ready(Ok(_)) => self.written = now,
+            Poll::Ready(Err(_)) => return Err(self.lost()),
+            Poll::Pending => {}
+        }
+        Ok(())
+    }
+
     /// Whether no input can be taken now.
     fn is_blocked(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some((bytes, freed)) = &mut self.wanted {
@@ -408,6 +432,7 @@ where
                 Ok(Event::End) => self.upload = None,
                 Ok(Event::Cancel(serial)) => self.running.cancel(serial),
             }
+            self.write_ahead(now, cx)?;
         }
         if matches!(self.stage, Stage::Closing) {
             // Behind the end of the conversation nothing is answered.

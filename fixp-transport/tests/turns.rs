@@ -1,0 +1,99 @@
+//! A batch is not held back until all of it is done: the answers to its first requests leave while the last are being
+//! handled, and callers have their turn before too many others are told.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6::answer, laxcus6::notify, lexst1};
+use fixp_transport::extension::{Capabilities, key};
+use fixp_transport::socket::Connect;
+use fixp_transport::{CallOptions, Channel, Request, Server, handler_fn};
+use futures_util::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::coop::unconstrained;
+
+const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
+
+/// What has come so far.
+fn come(stream: &mut DuplexStream) -> usize {
+    let mut buffer = vec![0; 1 << 16];
+    unconstrained(stream.read(&mut buffer)).now_or_never().map_or(0, Result::unwrap)
+}
+
+#[tokio::test]
+async fn the_first_answers_leave_while_the_last_requests_are_handled() {
+    const REQUESTS: usize = 300;
+    let (here, there) = duplex(1 << 20);
+    let there = Arc::new(Mutex::new(there));
+    // What had come of the answers when each request was handled.
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (far, log) = (Arc::clone(&there), Arc::clone(&seen));
+    let handler = handler_fn(move |_: Request| {
+        let came = come(&mut far.lock().unwrap_or_else(PoisonError::into_inner));
+        log.lock().unwrap().push(came);
+        async { Packet::new(answer::OKAY).with_entity(&[7; 30][..]).into() }
+    });
+    let server = Server::builder(handler).start().await.unwrap();
+    server.serve_stream(here, PEER, PEER).unwrap();
+    let mut batch = Packet::new(notify::TEST)
+        .with(key::CAPABILITIES, Capabilities::OURS.in_request())
+        .to_bytes(&LAXCUS6)
+        .unwrap()
+        .to_vec();
+    for serial in 0..REQUESTS as i64 {
+        let request = Packet::new(notify::FLUSH_LOG).with(key::SERIAL, serial);
+        batch.extend(request.to_bytes(&LAXCUS6).unwrap());
+    }
+    there.lock().unwrap().write_all(&batch).now_or_never().unwrap().unwrap();
+    while seen.lock().unwrap().len() < REQUESTS {
+        tokio::task::yield_now().await;
+    }
+    let seen = seen.lock().unwrap().clone();
+    let parts: Vec<_> = seen.iter().enumerate().filter(|(_, came)| **came > 0).collect();
+    assert!(parts[0].0 < 20, "the first part is small: {parts:?}");
+    assert!((3..8).contains(&parts.len()), "each is twice as long as the one before: {parts:?}");
+}
+
+/// One connection, to a peer that the test plays.
+struct Once(Mutex<Option<DuplexStream>>);
+
+impl Connect for Once {
+    type Stream = DuplexStream;
+
+    async fn connect(&self) -> io::Result<DuplexStream> {
+        self.0.lock().unwrap().take().ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
+    }
+
+    fn peer(&self) -> SocketAddr {
+        PEER
+    }
+}
+
+#[tokio::test]
+async fn callers_have_their_turn_before_more_are_told() {
+    const CALLS: usize = 400;
+    let (here, mut there) = duplex(1 << 20);
+    let channel = Channel::builder(&LEXST1).depth(CALLS).open(Once(Mutex::new(Some(here))));
+    let okay = Packet::new(lexst1::answer::OKAY).to_bytes(&LEXST1).unwrap();
+    let call = || channel.try_call(Packet::new(lexst1::app::ADD_LOG), CallOptions::default()).unwrap();
+    let first = call();
+    // It announces nothing, so it is of another make, which answers in order.
+    let mut buffer = vec![0; 1 << 16];
+    assert!(there.read(&mut buffer).await.unwrap() > 0);
+    there.write_all(&okay).await.unwrap();
+    first.await.unwrap();
+    let mut calls: Vec<_> = (0..CALLS).map(|_| Box::pin(unconstrained(call()))).collect();
+    assert!(there.read(&mut buffer).await.unwrap() > 0);
+    there.write_all(&okay.repeat(CALLS)).await.unwrap();
+    calls.remove(0).await.unwrap();
+    // This task is one of those that were told: what the others know is looked at in its first turn.
+    let before = calls.len();
+    calls.retain_mut(|call| call.now_or_never().is_none());
+    assert_eq!(before - calls.len(), 127);
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(channel.stats().answered, 1 + CALLS as u64);
+}
