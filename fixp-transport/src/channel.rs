@@ -47,6 +47,7 @@ use crate::keep::BatchedBinder;
 use crate::limits::ChannelLimits;
 use crate::socket::{Bind, Connect, TcpConnector};
 use crate::tables;
+use crate::timer;
 use keep::{KeepChannel, KeepHandle};
 use ledger::{MAX_REQUESTS, Outcome};
 use session::Terms;
@@ -108,6 +109,7 @@ pub struct CallOptions {
 
 /// What a channel has done so far, and what it is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct ChannelStats {
     /// Requests taken.
     pub requests: u64,
@@ -230,7 +232,7 @@ impl ChannelBuilder {
     /// How long making a connection may take, with its greeting; 10 s.
     #[must_use]
     pub const fn connect_time(mut self, time: Duration) -> Self {
-        self.config.connect_time = time;
+        self.config.connect_time = timer::bounded(time);
         self
     }
 
@@ -238,7 +240,7 @@ impl ChannelBuilder {
     /// socket is free goes together. On an idle socket nothing ever waits.
     #[must_use]
     pub const fn batch_delay(mut self, delay: Duration) -> Self {
-        self.config.batch_delay = delay;
+        self.config.batch_delay = timer::bounded(delay);
         self
     }
 
@@ -247,8 +249,11 @@ impl ChannelBuilder {
     /// it, and TCP's keep-alive does it.
     #[must_use]
     pub const fn heartbeat(mut self, after: Option<Duration>, time: Duration) -> Self {
-        self.config.heartbeat = after;
-        self.config.heartbeat_time = time;
+        self.config.heartbeat = match after {
+            Some(after) => Some(timer::bounded(after)),
+            None => None,
+        };
+        self.config.heartbeat_time = timer::bounded(time);
         self
     }
 
@@ -256,7 +261,7 @@ impl ChannelBuilder {
     /// shortened by chance to between a half and all of it, so that a thousand clients do not come at once.
     #[must_use]
     pub const fn backoff(mut self, first: Duration, longest: Duration) -> Self {
-        self.config.backoff = (first, longest);
+        self.config.backoff = (timer::bounded(first), timer::bounded(longest));
         self
     }
 

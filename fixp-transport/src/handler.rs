@@ -27,6 +27,11 @@ use crate::host::Transport;
 use crate::tables;
 
 /// Answers requests. Dropping the future that `handle` gives cancels the work: the caller has gone.
+///
+/// The requests of one TCP connection are handled by turns in one task, that of the connection, so that an answer that
+/// is there at once costs no task: a handler that computes for long without an `await` holds back the others of its
+/// connection, and belongs into [`tokio::task::spawn_blocking`] or a task of its own. One that panics harms no other
+/// request: a peer of ours is told that this one has no answer, one of another make loses the connection.
 pub trait Handler: Send + Sync + 'static {
     /// Answers a request, or not.
     fn handle(&self, request: Request) -> impl Future<Output = Reply> + Send;

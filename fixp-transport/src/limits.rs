@@ -8,12 +8,14 @@
 //! assert_eq!(small.gather, ServerLimits::GATHER);
 //! ```
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::keep;
 use crate::keep::budget::Rates;
 use crate::keep::own;
 use crate::keep::pace::Pace;
+use crate::timer::bounded;
 
 /// What a server takes at most.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -129,6 +131,79 @@ impl ServerLimits {
     /// the same bytes.
     pub const KEEP_ASSOCIATION_WINDOW: u64 = own::Config::ASSOCIATION_WINDOW;
 }
+
+impl ServerLimits {
+    /// Whether a server with these limits can do anything.
+    ///
+    /// # Errors
+    ///
+    /// The first limit that is zero where nothing could be served.
+    ///
+    /// ```
+    /// use fixp_transport::limits::ServerLimits;
+    ///
+    /// let deaf = ServerLimits { requests_per_connection: 0, ..ServerLimits::default() };
+    /// assert_eq!(deaf.check().unwrap_err().limit, "requests_per_connection");
+    /// ```
+    pub fn check(&self) -> Result<(), LimitError> {
+        let counts = [
+            ("connections", self.connections),
+            ("connections_per_source", self.connections_per_source),
+            ("head", self.head),
+            ("requests_per_connection", self.requests_per_connection),
+            ("bytes_per_connection", self.bytes_per_connection),
+            ("bytes", self.bytes),
+            ("datagrams", self.datagrams),
+        ];
+        let times = [
+            ("head_time", self.head_time),
+            ("entity_time", self.entity_time),
+            ("idle_time", self.idle_time),
+            ("write_time", self.write_time),
+        ];
+        let counts = counts.into_iter().map(|(limit, count)| (limit, count == 0));
+        let mut all = counts.chain(times.into_iter().map(|(limit, time)| (limit, time.is_zero())));
+        match all.find(|(_, zero)| *zero) {
+            Some((limit, _)) => Err(LimitError { limit }),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, with times that a clock can say.
+    pub(crate) fn bounded(mut self) -> Self {
+        let keep = &mut self.keep;
+        for time in [
+            &mut self.head_time,
+            &mut self.entity_time,
+            &mut self.idle_time,
+            &mut self.write_time,
+            &mut self.ordered_time,
+            &mut keep.idle,
+            &mut keep.lifetime,
+            &mut keep.hold,
+            &mut keep.tombstone,
+            &mut keep.settle,
+        ] {
+            *time = bounded(*time);
+        }
+        self
+    }
+}
+
+/// A limit of zero that leaves no room for anything.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LimitError {
+    /// The name of its field in [`ServerLimits`], and of its option.
+    pub limit: &'static str,
+}
+
+impl fmt::Display for LimitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the limit {} is 0, so that nothing could be served", self.limit)
+    }
+}
+
+impl std::error::Error for LimitError {}
 
 impl Default for ServerLimits {
     fn default() -> Self {

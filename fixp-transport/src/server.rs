@@ -17,7 +17,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -55,9 +55,10 @@ use shared::{Counters, Shared};
 
 use crate::handler::Handler;
 use crate::host::Transport;
-use crate::limits::ServerLimits;
+use crate::limits::{LimitError, ServerLimits};
 use crate::rate::RateLimiter;
 use crate::socket::{BatchedSocket, Datagrams};
+use crate::udp::canonical;
 
 /// Connections that the system completes before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -118,6 +119,7 @@ impl Default for Stop {
 
 /// What came of a [shutdown](Server::shutdown).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct Report {
     /// Answers that went over TCP, and datagrams, after the server was told to stop.
     pub finished: u64,
@@ -144,6 +146,8 @@ pub enum ServerError {
     },
     /// No key could be made.
     Key(PublicKeyError),
+    /// A limit leaves no room for anything.
+    Limit(LimitError),
 }
 
 impl fmt::Display for ServerError {
@@ -151,6 +155,7 @@ impl fmt::Display for ServerError {
         match self {
             Self::Bind { addr, transport, error } => write!(f, "{transport} {addr}: {error}"),
             Self::Key(error) => write!(f, "no public key: {error}"),
+            Self::Limit(error) => error.fmt(f),
         }
     }
 }
@@ -160,6 +165,7 @@ impl std::error::Error for ServerError {
         match self {
             Self::Bind { error, .. } => Some(error),
             Self::Key(error) => Some(error),
+            Self::Limit(error) => Some(error),
         }
     }
 }
@@ -271,6 +277,7 @@ impl<H: Handler> Builder<H> {
     ///
     /// Outside a tokio runtime with I/O and time.
     pub async fn start(self) -> Result<Server<H>, ServerError> {
+        self.limits.check().map_err(ServerError::Limit)?;
         let (key, bits) = (self.key, self.key_bits);
         let key = match key {
             Some(key) => key,
@@ -285,7 +292,8 @@ impl<H: Handler> Builder<H> {
             self.binds.iter().map(|addr| bind(*addr, both)).collect::<Result<_, _>>()?;
         let limits = &self.limits;
         let admission = Admission::new(self.allow, limits.connections, limits.connections_per_source);
-        let mut shared = Shared::new(self.handler, self.dialect, self.limits, key, self.extensions);
+        let limits = self.limits.bounded();
+        let mut shared = Shared::new(self.handler, self.dialect, limits, key, self.extensions);
         shared.rate = self.rate;
         shared.keep_allow = self.keep_allow;
         let hub = Arc::new(Hub { shared: Arc::new(shared), admission, stop: self.stop });
@@ -471,14 +479,6 @@ struct Open<H> {
 impl<H> Drop for Open<H> {
     fn drop(&mut self) {
         self.shared.counters.open.fetch_sub(1, Relaxed);
-    }
-}
-
-/// An IPv4 address that a socket for both families has mapped, as what it is.
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr.ip().to_canonical() {
-        IpAddr::V4(ip) => SocketAddr::new(ip.into(), addr.port()),
-        IpAddr::V6(_) => addr,
     }
 }
 

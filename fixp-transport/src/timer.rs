@@ -22,6 +22,11 @@ pub(crate) fn after(now: Instant, time: Duration) -> Instant {
     now.checked_add(time).or_else(|| now.checked_add(YEAR)).unwrap_or(now)
 }
 
+/// This time, or a year: a time that no clock can say is for ever.
+pub(crate) const fn bounded(time: Duration) -> Duration {
+    if time.as_secs() < YEAR.as_secs() { time } else { YEAR }
+}
+
 const YEAR: Duration = Duration::from_secs(365 * 86400);
 /// What tokio's timers are apart.
 const COARSE: Duration = Duration::from_millis(1);

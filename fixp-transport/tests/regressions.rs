@@ -236,3 +236,70 @@ fn a_full_server_is_not_taken_for_dead() {
         assert_eq!((channel.stats().connections, handler.begun().len()), (1, 4));
     });
 }
+
+/// A peer of ours hears of the one request, one of another make loses the connection; no other request is harmed.
+#[test]
+fn a_panic_is_of_one_request() {
+    Laboratory::run("panic", |lab| async move {
+        let handler = handler_fn(async |request: Request| -> Reply {
+            assert_ne!(request.packet.entity, "panic", "as the test wants it");
+            sleep(Duration::from_secs(1)).await;
+            assert_ne!(request.packet.entity, "panic later", "as the test wants it");
+            Packet::new(laxcus6::answer::OKAY).into()
+        });
+        let _server = serve(&lab, &LAXCUS6, ServerLimits::default(), handler).await;
+        let asked = |entity: &str| Packet::new(laxcus6::notify::FLUSH_LOG).with_entity(entity.to_owned());
+
+        let channel = open(&lab, Channel::builder(&LAXCUS6));
+        let others: Vec<_> =
+            (0..10).map(|_| channel.try_call(asked("x"), CallOptions::default()).unwrap()).collect();
+        for entity in ["panic", "panic later"] {
+            let error = channel.call(asked(entity)).await.unwrap_err();
+            assert_eq!(error.cause, Cause::Refused(Refusal::Silent), "{error}");
+            assert_eq!(error.fate, fixp_transport::Fate::PossiblyExecuted);
+        }
+        for other in others {
+            assert_eq!(other.await.unwrap().code, laxcus6::answer::OKAY);
+        }
+        assert_eq!(channel.stats().connections, 1);
+
+        let theirs = open(&lab, Channel::builder(&LAXCUS6).extensions(false));
+        let error = theirs.call(asked("panic")).await.unwrap_err();
+        assert_eq!(error.cause, Cause::Ended, "{error}");
+        assert_eq!(theirs.call(asked("x")).await.unwrap().code, laxcus6::answer::OKAY);
+    });
+}
+
+#[test]
+fn for_ever_is_a_time_of_every_limit() {
+    Laboratory::run("for-ever", |lab| async move {
+        let limits = ServerLimits {
+            head_time: Duration::MAX,
+            entity_time: Duration::MAX,
+            idle_time: Duration::MAX,
+            write_time: Duration::MAX,
+            ordered_time: Duration::MAX,
+            ..ServerLimits::default()
+        };
+        let _server = serve(&lab, &LAXCUS6, limits, Echo).await;
+        let builder = Channel::builder(&LAXCUS6)
+            .connect_time(Duration::MAX)
+            .heartbeat(Some(Duration::MAX), Duration::MAX)
+            .batch_delay(Duration::MAX)
+            .backoff(Duration::MAX, Duration::MAX)
+            .timeout(Duration::MAX)
+            .ordered();
+        let channel = open(&lab, builder);
+        for _ in 0..2 {
+            channel.call(Packet::new(laxcus6::notify::FLUSH_LOG).with_entity("x")).await.unwrap();
+            sleep(Duration::from_secs(10)).await;
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_limit_that_leaves_no_room_is_no_start() {
+    let limits = ServerLimits { requests_per_connection: 0, ..ServerLimits::default() };
+    let error = Server::builder(Echo).limits(limits).start().await.unwrap_err();
+    assert_eq!(error.to_string(), "the limit requests_per_connection is 0, so that nothing could be served");
+}

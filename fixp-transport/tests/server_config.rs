@@ -146,3 +146,20 @@ async fn a_server_of_a_configuration() {
     assert_eq!(config.dialect, None);
     assert_eq!(config.default_dialect, &LAXCUS6);
 }
+
+/// What would start and be deaf is told with its line.
+#[test]
+fn zeros_are_told() {
+    for (text, line, limit) in [
+        ("[limits]\nrequests_per_connection = 0", Some(2), "requests_per_connection"),
+        ("[limits]\n\nconnections = 9\nhead = 0", Some(4), "head"),
+        ("limits.idle_time = \"0s\"", Some(1), "idle_time"),
+        ("limits = { bytes = 0 }", None, "bytes"),
+    ] {
+        let error = Config::from_toml(text).unwrap_err();
+        assert_eq!(error.line, line, "{text}");
+        assert_eq!(error.message, format!("the limit {limit} is 0, so that nothing could be served"));
+    }
+    // These do mean something: no entities, and every one of them in pieces.
+    assert!(Config::from_toml("[limits]\nentity = 0\ngather = 0").is_ok());
+}

@@ -402,3 +402,53 @@ async fn a_turn_that_is_used_up_loses_no_timer() {
     assert_eq!(outcome.unwrap_err().cause, Cause::Timeout);
     assert_eq!(sent.load(Relaxed), 4);
 }
+
+/// A socket for both families tells an IPv4 peer by its mapped address, and a link-local one by its interface, too: it is
+/// the peer that was added.
+#[test]
+fn heartbeat_of_other_forms_of_an_address() {
+    for (form, told) in [
+        ("[fe80::1%3]:6600", "[fe80::1%3]:6600"),
+        ("[::ffff:10.0.0.2]:6600", "10.0.0.2:6600"),
+        ("10.0.0.2:6600", "10.0.0.2:6600"),
+    ] {
+        Laboratory::run("heartbeat-forms", |lab| async move {
+            drop(lab);
+            let (form, told): (SocketAddr, SocketAddr) = (form.parse().unwrap(), told.parse().unwrap());
+            let node = Node::new(8, [10, 0, 0, 1].into(), 6600, 6600);
+            let (service, mut events) =
+                heartbeat::Service::start(Mirror::default(), heartbeat::Config::laxcus6(&node)).unwrap();
+            assert!(service.add(form));
+            assert_eq!(events.next().await, Some(Event::Up(told)));
+            assert_eq!(service.state(form), Some(State::Up));
+            assert_eq!((service.stats().up, service.stats().strangers), (1, 0));
+        });
+    }
+}
+
+/// A socket for both families with ISEE for every HELO, from where it went to.
+#[derive(Default)]
+struct Mirror {
+    answers: Mutex<Vec<SocketAddr>>,
+    reader: futures_util::task::AtomicWaker,
+}
+
+impl Datagrams for Mirror {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok("[::]:6600".parse().unwrap())
+    }
+
+    fn poll_send_to(&self, _: &mut Context<'_>, bytes: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
+        assert!(to.is_ipv6(), "the socket takes none of IPv4: {to}");
+        self.answers.lock().unwrap().push(to);
+        self.reader.wake();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_recv_from(&self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>> {
+        self.reader.register(cx.waker());
+        let Some(from) = self.answers.lock().unwrap().pop() else { return Poll::Pending };
+        into.put_slice(&Packet::new(laxcus6::answer::ISEE).to_bytes(&LAXCUS6).unwrap());
+        Poll::Ready(Ok(from))
+    }
+}

@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 use super::{Config, Event, Heartbeat, State, Transmit, What};
 use crate::socket::Datagrams;
 use crate::tables;
-use crate::udp::{MAX_DATAGRAM, bind_ip, now};
+use crate::udp::{MAX_DATAGRAM, bind_ip, canonical, now};
 
 /// What a service has done so far, and whom it knows.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -103,35 +103,36 @@ impl Service {
         Ok((Self { closer: Arc::new(Closer { shared: Arc::clone(&shared) }) }, Events { shared }))
     }
 
-    /// Adds a peer, or begins anew with one that is there; false where there are too many.
+    /// Adds a peer, or begins anew with one that is there; false where there are too many. An IPv4 address that is
+    /// mapped into IPv6 is that IPv4 address, here and in the events; a link-local one has the number of its interface.
     pub fn add(&self, peer: SocketAddr) -> bool {
-        self.with(|heartbeat| heartbeat.add(now(), peer, rand::random()))
+        self.with(|heartbeat| heartbeat.add(now(), canonical(peer), rand::random()))
     }
 
     /// Removes a peer, and tells whether it was there.
     pub fn remove(&self, peer: SocketAddr) -> bool {
-        self.with(|heartbeat| heartbeat.remove(peer))
+        self.with(|heartbeat| heartbeat.remove(canonical(peer)))
     }
 
     /// Sets the interval of a peer, as its hub tells it. False where it is not there.
     pub fn set_interval(&self, peer: SocketAddr, interval: Duration) -> bool {
-        self.with(|heartbeat| heartbeat.set_interval(now(), peer, interval))
+        self.with(|heartbeat| heartbeat.set_interval(now(), canonical(peer), interval))
     }
 
     /// A server has received COMEBACK from this peer: it gets a burst of HELO. False where it is not there.
     pub fn comeback(&self, peer: SocketAddr) -> bool {
-        self.with(|heartbeat| heartbeat.handle_comeback(now(), peer))
+        self.with(|heartbeat| heartbeat.handle_comeback(now(), canonical(peer)))
     }
 
     /// One has logged in at this peer. False where it is not there.
     pub fn logged_in(&self, peer: SocketAddr) -> bool {
-        self.with(|heartbeat| heartbeat.handle_login(now(), peer))
+        self.with(|heartbeat| heartbeat.handle_login(now(), canonical(peer)))
     }
 
     /// What is known of a peer.
     #[must_use]
     pub fn state(&self, peer: SocketAddr) -> Option<State> {
-        self.closer.shared.lock().heartbeat.state(peer)
+        self.closer.shared.lock().heartbeat.state(canonical(peer))
     }
 
     /// The counters. Walks through the peers.
@@ -322,6 +323,11 @@ impl<S: Datagrams> Driver<S> {
     /// The bytes of a packet, with the address that it leaves from where the dialect wants it.
     fn wire(&mut self, transmit: Transmit) -> Option<(SocketAddr, Bytes, u8)> {
         let Transmit { peer, what, copies } = transmit;
+        let peer = match peer {
+            // A socket for both families knows those of IPv4 by their mapped addresses.
+            SocketAddr::V4(v4) if self.local.is_ipv6() => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+            _ => peer,
+        };
         let mut core = self.shared.lock();
         let cached = match what {
             What::Helo => {
@@ -373,7 +379,7 @@ impl<S: Datagrams> Driver<S> {
 impl Core {
     fn receive(&mut self, from: SocketAddr, bytes: &[u8]) {
         let dialect = self.heartbeat.config().dialect;
-        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let from = canonical(from);
         if self.heartbeat.state(from).is_none() {
             self.stats.strangers += 1;
             return;

@@ -109,7 +109,7 @@ impl Config {
     ///
     /// Text that is not TOML, options that are not known, and values that they cannot have, each with its line.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError {
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError {
             line: error.span().map(|span| {
                 1 + text.as_bytes()[..span.start.min(text.len())]
                     .iter()
@@ -117,7 +117,12 @@ impl Config {
                     .count()
             }),
             message: error.message().into(),
-        })
+        })?;
+        config.limits.check().map_err(|error| ConfigError {
+            line: text.lines().position(|line| option(line) == error.limit).map(|line| line + 1),
+            message: error.to_string(),
+        })?;
+        Ok(config)
     }
 
     /// A server so configured, whose requests this handler answers.
@@ -394,6 +399,12 @@ fn size<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<T, D::Err
         }
     };
     bytes.and_then(|bytes| T::try_from(bytes).ok()).ok_or_else(wrong)
+}
+
+/// The option that a line sets.
+fn option(line: &str) -> &str {
+    let name = line.split_once('=').map_or("", |(name, _)| name.trim());
+    name.strip_prefix("limits.").unwrap_or(name)
 }
 
 /// The digits in front, and what follows them.

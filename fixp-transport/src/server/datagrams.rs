@@ -46,7 +46,7 @@ use crate::limits::ServerLimits;
 use crate::socket::{Buffers, Datagrams, Inbox};
 use crate::tables;
 use crate::timer::Timer;
-use crate::udp::MAX_DATAGRAM;
+use crate::udp::{MAX_DATAGRAM, canonical};
 
 /// Datagrams read in a row before others have their turn.
 const TURN: usize = 64;
@@ -704,11 +704,6 @@ struct Told {
     left: Option<i32>,
     /// Whether it stands on an ordered channel.
     ordered: bool,
-}
-
-/// An IPv4 address that a socket for both families has mapped, as what it is.
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
 /// Why a datagram was dropped.

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use fixp_codec::{Dialect, Encoder, Packet};
+use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{oneshot, watch};
@@ -46,6 +48,8 @@ pub(crate) type Waiter = oneshot::Sender<Outcome>;
 pub(crate) enum Outcome {
     Reply(Reply),
     Refused(Refusal),
+    /// The handler panicked.
+    Panicked,
 }
 
 /// After an answer is more to be written than this, no further piece of a body is taken in.
@@ -76,7 +80,15 @@ pub(crate) async fn serve<S, H>(
     H: Handler,
 {
     let handler = Arc::clone(&shared.handler);
-    let start = move |job| work(Arc::clone(&handler), job);
+    // A handler that panics takes no other request of the connection with it.
+    let start = move |job| {
+        AssertUnwindSafe(work(Arc::clone(&handler), job)).catch_unwind().map(move |outcome| {
+            outcome.unwrap_or_else(|_| {
+                tracing::warn!(%peer, "a handler panicked");
+                Outcome::Panicked
+            })
+        })
+    };
     let mut driver = Driver::new(stream, peer, local, shared, start);
     loop {
         let stopping = driver.stopping;
@@ -514,7 +526,9 @@ where
             Outcome::Reply(Reply::Unwritable) if self.connection.is_own() => {
                 self.connection.refused(Refusal::Unwritable)
             }
-            Outcome::Reply(Reply::Unwritable) => {
+            Outcome::Panicked if self.connection.is_own() => self.connection.refused(Refusal::Silent),
+            // The programs have no words for either.
+            Outcome::Reply(Reply::Unwritable) | Outcome::Panicked => {
                 self.stage = Stage::Closing;
                 return self.release(ticket);
             }

@@ -165,6 +165,7 @@ macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// What a server has done so far, and what it is doing.
         #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+        #[non_exhaustive]
         pub struct ServerStats {
             $($(#[$doc])* pub $name: u64,)*
             /// Bytes of requests and answers in flight now.

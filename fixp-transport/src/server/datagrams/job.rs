@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tracing::warn;
 
 use super::answer::Asked;
+use crate::extension::Refusal;
 use crate::handler::{Handler, Reply, Request};
 use crate::server::shared::Held;
 
@@ -57,7 +58,7 @@ impl<F: Future<Output = Option<Reply>>> Job<F> {
             Ok(polled) => ready!(polled),
             Err(_) => {
                 warn!(peer = %self.asked.peer.addr, "a handler panicked");
-                None
+                self.asked.own.then(|| self.asked.refusal(Refusal::Silent).into())
             }
         };
         self.work.set(None);
