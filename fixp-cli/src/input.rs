@@ -104,6 +104,20 @@ impl Input {
         })
     }
 
+    /// The JSON of packets.
+    pub(crate) fn json(&self) -> Result<Vec<u8>, Failure> {
+        match self.content()? {
+            // Whoever gives a word means a file, and should not read what is wrong with it as JSON.
+            Content::Argument(text) if !text.trim_start().starts_with(['{', '[']) => {
+                let error =
+                    io::Error::new(io::ErrorKind::NotFound, "there is no such file, and it is no JSON");
+                Err(Failure::Input { name: text, error })
+            }
+            Content::Argument(text) => Ok(text.into_bytes()),
+            Content::Read(content) => Ok(content),
+        }
+    }
+
     fn content(&self) -> Result<Content, Failure> {
         match (self.words.as_slice(), &self.file) {
             (_, Some(file)) => self.file(file),

@@ -132,7 +132,16 @@ impl Peer {
     /// Its address.
     pub(crate) fn address(&self) -> Result<SocketAddr, Failure> {
         let failure = |error| Failure::Peer { name: self.addr.clone(), error };
-        let found = match self.addr.to_socket_addrs() {
+        // A link-local address may name its interface: the system reads those, without the brackets.
+        let host = self.addr.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+        let scoped = host
+            .filter(|(host, _)| host.contains('%'))
+            .and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let found = match scoped {
+            Some((host, port)) => <(&str, u16)>::to_socket_addrs(&(host, port)),
+            None => self.addr.to_socket_addrs(),
+        };
+        let found = match found {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 return Err(Failure::Usage(format!("{:?} is not HOST:PORT", self.addr)));

@@ -44,3 +44,8 @@ pub const MTU_V4: usize = 1472;
 
 /// The longest datagram that one Ethernet frame carries over IPv6, in bytes: 1500 without 48 of heads.
 pub const MTU_V6: usize = 1452;
+
+/// The longest that one Ethernet frame carries to this peer.
+pub(crate) const fn mtu(peer: std::net::SocketAddr) -> usize {
+    if peer.is_ipv4() { MTU_V4 } else { MTU_V6 }
+}

@@ -529,9 +529,11 @@ async fn an_answer_too_large_is_not_sent() {
     // 7 bytes of command, 6 of CONTENT_LENGTH.
     it.send(&ask(65507 - 13), &LAXCUS6).await;
     assert_eq!(it.datagram().await.len(), 65507);
+    // Nobody's frame carries it.
+    assert_eq!(server.stats().datagrams_long, 1);
     it.send(&ask(65507 - 12), &LAXCUS6).await;
     it.gets_nothing().await;
-    assert_eq!(server.stats().datagrams_unsent, 1);
+    assert_eq!((server.stats().datagrams_unsent, server.stats().datagrams_long), (1, 1));
     it.send(&announcing(ask(65500)).with(extension::key::SERIAL, 3_i64), &LAXCUS6).await;
     let answer = it.answer(&LAXCUS6).await;
     assert_eq!(answer.first(extension::key::REFUSAL).unwrap().as_i16(), Some(Refusal::Unwritable.number()));

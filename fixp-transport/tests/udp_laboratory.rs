@@ -21,7 +21,7 @@ use fixp_transport::host::Node;
 use fixp_transport::server::{DialectChoice, PublicKey, Server};
 use fixp_transport::socket::{Bind, Datagrams};
 use fixp_transport::udp::{Client, Options, Repeat, Stats};
-use fixp_transport::{CallError, Cause, Fate, Reply, Request, handler_fn};
+use fixp_transport::{CallError, Cause, Channel, Fate, Reply, Request, handler_fn};
 use lab::{Binder, Socket};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, sleep, timeout};
@@ -401,6 +401,41 @@ async fn a_turn_that_is_used_up_loses_no_timer() {
     let outcome = timeout(Duration::from_secs(60), request).await.unwrap();
     assert_eq!(outcome.unwrap_err().cause, Cause::Timeout);
     assert_eq!(sent.load(Relaxed), 4);
+}
+
+/// The first answer of a server that is not there at once waits for no other datagram.
+#[test]
+fn a_first_answer_that_takes_its_time() {
+    for dialect in [&LAXCUS6, &LEXST1] {
+        for ours in [false, true] {
+            for keep_udp in [false, true] {
+                Laboratory::run("first-answer", |lab| async move {
+                    let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+                    let handler = handler_fn(move |request: Request| async move {
+                        sleep(MILLI).await;
+                        let okay = fixp_transport::tables::of(dialect).okay;
+                        Reply::from(Packet::new(okay).with_entity(request.packet.entity))
+                    });
+                    let server = Server::builder(handler).dialect(DialectChoice::Fixed(dialect));
+                    let server = server.public_key(key()).start().await.unwrap();
+                    server.serve_datagrams(Socket(b.bind(6600).unwrap())).unwrap();
+                    let to = SocketAddr::new(b.ip(), 6600);
+                    let ask = request(dialect, 1);
+                    // Neither way asks again within this time.
+                    let time = 900 * MILLI;
+                    let answer = if keep_udp {
+                        let channel =
+                            Channel::builder(dialect).extensions(ours).timeout(time).seed(lab.seed());
+                        channel.keep_udp_over(to, Binder(a)).call(ask).await
+                    } else {
+                        let client = Client::builder().dialect(dialect).extensions(ours).timeout(time);
+                        client.sockets(Some(Binder(a)), None).build().request(to, ask).await
+                    };
+                    answer.unwrap_or_else(|error| panic!("{} {ours} {keep_udp}: {error}", dialect.name()));
+                });
+            }
+        }
+    }
 }
 
 /// A socket for both families tells an IPv4 peer by its mapped address, and a link-local one by its interface, too: it is

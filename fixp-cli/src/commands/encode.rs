@@ -55,7 +55,7 @@ impl Args {
                 "--raw: standard output is a terminal, send it to a file or a pipe".to_owned(),
             ));
         }
-        let text = self.input.read()?;
+        let text = self.input.json()?;
         let mut out = output::stdout();
         let encoded = self.kind.encode(&Encoder::new(self.dialect), &text, |bytes| {
             if self.raw {

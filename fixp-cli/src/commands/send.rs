@@ -132,7 +132,7 @@ impl Args {
             encoder.packet_len(&packet)?;
             return Ok(vec![packet]);
         }
-        let text = self.input.read()?;
+        let text = self.input.json()?;
         let mut doubt = Doubt::default();
         let mut packets = Vec::new();
         for value in json_text::values::<Packet>(&text) {

@@ -46,7 +46,7 @@ use crate::limits::ServerLimits;
 use crate::socket::{Buffers, Datagrams, Inbox};
 use crate::tables;
 use crate::timer::Timer;
-use crate::udp::{MAX_DATAGRAM, canonical};
+use crate::udp::{self, MAX_DATAGRAM, canonical};
 
 /// Datagrams read in a row before others have their turn.
 const TURN: usize = 64;
@@ -186,6 +186,8 @@ where
                 self.reply(cx, &asked, reply);
             }
         }
+        // A set without jobs does not remember whom to wake.
+        let idle = self.jobs.is_empty();
         if !reads && !std::mem::replace(&mut self.stopping, true) {
             self.keep.close(self.now.into_std());
         }
@@ -225,7 +227,9 @@ where
         }
         let later = waits.then(|| (self.now + PAUSE).into_std());
         let next = next.into_iter().chain(later).min();
+        let begun = idle && !self.jobs.is_empty();
         if read.is_ready()
+            || begun
             || next.is_some_and(|next| self.timer.poll(self.now.into_std(), next, cx).is_ready())
         {
             cx.waker().wake_by_ref();
@@ -604,6 +608,10 @@ where
             Counters::add(&self.shared.counters.datagrams_unsent);
             debug!(peer = %asked.peer.addr, "an answer was not sent: too many larger than their requests");
             return;
+        }
+        if self.wire.len() > udp::mtu(asked.peer.addr) {
+            Counters::add(&self.shared.counters.datagrams_long);
+            debug!(peer = %asked.peer.addr, len = self.wire.len(), "an answer that the network cuts in pieces");
         }
         let datagram = (self.wire.as_slice(), asked.to);
         self.outgoing.send(cx, &self.socket, &self.shared, datagram, copies);

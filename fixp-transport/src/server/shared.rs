@@ -230,6 +230,9 @@ counters! {
     send_buffers,
     /// Datagrams that went.
     datagrams_sent,
+    /// Answers of them that are longer than [`MTU_V4`](crate::udp::MTU_V4) or [`MTU_V6`](crate::udp::MTU_V6): the network
+    /// cuts them in pieces.
+    datagrams_long,
     /// Answers that did not go as datagrams: too large for one, no room to wait, or refused by the system.
     datagrams_unsent,
     /// Requests that were being handled, or whose answers were not wholly sent, when their connection, or the
