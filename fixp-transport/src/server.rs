@@ -577,7 +577,7 @@ fn listen(addr: SocketAddr, v6_only: bool) -> io::Result<TcpListener> {
 fn open(addr: SocketAddr, v6_only: bool) -> io::Result<BatchedSocket> {
     let socket = socket(addr, socket2::Type::DGRAM, v6_only)?;
     socket.bind(&addr.into())?;
-    BatchedSocket::new(socket.into())
+    BatchedSocket::answering(socket.into())
 }
 
 fn socket(addr: SocketAddr, ty: socket2::Type, v6_only: bool) -> io::Result<socket2::Socket> {

@@ -8,7 +8,7 @@
 //! ```
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +18,7 @@ mod batched;
 mod inbox;
 mod offload;
 mod polled;
+mod reached;
 mod system;
 
 pub use batched::BatchedSocket;
@@ -100,6 +101,13 @@ pub trait Datagrams: Send + Sync + 'static {
     /// caller should gather.
     fn max_segments(&self) -> usize {
         1
+    }
+
+    /// The address at which this peer has reached the socket last, where the socket is bound to several and that is
+    /// known. What goes to the peer leaves from there.
+    fn reached_at(&self, peer: SocketAddr) -> Option<IpAddr> {
+        let _ = peer;
+        None
     }
 
     /// The sizes of the system's buffers, where they are known.

@@ -12,7 +12,7 @@ use fixp_transport::host::Host;
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::server::node::{Helo, Node, ShutdownFrom, Site, Verdict};
 use fixp_transport::server::{AllowList, DialectChoice, PublicKey, Stop};
-use fixp_transport::{Echo, Handler, Reply, Request, Server, handler_fn};
+use fixp_transport::{Channel, Echo, Handler, Reply, Request, Server, handler_fn, udp};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
@@ -614,5 +614,34 @@ trait OnLoopback<H> {
 impl<H: Handler> OnLoopback<H> for fixp_transport::server::Builder<H> {
     async fn serve_on_loopback(self) -> Server<H> {
         self.bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap()
+    }
+}
+
+/// A server at all addresses of its host answers from the one that was asked, over every way, and knows which it was.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_answer_leaves_from_where_it_was_asked() {
+    let tells = async |request: Request| -> Reply {
+        let at = request.peer.local.ip().to_string();
+        // Larger than a datagram over KEEP UDP, so that some leave together.
+        let entity = if request.packet.entity.is_empty() { at.clone() } else { at.repeat(10_000) };
+        Packet::new(laxcus6::answer::OKAY).with(laxcus6::key::SPEAK, at).with_entity(entity).into()
+    };
+    for any in ["0.0.0.0:0", "[::]:0"] {
+        let server = Server::builder(handler_fn(tells)).public_key(key()).bind(any.parse().unwrap());
+        let server = server.start().await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        for at in ["127.0.0.2", "127.0.0.1", "127.9.9.9"] {
+            let to = SocketAddr::new(at.parse().unwrap(), port);
+            for ours in [true, false] {
+                let ask = || Packet::new(laxcus6::notify::FLUSH_LOG);
+                let client = udp::Client::builder().dialect(&LAXCUS6).extensions(ours).build();
+                let answer = client.request(to, ask()).await.unwrap();
+                assert_eq!(answer.entity, at, "{any} {ours}");
+                let channel = Channel::builder(&LAXCUS6).extensions(ours).keep_udp(to);
+                let answer = channel.call(ask().with_entity("much")).await.unwrap();
+                assert_eq!(answer.entity, at.repeat(10_000), "{any} {ours}");
+            }
+        }
     }
 }

@@ -303,7 +303,7 @@ where
         if self.stopping && !keep::is_about_answers(dialect, packet.code()) {
             return Err(Dropped::Stopping);
         }
-        let local = self.local.towards(from);
+        let local = self.local.towards(from, self.socket.reached_at(from));
         if keep::claims(dialect, &packet)
             && self.keep.handle_datagram(now.into_std(), (from, local.ip()), dialect, bytes)
         {
@@ -362,7 +362,7 @@ where
     fn whole(&mut self, cx: &mut Context<'_>, whole: Whole, held: Held<H>, now: Instant) {
         let Whole { ticket, from, dialect, mut packet } = whole;
         Counters::add(&self.shared.counters.keep_requests);
-        let local = self.local.towards(from);
+        let local = self.local.towards(from, self.socket.reached_at(from));
         let mut asked = Asked {
             to: from,
             peer: Peer { addr: canonical(from), local, transport: Transport::KeepUdp, dialect },
@@ -418,7 +418,7 @@ where
             to: from,
             peer: Peer {
                 addr: canonical(from),
-                local: self.local.towards(from),
+                local: self.local.towards(from, self.socket.reached_at(from)),
                 transport: Transport::KeepUdp,
                 dialect,
             },

@@ -1,7 +1,7 @@
 //! A UDP socket that sends and receives many datagrams by one call of the system.
 
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::offload::{self, Offload};
 use super::polled::Polled;
+use super::reached::Reached;
 use super::{Buffers, Datagrams, Inbox, Received, system};
 
 /// What one call receives at most.
@@ -53,6 +54,8 @@ pub struct BatchedSocket {
     /// socket whose datagrams are put together cannot go back: they may wait there.
     row: AtomicU32,
     buffers: Option<Buffers>,
+    /// Where it answers from the address that was asked, of several.
+    reached: Option<Reached>,
     /// Of those who receive single datagrams; who receives in batches never has it.
     one_by_one: Mutex<Option<Inbox>>,
 }
@@ -91,6 +94,26 @@ impl BatchedSocket {
     ///
     /// Outside a tokio runtime.
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        Self::of(socket, false)
+    }
+
+    /// The same for a server: where the socket is bound to all addresses of the host, each answer leaves from the one that
+    /// was asked last by its peer. That costs a look at the peer for each datagram, and up to 2 MiB; a socket that is
+    /// bound to one address costs nothing more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn answering(socket: UdpSocket) -> io::Result<Self> {
+        let several = socket.local_addr()?.ip().is_unspecified();
+        Self::of(socket, several)
+    }
+
+    fn of(socket: UdpSocket, several: bool) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let system = socket2::SockRef::from(&socket);
         // Where the system gives less, less is made of it.
@@ -104,13 +127,16 @@ impl BatchedSocket {
             .inspect_err(|error| debug!(%error, "datagrams go one by one"))
             .ok();
         // Until many come.
-        system::tell_less(&socket);
-        let alone = state.is_some() && system::put_together(&socket, false);
+        let several = several && state.is_some();
+        system::tell_less(&socket, several);
+        // What comes by the call for one datagram does not tell its address.
+        let alone = state.is_some() && !several && system::put_together(&socket, false);
         let offload = Offload::new(state.as_ref().map_or(1, UdpSocketState::max_gso_segments));
         debug!(?buffers, segments = offload.most(), "a socket for datagrams");
         let row = AtomicU32::new(if alone { 0 } else { ROW });
         let socket = Polled::new(socket)?;
-        Ok(Self { socket, state, offload, row, buffers, one_by_one: Mutex::new(None) })
+        let reached = several.then(Reached::default);
+        Ok(Self { socket, state, offload, row, buffers, reached, one_by_one: Mutex::new(None) })
     }
 }
 
@@ -156,8 +182,37 @@ impl BatchedSocket {
         }))?;
         for (received, meta) in received.iter_mut().zip(&metas).take(count) {
             *received = Received { from: meta.addr, len: meta.len, segment: meta.stride };
+            if let (Some(reached), Some(at)) = (&self.reached, meta.dst_ip) {
+                reached.heard(meta.addr, at);
+            }
         }
         Poll::Ready(Ok(count))
+    }
+}
+
+impl BatchedSocket {
+    /// Sends one datagram, from this address of the host.
+    fn send_from(
+        &self,
+        socket: &UdpSocket,
+        from: Option<IpAddr>,
+        contents: &[u8],
+        to: SocketAddr,
+    ) -> io::Result<()> {
+        if let (Some(state), Some(_)) = (&self.state, from) {
+            let transmit =
+                Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: from };
+            match state.try_send(socket.into(), &transmit) {
+                // The host has lost that address, or never had it: a datagram to all of a network.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput
+                    ) => {}
+                sent => return sent,
+            }
+        }
+        socket.send_to(contents, to).map(|_| ())
     }
 }
 
@@ -172,12 +227,15 @@ impl Datagrams for BatchedSocket {
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
-        self.socket.poll_write(cx, |socket| match socket.send_to(buf, to) {
-            Err(error) if offload::is_too_large(&error) => {
-                system::in_fragments(socket, || socket.send_to(buf, to))
-            }
-            sent => sent,
-        })
+        let from = self.reached_at(to);
+        self.socket
+            .poll_write(cx, |socket| match self.send_from(socket, from, buf, to) {
+                Err(error) if offload::is_too_large(&error) => {
+                    system::in_fragments(socket, || self.send_from(socket, from, buf, to))
+                }
+                sent => sent,
+            })
+            .map_ok(|()| buf.len())
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -212,20 +270,25 @@ impl Datagrams for BatchedSocket {
         segment: usize,
         to: SocketAddr,
     ) -> Poll<io::Result<usize>> {
+        let from = self.reached_at(to);
         self.socket.poll_write(cx, |socket| {
             self.offload.send(bytes, segment, |contents, segment_size| match &self.state {
                 Some(state) if segment_size.is_some() => state.try_send(
                     socket.into(),
-                    &Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None },
+                    &Transmit { destination: to, ecn: None, contents, segment_size, src_ip: from },
                 ),
                 // One datagram goes the short way.
-                _ => socket.send_to(contents, to).map(|_| ()),
+                _ => self.send_from(socket, from, contents, to),
             })
         })
     }
 
     fn max_segments(&self) -> usize {
         self.offload.most()
+    }
+
+    fn reached_at(&self, peer: SocketAddr) -> Option<IpAddr> {
+        self.reached.as_ref()?.at(peer)
     }
 
     fn buffers(&self) -> Option<Buffers> {

@@ -29,11 +29,13 @@ mod linux {
         setsockopt(socket, sockopt::UdpGroSegment, &on).is_ok()
     }
 
-    /// Nobody here asks to which address a datagram came, when, or with which marks; to tell costs a look at the
-    /// routes.
-    pub(in crate::socket) fn tell_less(socket: &UdpSocket) {
-        let _ = setsockopt(socket, sockopt::Ipv4PacketInfo, &false);
-        let _ = setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &false);
+    /// Nobody here asks when a datagram came, or with which marks, and to which address only where there are several;
+    /// to tell costs a look at the routes.
+    pub(in crate::socket) fn tell_less(socket: &UdpSocket, addresses: bool) {
+        if !addresses {
+            let _ = setsockopt(socket, sockopt::Ipv4PacketInfo, &false);
+            let _ = setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &false);
+        }
         let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &false);
         let _ = setsockopt(socket, sockopt::IpRecvTos, &false);
         let _ = setsockopt(socket, sockopt::Ipv6RecvTClass, &false);
@@ -56,7 +58,7 @@ mod elsewhere {
         false
     }
 
-    pub(in crate::socket) const fn tell_less(_: &UdpSocket) {}
+    pub(in crate::socket) const fn tell_less(_: &UdpSocket, _: bool) {}
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

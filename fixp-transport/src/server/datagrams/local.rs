@@ -19,8 +19,11 @@ impl Local {
         Self { bound, routes: HashMap::new() }
     }
 
-    /// The address that this peer reaches us at.
-    pub(super) fn towards(&mut self, peer: SocketAddr) -> SocketAddr {
+    /// The address that this peer reaches us at: where the socket does not tell, the one of the route to it.
+    pub(super) fn towards(&mut self, peer: SocketAddr, reached: Option<IpAddr>) -> SocketAddr {
+        if let Some(ip) = reached {
+            return SocketAddr::new(ip, self.bound.port());
+        }
         let bound = self.bound.ip().to_canonical();
         if !bound.is_unspecified() {
             return SocketAddr::new(bound, self.bound.port());
@@ -46,10 +49,15 @@ mod tests {
     #[test]
     fn addresses_of_this_host() {
         let mut local = Local::new("[::]:5000".parse().unwrap());
-        assert_eq!(local.towards("127.0.0.1:7".parse().unwrap()), "127.0.0.1:5000".parse().unwrap());
-        assert_eq!(local.towards("[::ffff:127.0.0.1]:7".parse().unwrap()), "127.0.0.1:5000".parse().unwrap());
+        assert_eq!(local.towards("127.0.0.1:7".parse().unwrap(), None), "127.0.0.1:5000".parse().unwrap());
+        assert_eq!(
+            local.towards("[::ffff:127.0.0.1]:7".parse().unwrap(), None),
+            "127.0.0.1:5000".parse().unwrap()
+        );
+        let told = Some([10, 0, 0, 9].into());
+        assert_eq!(local.towards("127.0.0.1:7".parse().unwrap(), told), "10.0.0.9:5000".parse().unwrap());
         let mut local = Local::new("10.0.0.1:5000".parse().unwrap());
-        assert_eq!(local.towards("127.0.0.1:7".parse().unwrap()), "10.0.0.1:5000".parse().unwrap());
+        assert_eq!(local.towards("127.0.0.1:7".parse().unwrap(), None), "10.0.0.1:5000".parse().unwrap());
         assert!(local.routes.is_empty());
         assert_eq!(bind_ip::text("2001:db8::ab".parse().unwrap()), "2001:DB8:0:0:0:0:0:AB");
         assert_eq!(bind_ip::text("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1");
