@@ -148,6 +148,23 @@ impl Client {
         T: DeserializeOwned,
         E: DeserializeOwned,
     {
+        let argument = self.format.write(arguments).map_err(Failure::Unwritable)?;
+        let (written, body) = self.stream_written(method.path, argument, body).await?;
+        Ok((typed(method, self.format, written)?, body))
+    }
+
+    /// Calls a method that streams by its path, with arguments that are written already in the client's format: gives
+    /// its result, or its own error, as they are written, and the stream, empty where it gives none.
+    ///
+    /// # Errors
+    ///
+    /// Any but [`Failure::Failed`].
+    pub async fn stream_written<E>(
+        &self,
+        path: &str,
+        argument: Bytes,
+        body: Body,
+    ) -> Result<(Result<Bytes, Bytes>, Body), Failure<E>> {
         let channel = match &self.way {
             Way::One(Line::Channel(channel)) => channel,
             Way::One(Line::Udp(..)) => return Err(Failure::NoStreams),
@@ -155,13 +172,12 @@ impl Client {
             Way::Balanced(balanced) => {
                 let Some(client) = balanced.next() else { return Err(Failure::NoStreams) };
                 let client = Self { format: self.format, timeout: self.timeout, ..client.clone() };
-                return Box::pin(client.stream(method, arguments, body)).await;
+                return Box::pin(client.stream_written(path, argument, body)).await;
             }
         };
         let dialect = channel.dialect();
-        let argument = self.format.write(arguments).map_err(Failure::Unwritable)?;
         let len = argument.len();
-        let asked = Asked { method: method.path, format: self.format, one_way: false };
+        let asked = Asked { method: path, format: self.format, one_way: false };
         let call = streamed(asked.packet(dialect, Bytes::new()), argument).ok_or(Failure::TooLong(len))?;
         let until = self.timeout.and_then(|time| Instant::now().checked_add(time));
         let Transferred { mut packet, body } = match until {
@@ -183,14 +199,13 @@ impl Client {
         // SPEC 13.10: what is not a result has its entity in it, whatever STREAM says.
         let returned = Outcome::of(dialect, &packet) == Some(Outcome::Returned);
         if returned && let Some(value) = beside_stream(&packet) {
-            return Ok((typed(method, self.format, Ok(value))?, body));
+            return Ok((Ok(value), body));
         }
         packet.entity = match body.collect(Rpc::GATHERED).await {
             Ok(entity) => entity,
             Err(error) => return Err(Failure::MayHaveRun(Cause::Body(error))),
         };
-        let value = typed(method, self.format, read(dialect, packet)?)?;
-        Ok((value, Body::from_bytes(Bytes::new())))
+        Ok((read(dialect, packet)?, Body::from_bytes(Bytes::new())))
     }
 
     /// A call that is not sent yet, but stands in a [`Client::batch`].
@@ -318,6 +333,8 @@ pub(crate) fn read<E>(dialect: &Dialect, answer: Packet) -> Result<Result<Bytes,
         _ => String::new(),
     };
     Err(match Outcome::of(dialect, &answer) {
+        // SPEC 13.10: the entity is not the result then.
+        Some(Outcome::Returned) if beside_stream(&answer).is_some() => Failure::Streams,
         Some(Outcome::Returned) => return Ok(Ok(answer.entity)),
         Some(Outcome::Failed) => return Ok(Err(answer.entity)),
         Some(Outcome::NoInterface) => Failure::NoInterface,

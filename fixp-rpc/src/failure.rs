@@ -55,6 +55,9 @@ pub enum Failure<E = Never> {
     NoResult(FormatError),
     /// The method ran, and its result does not decode here.
     BadResult(FormatError),
+    /// The method ran, and what it gives is a stream, for which this call has no place, but
+    /// [`Client::stream`](crate::Client::stream) has.
+    Streams,
     /// The method ran and broke off: it panicked.
     Broken,
     /// The server answered what is no answer to a call.
@@ -102,9 +105,12 @@ impl<E> Failure<E> {
             | Self::BadBatch
             | Self::TooMany => Executed::No,
             Self::MayHaveRun(_) | Self::NotAnAnswer => Executed::Perhaps,
-            Self::Failed(_) | Self::Expired | Self::NoResult(_) | Self::BadResult(_) | Self::Broken => {
-                Executed::Yes
-            }
+            Self::Failed(_)
+            | Self::Expired
+            | Self::NoResult(_)
+            | Self::Streams
+            | Self::BadResult(_)
+            | Self::Broken => Executed::Yes,
         }
     }
 
@@ -139,6 +145,7 @@ impl<E> Failure<E> {
             Self::TooMany => Failure::TooMany,
             Self::NoResult(why) => Failure::NoResult(why),
             Self::BadResult(error) => Failure::BadResult(error),
+            Self::Streams => Failure::Streams,
             Self::Broken => Failure::Broken,
             Self::NotAnAnswer => Failure::NotAnAnswer,
         }
@@ -195,6 +202,7 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
             Self::NoResult(why) if why.as_str().is_empty() => f.write_str("the result cannot be sent"),
             Self::NoResult(why) => write!(f, "the result cannot be sent: {why}"),
             Self::BadResult(error) => write!(f, "the result cannot be read: {error}"),
+            Self::Streams => f.write_str("the method gives a stream, for which the call has no place"),
             Self::Broken => f.write_str("the method broke off"),
             Self::NotAnAnswer => f.write_str("what the server answered is no answer to a call"),
         }?;

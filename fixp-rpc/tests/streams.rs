@@ -256,6 +256,29 @@ async fn a_method_that_streams_can_be_called_without_a_stream() {
     assert_eq!(put, Ok(Ok("[0,0]".into())));
 }
 
+/// SPEC 13.10: a stream is not the result.
+#[tokio::test]
+async fn a_stream_is_not_taken_for_the_result() {
+    let (server, _) = served().await;
+    for dialect in [&LAXCUS6, &LEXST1] as [&'static Dialect; 2] {
+        let channel = Channel::builder(dialect).announce_first();
+        let channel = channel.connect(server.local_addr().unwrap()).await.unwrap();
+        let client = Client::over(channel).format(Format::Json);
+        for (path, argument) in [("Store.get", r#"["x",3]"#), ("Store.zeros", "[3]")] {
+            let none = client.call_written::<Never>(path, false, false, argument.into()).await.unwrap_err();
+            assert_eq!((&none, none.executed()), (&Failure::Streams, Executed::Yes));
+        }
+        let get = client.stream_written::<Never>("Store.get", r#"["x",3]"#.into(), sevens(0)).await;
+        let (beside, body) = get.unwrap();
+        assert_eq!((beside, sum(body).await), (Ok("\"x\"".into()), Some((3, 9))));
+        let put = client.stream_written::<Never>("Store.put", r#"["x"]"#.into(), sevens(3)).await;
+        let (summed, body) = put.unwrap();
+        assert_eq!((summed, body.len()), (Ok("[3,21]".into()), 0));
+        let failed = client.stream_written::<Never>("Store.put", r#"[""]"#.into(), sevens(3)).await;
+        assert_eq!(failed.unwrap().0, Err(r#"{"Absent":""}"#.into()));
+    }
+}
+
 /// SPEC 13.10: the time of the caller ends the work of a stream at both sides.
 #[tokio::test]
 async fn a_streaming_call_has_a_time() {
