@@ -47,8 +47,8 @@ pub(crate) enum Failure {
     Call(CallError),
     /// A remote call has no result.
     Rpc(fixp_rpc::Failure),
-    /// A method returned an error of its own.
-    Method(serde_json::Value),
+    /// A method returned an error of its own: its JSON.
+    Method(String),
     /// A peer cannot be talked to.
     Peer { name: String, error: io::Error },
     /// The system does not give what a command needs.

@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod dialects;
+mod exact_json;
 mod failure;
 mod hex_text;
 mod input;
