@@ -3,6 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::Type;
+use syn::spanned::Spanned;
 
 use crate::java;
 use crate::parse::{Gives, Interface, Method};
@@ -186,7 +187,8 @@ fn service(interface: &Interface) -> TokenStream {
         let taken = body.as_ref().map(|_| quote!(call.take_body()));
         let taking = body.as_ref().map(|_| quote!(let mut call = call;));
         let read = arguments_of(method, "Deserialize");
-        let context = context.as_ref().map(|_| quote!(call.context,));
+        // Where its type is another of this name, that is the place to say so.
+        let context = context.as_ref().map(|(_, ty)| quote_spanned!(on(ty)=> call.context,));
         let (value, error) = returned(method);
         let format = quote!(call.format());
         let wrap = match (&method.gives, &method.result) {
@@ -226,14 +228,14 @@ fn service(interface: &Interface) -> TokenStream {
     });
     quote! {
         #[doc = #about]
-        #visibility struct #service<T> {
-            inner: ::std::sync::Arc<T>,
+        #visibility struct #service<FixpRpcServed> {
+            inner: ::std::sync::Arc<FixpRpcServed>,
         }
 
-        impl<T: #ident> #service<T> {
+        impl<FixpRpcServed: #ident> #service<FixpRpcServed> {
             /// Serves what implements them.
             #[must_use]
-            pub fn new(inner: T) -> Self {
+            pub fn new(inner: FixpRpcServed) -> Self {
                 Self { inner: ::std::sync::Arc::new(inner) }
             }
         }
@@ -250,7 +252,7 @@ fn service(interface: &Interface) -> TokenStream {
             }
 
             fn run(&self, method: usize, call: ::fixp_rpc::Call) -> ::fixp_rpc::Running {
-                let inner = ::std::sync::Arc::clone(&self.inner);
+                let inner = ::core::clone::Clone::clone(&self.inner);
                 match method {
                     #(#arms)*
                     _ => ::std::boxed::Box::pin(::core::future::ready(::fixp_rpc::Returned::no_method())),
@@ -263,6 +265,11 @@ fn service(interface: &Interface) -> TokenStream {
 /// Where what is made of a method stands: so what the compiler says of it points at the method.
 pub(crate) fn at(method: &Method) -> Span {
     Span::call_site().located_at(method.ident.span())
+}
+
+/// Where what is made of a type stands.
+pub(crate) fn on(ty: &Type) -> Span {
+    Span::call_site().located_at(ty.span())
 }
 
 /// The arguments of a method as one value: by their names in JSON and CBOR, one after the other in postcard.

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Error, Result};
 
-use crate::expand::{at, parameters, plain, returned};
+use crate::expand::{at, on, parameters, plain, returned};
 use crate::parse::{Interface, Method};
 
 /// That a method can be Java's beside those before it.
@@ -52,7 +52,7 @@ fn visit(interface: &Interface) -> TokenStream {
         let (names, types) = parameters(arguments);
         let names = names.into_iter().map(plain);
         let name = camel(method);
-        let context = context.as_ref().map(|_| quote!(context,));
+        let context = context.as_ref().map(|(_, ty)| quote_spanned!(on(ty)=> context,));
         let wrap = match method.result {
             Some(_) => quote_spanned!(at(method)=> result),
             None => quote_spanned!(at(method)=> value),
@@ -69,7 +69,7 @@ fn visit(interface: &Interface) -> TokenStream {
         }
     });
     quote! {
-        impl<T: #ident> ::fixp_rpc::legacy::Visit for #service<T> {
+        impl<FixpRpcServed: #ident> ::fixp_rpc::legacy::Visit for #service<FixpRpcServed> {
             fn methods(&self) -> ::std::vec::Vec<::fixp_rpc::legacy::Signature> {
                 ::std::vec![#(#signatures),*]
             }
