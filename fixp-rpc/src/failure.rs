@@ -152,6 +152,24 @@ impl<E> Failure<E> {
     }
 }
 
+impl Failure {
+    /// The same as that of a call whose method has errors of its own, which this is none of: so that one `?` ends a
+    /// function that calls several methods.
+    ///
+    /// ```
+    /// use fixp_rpc::{Failure, Never};
+    ///
+    /// fn both(first: Result<u8, Failure>, second: Result<u8, Failure<String>>) -> Result<u8, Failure<String>> {
+    ///     Ok(first.map_err(Failure::cast)? + second?)
+    /// }
+    /// assert_eq!(both(Err(Failure::Broken), Ok(1)), Err(Failure::Broken));
+    /// ```
+    #[must_use]
+    pub fn cast<E>(self) -> Failure<E> {
+        self.map(|never| match never {})
+    }
+}
+
 /// Whether a call is what no server takes: it cannot be written, or is too large.
 pub(crate) const fn never_fits(cause: Cause) -> bool {
     matches!(cause, Cause::Encode(_) | Cause::TooLarge { .. } | Cause::Refused(Refusal::TooLarge))
@@ -206,7 +224,8 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
             Self::Broken => f.write_str("the method broke off"),
             Self::NotAnAnswer => f.write_str("what the server answered is no answer to a call"),
         }?;
-        write!(f, "; {}", self.executed())
+        let in_part = if matches!(self, Self::Expired | Self::Broken) { " in part" } else { "" };
+        write!(f, "; {}{in_part}", self.executed())
     }
 }
 
@@ -222,7 +241,9 @@ mod tests {
     #[test]
     fn what_expired_was_executed_in_part() {
         assert_eq!(Own::Expired.executed(), Executed::Yes);
-        assert_eq!(Own::Expired.to_string(), "the call's time was over while it ran; it was executed");
+        let told = "the call's time was over while it ran; it was executed in part";
+        assert_eq!(Own::Expired.to_string(), told);
+        assert_eq!(Own::Broken.to_string(), "the method broke off; it was executed in part");
     }
 
     #[test]

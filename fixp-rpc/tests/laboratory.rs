@@ -248,7 +248,7 @@ async fn all(calls: Vec<JoinHandle<Vec<Ended>>>) -> Vec<Ended> {
 
 /// What is told of a one-way call.
 fn left(outcome: Result<(), Failure>) -> Result<Option<u32>, Failure<Odd>> {
-    outcome.map(|()| None).map_err(|failure| failure.map(|never| match never {}))
+    outcome.map(|()| None).map_err(Failure::cast)
 }
 
 /// Nothing where the caller has gone before.

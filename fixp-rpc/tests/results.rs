@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use fixp_codec::{Dialect, LAXCUS6, LEXST1};
+use fixp_codec::{Dialect, LAXCUS6, LEXST1, Message};
 use fixp_rpc::wire::{Asked, Outcome};
 use fixp_rpc::{Client, Executed, Failure, Format, Rpc};
-use fixp_transport::{Channel, Server};
+use fixp_transport::{Channel, Handler, Reply, Request, Server, tables};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -134,5 +134,32 @@ async fn why_there_is_none() {
         (&lines[2], "DEBUG", r#"method="Texts.note" outcome=BadArgument why="missing field `number`"#),
     ] {
         assert!(line.starts_with(level) && line.contains(tells) && line.contains(" peer=127."), "{line}");
+    }
+}
+
+/// Gives calls another format than their client did.
+struct Unheard(Rpc);
+
+impl Handler for Unheard {
+    async fn handle(&self, mut request: Request) -> Reply {
+        let serial_type = tables::of(request.peer.dialect).serial_type;
+        request.packet.remove(serial_type);
+        request.packet.messages.push(Message::new(serial_type, "protobuf"));
+        self.0.handle(request).await
+    }
+}
+
+/// SPEC 13.3: a peer that lacks the format says which it has.
+#[tokio::test]
+async fn a_format_that_is_not_read() {
+    let rpc = Unheard(Rpc::new().serve(TextsService::new(Xs)));
+    let server = Server::builder(rpc).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+    for dialect in [&LAXCUS6, &LEXST1] as [&'static Dialect; 2] {
+        let channel = Channel::builder(dialect).announce_first();
+        let channel = channel.connect(server.local_addr().unwrap()).await.unwrap();
+        let none = TextsClient::new(Client::over(channel)).text(3).await.unwrap_err();
+        assert_eq!((&none, none.executed()), (&Failure::Format("postcard,json,cbor".into()), Executed::No));
+        let told = "the server does not read this format, but postcard,json,cbor; it was not executed";
+        assert_eq!(none.to_string(), told);
     }
 }
