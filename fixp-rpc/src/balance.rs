@@ -5,6 +5,9 @@
 //! that is chosen anew; others never. How many are sent again has a budget, so that servers with too much to do
 //! do not get more for it.
 //!
+//! A stream goes to each in turn that is connected, for how much there is in it nobody knows before. It is never sent
+//! again: it has left its caller.
+//!
 //! ```
 //! use fixp_codec::LAXCUS6;
 //! use fixp_rpc::{Client, Rpc};
@@ -49,6 +52,7 @@ use std::time::Duration;
 
 use fixp_codec::{Dialect, Packet};
 use fixp_transport::{CallError, Cause, Fate};
+use futures_util::future::select_ok;
 use tokio::time::Instant;
 use tower::balance::p2c::Balance;
 use tower::buffer::Buffer;
@@ -84,6 +88,9 @@ pub const AGAIN: f32 = 0.2;
 /// The calls a second that may be sent again whatever else there is.
 pub const SPARE: u32 = 10;
 
+/// How long a server that was there before, or is new, may take to connect until it loses its turn to stream.
+const CONNECTING: Duration = Duration::from_secs(1);
+
 /// Over how long [`AGAIN`] and [`SPARE`] are counted.
 const COUNTED: Duration = Duration::from_secs(10);
 
@@ -111,10 +118,17 @@ impl std::error::Error for Unbalanced {}
 #[derive(Clone)]
 pub(crate) struct Balanced {
     pub(crate) dialect: &'static Dialect,
-    peers: Arc<[Client]>,
+    peers: Arc<[Streamed]>,
     /// Whose turn it is to stream.
     turn: Arc<AtomicUsize>,
     service: Retry<Again, Buffer<Sending, Chosen>>,
+}
+
+/// One server, as streams see it.
+struct Streamed {
+    client: Client,
+    /// Whether it was not connected when it was last looked for: then nobody waits for it in its turn.
+    away: AtomicBool,
 }
 
 type Answered = Result<Packet, CallError>;
@@ -134,12 +148,13 @@ struct Sending {
 
 impl Balanced {
     pub(crate) fn new(clients: impl IntoIterator<Item = Client>) -> Result<Self, Unbalanced> {
-        let peers: Arc<[Client]> = clients.into_iter().collect();
-        let dialect = peers.first().ok_or(Unbalanced::Empty)?.dialect();
-        if peers.iter().any(|peer| peer.dialect().name() != dialect.name()) {
+        let streamed = |client| Streamed { client, away: AtomicBool::new(false) };
+        let peers: Arc<[Streamed]> = clients.into_iter().map(streamed).collect();
+        let dialect = peers.first().ok_or(Unbalanced::Empty)?.client.dialect();
+        if peers.iter().any(|peer| peer.client.dialect().name() != dialect.name()) {
             return Err(Unbalanced::Dialects);
         }
-        let services = peers.iter().map(|client| Peer::new(client.clone()));
+        let services = peers.iter().map(|peer| Peer::new(peer.client.clone()));
         let loads = services.map(|peer| PendingRequests::new(peer, CompleteOnResponse::default()));
         let balance = Balance::new(ServiceList::new::<Sending>(loads.collect::<Vec<_>>()));
         let budget = Arc::new(TpsBudget::new(COUNTED, SPARE, AGAIN));
@@ -161,14 +176,40 @@ impl Balanced {
         }
     }
 
-    /// Who has the next stream: each in its turn.
-    pub(crate) fn next(&self) -> Option<&Client> {
-        self.peers.get(self.turn.fetch_add(1, Relaxed) % self.peers.len())
+    /// Who has the next stream, and what is left of its time.
+    pub(crate) async fn next(
+        &self,
+        time: Option<Duration>,
+    ) -> Result<(&Client, Option<Duration>), CallError> {
+        let begun = Instant::now();
+        let found = tokio::time::timeout(time.unwrap_or(TIMEOUT), self.connected()).await;
+        let client = found.map_err(|_| CallError::not_sent(Cause::Timeout))??;
+        Ok((client, time.map(|time| time.saturating_sub(begun.elapsed()))))
+    }
+
+    /// The first in turn that is connected, and, where none is, whichever first becomes so.
+    async fn connected(&self) -> Result<&Client, CallError> {
+        let (later, sooner) = self.peers.split_at(self.turn.fetch_add(1, Relaxed) % self.peers.len());
+        let in_turn = || sooner.iter().chain(later);
+        for peer in in_turn() {
+            let patience = if peer.away.load(Relaxed) { Duration::ZERO } else { CONNECTING };
+            let found = tokio::time::timeout(patience, peer.client.connected()).await;
+            peer.away.store(found != Ok(true), Relaxed);
+            if found == Ok(true) {
+                return Ok(&peer.client);
+            }
+        }
+        let any = in_turn().map(|peer| {
+            Box::pin(async {
+                if peer.client.connected().await { Ok(&peer.client) } else { Err(Cause::Closed) }
+            })
+        });
+        select_ok(any).await.map(|(client, _)| client).map_err(CallError::not_sent)
     }
 
     pub(crate) async fn close(&self) {
         for peer in self.peers.iter() {
-            Box::pin(peer.clone().close()).await;
+            Box::pin(peer.client.clone().close()).await;
         }
     }
 }

@@ -170,8 +170,8 @@ impl Client {
             Way::One(Line::Udp(..)) => return Err(Failure::NoStreams),
             #[cfg(feature = "tower")]
             Way::Balanced(balanced) => {
-                let Some(client) = balanced.next() else { return Err(Failure::NoStreams) };
-                let client = Self { format: self.format, timeout: self.timeout, ..client.clone() };
+                let (client, timeout) = balanced.next(self.timeout).await?;
+                let client = Self { format: self.format, timeout, ..client.clone() };
                 return Box::pin(client.stream_written(path, argument, body)).await;
             }
         };
@@ -268,17 +268,18 @@ impl Client {
         }
     }
 
-    /// Waits until there is a connection, where calls go over one.
+    /// Waits until there is a connection, where calls go over one; tells whether there still may be.
     #[cfg(feature = "tower")]
-    pub(crate) async fn connected(&self) {
+    pub(crate) async fn connected(&self) -> bool {
         if let Way::One(Line::Channel(channel)) = &self.way {
             // Its pauses lie between the attempts; once it is closed nobody need wait.
             while let Err(error) = channel.ready().await {
                 if error.cause == Cause::Closed {
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// Ends in order what calls go over: what is under way is waited for. Clones end with it.

@@ -12,7 +12,7 @@ use fixp_rpc::wire::CALL;
 use fixp_rpc::{Client, Executed, Failure, Rpc};
 use fixp_transport::extension::key::REFUSAL;
 use fixp_transport::socket::TcpConnector;
-use fixp_transport::{Body, Channel, Handler, Reply, Request, Server, tables};
+use fixp_transport::{Body, Cause, Channel, Handler, Reply, Request, Server, tables};
 use futures_util::future::join_all;
 
 #[fixp_rpc::service]
@@ -202,6 +202,33 @@ async fn streams_go_to_each_in_turn() {
         numbers.push(number);
     }
     assert_eq!(numbers, [0, 1, 2, 0, 1, 2]);
+}
+
+/// A server that is not there has no turn.
+#[tokio::test]
+async fn streams_go_to_who_is_there() {
+    let mut places = Places::start(3).await;
+    let gone = places.servers.remove(0).local_addr().unwrap();
+    let of = |addr| Client::over(Channel::builder(&LAXCUS6).open(TcpConnector::new(addr)));
+    let all = || places.addrs().chain([gone]).map(of);
+    let client = WorkClient::new(Client::balanced(all()).unwrap());
+    let mut numbers = Vec::new();
+    for _ in 0..8 {
+        numbers.push(client.stream(Body::from_bytes("abc")).await.unwrap().0);
+    }
+    assert!(numbers.contains(&1) && numbers.contains(&2), "{numbers:?}");
+    // Where none is, it is waited for within the time, and has got nothing.
+    let time = Duration::from_millis(50);
+    let nobody = WorkClient::new(Client::balanced([of(gone)]).unwrap().timeout(time));
+    let none = nobody.stream(Body::from_bytes("abc")).await.map(|(number, _)| number);
+    assert_eq!(none, Err(Failure::NotSent(Cause::Timeout)));
+    // Nor has one that was closed.
+    let clients: Vec<_> = all().collect();
+    clients[0].clone().close().await;
+    let client = WorkClient::new(Client::balanced(clients).unwrap());
+    for _ in 0..4 {
+        assert_eq!(client.stream(Body::from_bytes("abc")).await.map(|(number, _)| number), Ok(2));
+    }
 }
 
 /// The time is that of the one client, as for calls.
