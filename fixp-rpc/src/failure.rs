@@ -202,6 +202,12 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) => return error.fmt(f),
+            // What its caller can do is not the channel's to say.
+            Self::NotSent(Cause::NotOurs) => write!(
+                f,
+                "{}, or was not asked (over TCP in lexst1 a channel must be told to announce itself first)",
+                Cause::NotOurs
+            ),
             Self::NotSent(cause) | Self::MayHaveRun(cause) => cause.fmt(f),
             Self::Overloaded => f.write_str("the server has no room for the call"),
             Self::Late => f.write_str("the call's time was over before it began"),

@@ -200,6 +200,21 @@ async fn a_peer_of_another_make_gets_no_call() {
     }
 }
 
+/// SPEC 10.2: what is ours is sent to nobody who has not been asked, and whoever forgot to ask is told how to.
+#[tokio::test]
+async fn a_lexst1_channel_over_tcp_must_announce_itself() {
+    let (server, _) = served().await;
+    let channel = Channel::builder(&LEXST1).connect(server.local_addr().unwrap()).await.unwrap();
+    let log = LogClient::new(Client::over(channel));
+    for _ in 0..2 {
+        let refused = log.whoami().await.unwrap_err();
+        assert_eq!(refused, Failure::NotSent(Cause::NotOurs));
+        let told = "the peer has not announced our extensions, or was not asked (over TCP in lexst1 a channel must be \
+                    told to announce itself first); it was not executed";
+        assert_eq!(refused.to_string(), told);
+    }
+}
+
 /// SPEC 13.5: a call that is dropped, and one whose time is over, end at the server too.
 #[tokio::test]
 async fn whoever_does_not_wait_ends_the_work() {
