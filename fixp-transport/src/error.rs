@@ -24,7 +24,8 @@ pub struct CallError {
 /// What is known of a request without an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fate {
-    /// It has certainly not been executed: not a whole copy of it was sent, or the peer says so.
+    /// It has certainly not been executed: the socket took no whole head of it, which is when a server may begin, or
+    /// the peer says so.
     NotSent,
     /// It was sent, and whether it was executed nobody here knows.
     PossiblyExecuted,

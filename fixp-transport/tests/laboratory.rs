@@ -15,7 +15,7 @@ use fixp_laboratory::{Cut, Direction, Laboratory, LinkConfig};
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::{CallError, CallOptions, Channel, ChannelBuilder, Fate, Repeat};
 use futures_util::future::join_all;
-use lab::{CLIENT, Counting, PORT, SERVER, numbered, open, serve};
+use lab::{CLIENT, Counting, PORT, SERVER, large, numbered, open, serve};
 use tokio::time::sleep;
 
 const BOTH: [&Dialect; 2] = [&LEXST1, &LAXCUS6];
@@ -162,6 +162,72 @@ fn cut_at_every_byte() {
                         });
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Two requests whose entities the server does not gather, over a connection that is cut.
+async fn large_exchange(
+    lab: &Laboratory,
+    dialect: &'static Dialect,
+    mode: Mode,
+    cut: bool,
+    case: &str,
+) -> u64 {
+    lab.set_links(LinkConfig::default().with_delay(Duration::from_millis(2)));
+    let handler = Counting::default();
+    let _server = serve(lab, dialect, ServerLimits::default(), handler.clone()).await;
+    let channel = open(lab, builder(dialect, mode));
+    let calls = [Repeat::Never, Repeat::Harmless].into_iter().zip(0..).map(|(repeat, number)| {
+        let channel = channel.clone();
+        async move {
+            let options = CallOptions { repeat, ..CallOptions::default() };
+            let outcome = channel.call_with(large(dialect, number, LARGE), options).await;
+            Call { number, repeat, outcome }
+        }
+    });
+    let mut calls = join_all(calls).await;
+    let written = channel.stats().bytes_written;
+    assert!(cut || calls.iter().all(|call| call.outcome.is_ok()), "{case}");
+    for number in 2..4 {
+        calls.push(call(&channel, dialect, number, 0, CallOptions::default()).await);
+    }
+    assert!(calls.last().is_some_and(|call| call.outcome.is_ok()), "{case}: the channel goes on");
+    check(mode, &calls, &handler, case);
+    channel.close().await;
+    written
+}
+
+/// The bytes of an entity that no server gathers by default.
+const LARGE: usize = 300_000;
+
+/// SPEC 11.1: a handler may have begun before the entity has come, so its request is not sent again.
+#[test]
+fn cut_in_a_large_entity() {
+    for dialect in BOTH {
+        for mode in [Mode::Legacy, Mode::Pipelined, Mode::Own] {
+            let mut length = 0;
+            let name = format!("large, uncut {} {mode:?}", dialect.name());
+            Laboratory::run(&name, |lab| {
+                let (length, name) = (&mut length, name.clone());
+                async move { *length = large_exchange(&lab, dialect, mode, false, &name).await }
+            });
+            // About the head of the first one, of the second one, and in both.
+            let second = length / 2;
+            let mut places: Vec<u64> =
+                (0..160).step_by(8).chain((second - 20..second + 100).step_by(8)).collect();
+            places.extend((LARGE as u64 / 2..length + 2).step_by(LARGE / 2));
+            for (turn, after) in places.into_iter().enumerate() {
+                let case = format!("large, {} {mode:?} after {after}", dialect.name());
+                Laboratory::run(&case, |lab| {
+                    let case = case.clone();
+                    async move {
+                        let next = lab.on_next_connection(CLIENT, SERVER).to_port(PORT);
+                        next.cut_after(Direction::ToServer, after, CUTS[turn % 3]);
+                        large_exchange(&lab, dialect, mode, true, &case).await;
+                    }
+                });
             }
         }
     }

@@ -436,7 +436,7 @@ impl<C: Connect> Driver<C> {
                 continue;
             }
             match up.session.request(&mut up.outbox, packet, tag, left) {
-                Ok(()) => self.ledger.sent(up.session.enqueued),
+                Ok(head) => self.ledger.sent(head),
                 Err(error) => self.ledger.unsendable(Cause::Encode(error)),
             }
         }

@@ -85,7 +85,7 @@ struct Entry<W> {
     deadline: Instant,
     repeat: Repeat,
     internal: bool,
-    /// A whole copy of it went over an earlier connection: whatever becomes of this one, it may be executed.
+    /// The whole head of a copy went over an earlier connection: whatever becomes of this one, it may be executed.
     copied: bool,
     /// Nobody, once the caller has gone or has its outcome.
     waiter: Option<W>,
@@ -94,10 +94,11 @@ struct Entry<W> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Queued,
-    /// It ends at this byte of its connection, and has this serial on an ordered channel. (In the queue: it
-    /// was sent over an earlier connection, and keeps its serial.)
+    /// Its head ends at this byte of its connection: a server that does not wait for the entity, as none does for
+    /// a large one, may begin it then. It has this serial on an ordered channel. (In the queue: it was sent over
+    /// an earlier connection, and keeps its serial.)
     Sent {
-        end: u64,
+        head: u64,
         serial: i64,
     },
 }
@@ -135,7 +136,7 @@ pub(crate) enum Matched {
 pub struct CutReport {
     /// How many requests of the connection were answered.
     pub answered: u64,
-    /// The ids of requests that were certainly not sent whole: they go over the next connection.
+    /// The ids of requests of which not even the head was sent whole: they go over the next connection.
     pub not_sent: Vec<u64>,
     /// The ids of requests that were sent and may have been executed.
     pub possibly_executed: Vec<u64>,
@@ -318,8 +319,8 @@ impl<W> Ledger<W> {
         }
     }
 
-    /// The request that [`Ledger::next`] gave stands in the outbox, and ends at this byte of its connection.
-    pub(crate) fn sent(&mut self, end: u64) {
+    /// The request that [`Ledger::next`] gave stands in the outbox, and its head ends at this byte of its connection.
+    pub(crate) fn sent(&mut self, head: u64) {
         let Some(key) = self.queue.pop_front() else { return };
         let (ordered, next_serial) = (self.matching == Matching::Ordered, self.next_serial);
         let Some(entry) = self.entry_mut(key) else { return };
@@ -328,7 +329,7 @@ impl<W> Ledger<W> {
             State::Sent { serial, .. } => serial,
             State::Queued => next_serial,
         };
-        entry.state = State::Sent { end, serial };
+        entry.state = State::Sent { head, serial };
         self.next_serial += i64::from(ordered && fresh);
         self.queued_bytes -= size;
         self.in_flight += 1;
@@ -500,7 +501,7 @@ impl<W> Ledger<W> {
         let mut again = VecDeque::new();
         for key in mem::take(&mut self.flight).into_iter().chain(mem::take(&mut self.queue)) {
             let Some(entry) = self.entry_mut(key) else { continue };
-            let State::Sent { end, .. } = entry.state else {
+            let State::Sent { head, .. } = entry.state else {
                 if entry.internal {
                     // The channel's own requests belong to one connection.
                     self.end_queued(key, Err(CallError::not_sent(cause)));
@@ -509,28 +510,28 @@ impl<W> Ledger<W> {
                 }
                 continue;
             };
-            if end == UNSENT {
+            if head == UNSENT {
                 again.push_back(key);
                 continue;
             }
-            let whole = end <= written;
+            let begun = head <= written;
             if !entry.internal {
-                if whole || entry.copied { &mut report.possibly_executed } else { &mut report.not_sent }
+                if begun || entry.copied { &mut report.possibly_executed } else { &mut report.not_sent }
                     .push(entry.id);
             }
             // On an ordered channel what was sent keeps its place even if nobody waits: others come behind it.
-            let wanted = entry.waiter.is_some() && (!whole || entry.repeat == Repeat::Harmless);
+            let wanted = entry.waiter.is_some() && (!begun || entry.repeat == Repeat::Harmless);
             if !entry.internal && (ordered || wanted) {
                 entry.state = match entry.state {
-                    State::Sent { serial, .. } if ordered => State::Sent { end: UNSENT, serial },
+                    State::Sent { serial, .. } if ordered => State::Sent { head: UNSENT, serial },
                     _ => State::Queued,
                 };
-                entry.copied |= whole;
+                entry.copied |= begun;
                 self.queued_bytes += entry.size;
                 again.push_back(key);
                 continue;
             }
-            let fate = if whole { Fate::PossiblyExecuted } else { Fate::NotSent };
+            let fate = if begun { Fate::PossiblyExecuted } else { Fate::NotSent };
             self.end(key, Err(CallError { cause, fate }));
         }
         if !self.opened {

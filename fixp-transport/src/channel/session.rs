@@ -127,14 +127,14 @@ impl Session {
         matches!(self.stage, Stage::Open)
     }
 
-    /// Writes a request.
+    /// Writes a request; tells at which byte of the connection its head ends.
     pub(crate) fn request(
         &mut self,
         outbox: &mut Outbox,
         packet: &Packet,
         tag: Tag,
         left_ms: i32,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         match tag {
             Tag::None if self.partner == Partner::Unknown => {
                 self.put(outbox, packet, &[(key::CAPABILITIES, ValueRef::Raw(&ANNOUNCEMENT))])
@@ -183,7 +183,7 @@ impl Session {
         outbox: &mut Outbox,
         packet: &Packet,
         extra: &[(u16, ValueRef<'_>)],
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let before = outbox.len();
         let length_key = self.terms.dialect.content_length_key();
         // What is ours in a packet that somebody has recorded, say, would be taken for this request's own.
@@ -191,9 +191,10 @@ impl Session {
         let head = Extended { packet, keeps, extra, len: packet.entity.len() };
         let encoder = Encoder::new(extension::own(self.terms.dialect));
         outbox.append(|out| encoder.head(&head, out))?;
+        let head = self.enqueued + (outbox.len() - before) as u64;
         outbox.push_shared(&packet.entity);
-        self.enqueued += (outbox.len() - before) as u64;
-        Ok(())
+        self.enqueued = head + packet.entity.len() as u64;
+        Ok(head)
     }
 
     /// What comes next from the input, taking bytes from its front; nothing when it is used up.

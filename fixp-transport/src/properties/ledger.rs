@@ -46,7 +46,7 @@ struct Asked {
     executed: u32,
     /// It was put on some connection.
     placed: bool,
-    /// A whole copy of it went over a connection that is gone.
+    /// The whole head of a copy of it went over a connection that is gone.
     copied: bool,
     /// Its ordered channel, and its serial there.
     serial: Option<([u8; 16], i64)>,
@@ -56,7 +56,8 @@ struct Asked {
 struct Frame {
     request: Option<u32>,
     tag: Tag,
-    end: u64,
+    /// Where its head ends, behind which the peer may begin.
+    head: u64,
     deadline: Instant,
     progress: Progress,
 }
@@ -248,10 +249,11 @@ impl World {
             let length = 1 + u64::from(script.below(32));
             let up_to = self.lines[self.lines.len() - 1].enqueued + length;
             self.sending(request, tag);
-            self.ledger.sent(up_to);
+            let head = up_to - length / 2;
+            self.ledger.sent(head);
             if let Some(line) = self.line() {
                 line.enqueued = up_to;
-                line.frames.push(Frame { request, tag, end: up_to, deadline, progress: Progress::Sent });
+                line.frames.push(Frame { request, tag, head, deadline, progress: Progress::Sent });
             }
         }
     }
@@ -308,14 +310,14 @@ impl World {
         asked.told || asked.canceled
     }
 
-    /// The next whole request of some connection, perhaps one that is gone, reaches the peer.
+    /// The next request of some connection whose head is whole, perhaps one that is gone, reaches the peer.
     fn reach(&mut self, script: &mut Script<'_>) {
         let back = if script.below(4) == 0 { usize::from(script.below(3)) } else { 0 };
         let Some(line) = self.lines.len().checked_sub(1 + back) else { return };
         let written = self.lines[line].written;
         let frames = &mut self.lines[line].frames;
         let Some(at) =
-            frames.iter().position(|frame| frame.progress == Progress::Sent && frame.end <= written)
+            frames.iter().position(|frame| frame.progress == Progress::Sent && frame.head <= written)
         else {
             return;
         };
@@ -515,14 +517,14 @@ impl World {
         let (written, answered) = (line.written, line.answered);
         let open: Vec<(u32, bool)> = (line.frames.iter())
             .filter(|frame| frame.progress != Progress::Answered)
-            .filter_map(|frame| Some((frame.request?, frame.end <= written)))
+            .filter_map(|frame| Some((frame.request?, frame.head <= written)))
             .collect();
         let tagged = self.ledger.matching() == Matching::Tagged;
         let (mut not_sent, mut possibly) = (Vec::new(), Vec::new());
-        for (id, whole) in open {
+        for (id, begun) in open {
             if !(tagged && self.is_over(id)) {
                 let asked = &mut self.asked[id as usize];
-                asked.copied |= whole;
+                asked.copied |= begun;
                 if asked.copied { &mut possibly } else { &mut not_sent }.push(u64::from(id));
             }
         }
@@ -569,7 +571,7 @@ impl World {
             Err(CallError { fate: Fate::NotSent, .. }) => {
                 asked.disclaimed = true;
                 assert!(!self.honest || asked.executed == 0, "request {id} was executed");
-                assert!(!asked.copied, "request {id} was sent whole");
+                assert!(!asked.copied, "the head of request {id} was sent");
             }
             Err(CallError { fate: Fate::PossiblyExecuted, cause }) => {
                 assert!(asked.placed, "request {id} was never sent: {cause}");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use fixp_codec::{Code, Dialect, Packet, laxcus6, lexst1};
+use fixp_codec::{Code, Dialect, Packet, Value, laxcus6, lexst1};
 use fixp_laboratory::{Host, Laboratory, Stream};
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::server::{Builder, DialectChoice, PublicKey};
@@ -110,6 +110,15 @@ pub(crate) fn numbered(dialect: &Dialect, number: u32, millis: u32) -> Packet {
     Packet::new(application(dialect)).with(1000, "counted").with_entity(entity)
 }
 
+/// A request with so large an entity that a [`Counting`] handler begins before it has come.
+pub(crate) fn large(dialect: &Dialect, number: u32, len: usize) -> Packet {
+    let entity = number.to_le_bytes().repeat(len / 4);
+    Packet::new(application(dialect)).with(NUMBER, number as i32).with_entity(entity)
+}
+
+/// The key of the number of a large request.
+const NUMBER: u16 = 1001;
+
 /// A request that is the handler's business.
 pub(crate) fn application(dialect: &Dialect) -> Code {
     if dialect.name() == "lexst1" { lexst1::app::ADD_LOG } else { laxcus6::notify::FLUSH_LOG }
@@ -146,6 +155,14 @@ impl Counting {
 
 impl Handler for Counting {
     async fn handle(&self, request: Request) -> Reply {
+        let okay = Packet::new(tables::of(request.peer.dialect).okay);
+        if request.body.is_some() {
+            let number = request.packet.first(NUMBER).and_then(Value::as_i32).unwrap() as u32;
+            self.begun.lock().unwrap().push(number);
+            let Ok(packet) = request.gather(1 << 20).await else { return Reply::Silence };
+            self.ended.lock().unwrap().push(number);
+            return okay.with_entity(packet.entity).into();
+        }
         let number = number(&request.packet);
         let millis = u32::from_le_bytes(*request.packet.entity[4..].first_chunk().unwrap());
         self.begun.lock().unwrap().push(number);
@@ -153,7 +170,6 @@ impl Handler for Counting {
             sleep(Duration::from_millis(millis.into())).await;
         }
         self.ended.lock().unwrap().push(number);
-        let okay = Packet::new(tables::of(request.peer.dialect).okay);
         okay.with_entity(request.packet.entity).into()
     }
 }
