@@ -49,7 +49,7 @@ pub enum Cause {
     Closed,
     /// The channel's queue is full, and the caller did not want to wait.
     Full,
-    /// The request is larger than the channel takes.
+    /// The request is larger than the channel takes, or, if it was sent, the entity of its answer.
     TooLarge {
         /// Its size in bytes.
         size: usize,
@@ -117,7 +117,7 @@ impl fmt::Display for Cause {
             Self::Security(code) => write!(f, "the peer wants security that is not there ({code})"),
             Self::Closed => f.write_str("the channel is closed"),
             Self::Full => f.write_str("the channel is full"),
-            Self::TooLarge { size, limit } => write!(f, "a request of {size} bytes, where {limit} are taken"),
+            Self::TooLarge { size, limit } => write!(f, "{size} bytes, where {limit} are taken"),
             Self::Encode(error) => write!(f, "the request cannot be written: {error}"),
             Self::Decode(error) => write!(f, "the peer sent what cannot be read: {error}"),
             Self::Unexpected => f.write_str("the peer sent a packet that nobody asked for"),

@@ -26,7 +26,7 @@ pub struct ServerLimits {
     pub connections_per_source: usize,
     /// Bytes of the head of a packet: see [`fixp_codec::Limits::head`].
     pub head: usize,
-    /// Bytes of an entity. A longer one ends the connection.
+    /// Bytes of an entity. A longer one ends the connection; one of a peer of ours is refused, and dropped as it comes.
     pub entity: u64,
     /// Bytes of an entity that is gathered before the handler is called. A longer one is handed to it in pieces.
     pub gather: usize,
@@ -247,7 +247,7 @@ pub struct ChannelLimits {
     pub bytes: usize,
     /// Bytes of the head of an answer.
     pub head: usize,
-    /// Bytes of the entity of an answer, which is gathered.
+    /// Bytes of the entity of an answer, which is gathered. A longer one is dropped as it comes, and its request fails.
     pub entity: usize,
     /// Bytes after which a batch is full.
     pub batch: usize,

@@ -4,6 +4,8 @@
 #[path = "common/lab.rs"]
 mod lab;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
@@ -13,10 +15,10 @@ use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::rate::RateLimiter;
 use fixp_transport::server::PublicKey;
 use fixp_transport::{
-    Body, CallError, CallOptions, Cause, Channel, Echo, Handler, Reply, Request, Server, handler_fn, socket,
-    udp,
+    Body, CallError, CallOptions, Cause, Channel, Echo, Fate, Handler, Repeat, Reply, Request, Server,
+    handler_fn, socket, tables, udp,
 };
-use lab::{Counting, number, numbered, open, serve};
+use lab::{Counting, application, large, number, numbered, open, serve};
 use tokio::time::{sleep, timeout};
 
 async fn start(handler: impl Handler) -> Server<impl Handler> {
@@ -256,7 +258,7 @@ fn a_panic_is_of_one_request() {
         for entity in ["panic", "panic later"] {
             let error = channel.call(asked(entity)).await.unwrap_err();
             assert_eq!(error.cause, Cause::Refused(Refusal::Silent), "{error}");
-            assert_eq!(error.fate, fixp_transport::Fate::PossiblyExecuted);
+            assert_eq!(error.fate, Fate::PossiblyExecuted);
         }
         for other in others {
             assert_eq!(other.await.unwrap().code, laxcus6::answer::OKAY);
@@ -302,4 +304,105 @@ async fn a_limit_that_leaves_no_room_is_no_start() {
     let limits = ServerLimits { requests_per_connection: 0, ..ServerLimits::default() };
     let error = Server::builder(Echo).limits(limits).start().await.unwrap_err();
     assert_eq!(error.to_string(), "the limit requests_per_connection is 0, so that nothing could be served");
+}
+
+/// Answers as its request says: a head or an entity that is too much for the client, or what is usual.
+fn too_much(executed: &Arc<AtomicUsize>) -> impl Handler + use<> {
+    let executed = Arc::clone(executed);
+    handler_fn(move |request: Request| {
+        let executed = Arc::clone(&executed);
+        async move {
+            let okay = Packet::new(tables::of(request.peer.dialect).okay);
+            match &request.packet.entity[..] {
+                b"entity" => {
+                    executed.fetch_add(1, Relaxed);
+                    okay.with_entity(vec![0; 200_000]).into()
+                }
+                b"head" => {
+                    executed.fetch_add(1, Relaxed);
+                    okay.with(1000, &"x".repeat(4000)[..]).into()
+                }
+                _ => {
+                    sleep(Duration::from_millis(50)).await;
+                    okay.into()
+                }
+            }
+        }
+    })
+}
+
+/// SPEC 11.7: an answer beyond the client's limit fails its own request, once; where it ends the connection, too.
+#[test]
+fn an_answer_that_is_too_much_is_not_asked_for_again() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let builders = [
+            Channel::builder(dialect),
+            Channel::builder(dialect).ordered(),
+            Channel::builder(dialect).extensions(false).depth(8),
+        ];
+        for (mode, builder) in builders.into_iter().enumerate() {
+            for too in ["entity", "head"] {
+                let builder = builder.clone();
+                Laboratory::run(&format!("too much {too} {} {mode}", dialect.name()), |lab| async move {
+                    let executed = Arc::new(AtomicUsize::new(0));
+                    let _server = serve(&lab, dialect, ServerLimits::default(), too_much(&executed)).await;
+                    let limits = ChannelLimits { head: 2000, entity: 100_000, ..ChannelLimits::default() };
+                    let channel = open(&lab, builder.limits(limits).timeout(Duration::from_secs(20)));
+                    let request = |entity| Packet::new(application(dialect)).with_entity(entity);
+                    channel.call(request("first")).await.unwrap();
+                    let harmless = CallOptions { repeat: Repeat::Harmless, ..CallOptions::default() };
+                    let begun = lab.now();
+                    let (poison, other) = tokio::join!(
+                        biased;
+                        channel.call_with(request(too), harmless),
+                        channel.call_with(request("other"), harmless),
+                    );
+                    let error = poison.unwrap_err();
+                    assert!(lab.now() - begun < Duration::from_secs(5), "{error}");
+                    let whole = too == "entity";
+                    let cause = Cause::TooLarge { size: 200_000, limit: 100_000 };
+                    assert_eq!(
+                        (error.cause == cause, error.fate),
+                        (whole, Fate::PossiblyExecuted),
+                        "{error}"
+                    );
+                    assert!(whole == other.is_ok(), "{other:?}");
+                    for _ in 0..5 {
+                        channel.call(request("next")).await.unwrap();
+                    }
+                    assert_eq!(executed.load(Relaxed), 1);
+                    assert_eq!(channel.stats().cuts, u64::from(!whole), "{:?}", channel.stats());
+                });
+            }
+        }
+    }
+}
+
+/// SPEC 10.6, 11.7: one of ours is told, and loses nothing else.
+#[test]
+fn a_request_that_is_too_large_is_refused() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        // The one would be gathered, the other not.
+        for (ordered, entity) in [(false, 100_000), (false, 300_000), (true, 100_000), (true, 300_000)] {
+            Laboratory::run("too large", |lab| async move {
+                let handler = Counting::default();
+                let limits = ServerLimits { entity, ..ServerLimits::default() };
+                let server = serve(&lab, dialect, limits, handler.clone()).await;
+                let builder = Channel::builder(dialect);
+                let channel = open(&lab, if ordered { builder.ordered() } else { builder });
+                channel.call(numbered(dialect, 0, 0)).await.unwrap();
+                let harmless = CallOptions { repeat: Repeat::Harmless, ..CallOptions::default() };
+                let (other, large) = tokio::join!(
+                    biased;
+                    channel.call(numbered(dialect, 1, 500)),
+                    channel.call_with(large(dialect, 2, entity as usize + 4), harmless),
+                );
+                assert_eq!(large.err(), Some(CallError::not_sent(Cause::Refused(Refusal::TooLarge))));
+                other.unwrap();
+                channel.call(numbered(dialect, 3, 0)).await.unwrap();
+                assert_eq!((channel.stats().connections, handler.times(2)), (1, 0));
+                assert_eq!(server.stats().malformed, 0);
+            });
+        }
+    }
 }

@@ -492,8 +492,8 @@ impl<C: Connect> Driver<C> {
                 Event::Answer { .. } if up.exit.is_some() && self.ledger.in_flight() == 0 => {
                     return Err(Cause::Ended);
                 }
-                Event::Answer { serial, refusal, packet } => {
-                    match self.ledger.answer(serial, refusal, packet) {
+                Event::Answer { serial, refusal, outcome } => {
+                    match self.ledger.answer(serial, refusal, outcome) {
                         Matched::Answered => self.stats.answered += 1,
                         Matched::Internal => {}
                         Matched::Late => self.stats.late += 1,

@@ -27,7 +27,8 @@ pub enum Repeat {
     /// It may not.
     #[default]
     Never,
-    /// Repeating it is harmless: it is sent again over the next connection, within its time.
+    /// Repeating it is harmless: it is sent again over the next connection, within its time; but not where the
+    /// peer sent what cannot be read, or what nobody asked for, as it would again.
     Harmless,
 }
 
@@ -348,7 +349,7 @@ impl<W> Ledger<W> {
         &mut self,
         serial: Option<i64>,
         refusal: Option<Refusal>,
-        answer: Packet,
+        outcome: Outcome,
     ) -> Matched {
         let found = match self.matching {
             Matching::InOrder(_) => self.flight.front().copied(),
@@ -364,11 +365,8 @@ impl<W> Ledger<W> {
         };
         let internal = self.entry(key).is_some_and(|entry| entry.internal);
         self.answered += u64::from(!internal);
-        let outcome = match refusal {
-            None => Ok(answer),
-            // What was sent before, `tell` knows.
-            Some(refusal) => Err(CallError::refused(refusal)),
-        };
+        // What was sent before, `tell` knows.
+        let outcome = refusal.map_or(outcome, |refusal| Err(CallError::refused(refusal)));
         let ordered = self.matching == Matching::Ordered;
         self.broken |= ordered && refusal.is_some_and(|refusal| !refusal.keeps_place());
         if ordered && internal {
@@ -494,10 +492,13 @@ impl<W> Ledger<W> {
     }
 
     /// The connection is gone, after so many bytes of it were written. What is certainly not sent goes over
-    /// the next one, as does what may be repeated.
+    /// the next one, as does what may be repeated. On an ordered channel what is not sent again counts as answered:
+    /// those behind it go on, or are told that it never came.
     pub(crate) fn cut(&mut self, cause: Cause, written: u64) -> CutReport {
         let mut report = CutReport { answered: mem::take(&mut self.answered), ..CutReport::default() };
         let ordered = self.matching == Matching::Ordered;
+        // What came in place of an answer would come again, and cost all others this connection, too.
+        let repeats = !matches!(cause, Cause::Decode(_) | Cause::Unexpected);
         let mut again = VecDeque::new();
         for key in mem::take(&mut self.flight).into_iter().chain(mem::take(&mut self.queue)) {
             let Some(entry) = self.entry_mut(key) else { continue };
@@ -520,8 +521,8 @@ impl<W> Ledger<W> {
                     .push(entry.id);
             }
             // On an ordered channel what was sent keeps its place even if nobody waits: others come behind it.
-            let wanted = entry.waiter.is_some() && (!begun || entry.repeat == Repeat::Harmless);
-            if !entry.internal && (ordered || wanted) {
+            let wanted = ordered || entry.waiter.is_some() && (!begun || entry.repeat == Repeat::Harmless);
+            if !entry.internal && wanted && (!begun || repeats) {
                 entry.state = match entry.state {
                     State::Sent { serial, .. } if ordered => State::Sent { head: UNSENT, serial },
                     _ => State::Queued,
@@ -677,7 +678,7 @@ mod tests {
         ledger.open(submission(0, None));
         ledger.sent(10);
         assert!(ledger.next().is_none(), "nothing goes before it is answered");
-        assert_eq!(ledger.answer(Some(1), Some(Refusal::NotKept), okay()), Matched::Internal);
+        assert_eq!(ledger.answer(Some(1), Some(Refusal::NotKept), Ok(okay())), Matched::Internal);
         assert!(ledger.ended.is_empty(), "{:?}", ledger.ended);
         assert!(matches!(ledger.next(), Some((_, Tag::Ordered { serial: 2, predecessor: 1, .. }, _))));
     }
@@ -689,7 +690,7 @@ mod tests {
             if matching == Matching::Ordered {
                 ledger.open(submission(0, None));
                 ledger.sent(10);
-                ledger.answer(Some(1), None, okay());
+                ledger.answer(Some(1), None, Ok(okay()));
             }
             // The first one is never answered.
             for id in 0..1000 {
@@ -698,7 +699,7 @@ mod tests {
                 ledger.sent(20 + id);
                 let Some(Tag::Serial(serial) | Tag::Ordered { serial, .. }) = tag else { panic!("{tag:?}") };
                 if serial != first {
-                    assert_eq!(ledger.answer(Some(serial), None, okay()), Matched::Answered);
+                    assert_eq!(ledger.answer(Some(serial), None, Ok(okay())), Matched::Answered);
                 }
             }
             assert_eq!((ledger.in_flight(), ledger.ended.len()), (1, 999));

@@ -4,10 +4,12 @@
 use std::mem;
 
 use bytes::{Bytes, BytesMut};
-use fixp_codec::{Code, Decoder, Dialect, Encoder, Error, Limits, Packet, StreamDecoder, ValueRef, laxcus6};
+use fixp_codec::{
+    Code, Decoder, Dialect, Encoder, Error, Limits, MAX_ENTITY, Packet, StreamDecoder, ValueRef, laxcus6,
+};
 
-use super::ledger::Tag;
-use crate::error::Cause;
+use super::ledger::{Outcome, Tag};
+use crate::error::{CallError, Cause};
 use crate::extended::Extended;
 use crate::extension::{self, Capabilities, Refusal, key};
 use crate::outbox::Outbox;
@@ -42,8 +44,7 @@ pub(crate) struct Session {
     decoder: StreamDecoder<'static>,
     stage: Stage,
     partner: Partner,
-    /// The head that has come, and how long its entity is.
-    packet: Option<(Packet, usize)>,
+    coming: Coming,
     gathered: BytesMut,
     /// The bytes put into the outbox since the connection was made.
     pub(crate) enqueued: u64,
@@ -54,6 +55,16 @@ enum Stage {
     /// The answer to the greeting has not come.
     Greeting,
     Open,
+}
+
+/// What comes.
+#[derive(Debug)]
+enum Coming {
+    Head,
+    /// The entity of this packet, so long.
+    Entity(Packet, usize),
+    /// An entity that nobody wants.
+    Dropped,
 }
 
 /// What is known of the peer.
@@ -80,15 +91,16 @@ pub(crate) enum Event {
     Open,
     /// The peer is there.
     Pong,
-    /// An answer, what it repeats, and why it is a refusal, if it is one of ours.
-    Answer { serial: Option<i64>, refusal: Option<Refusal>, packet: Packet },
+    /// An answer, what it repeats, and why it is a refusal, if it is one of ours. One with more of an entity than is
+    /// taken is told as an error when its head has come.
+    Answer { serial: Option<i64>, refusal: Option<Refusal>, outcome: Outcome },
 }
 
 impl Session {
     /// A session whose greeting, if it has one, is in the outbox (SPEC 11.3).
     pub(crate) fn new(terms: Terms, outbox: &mut Outbox) -> Self {
-        // Lengths are the session's own business; see `read`.
-        let limits = Limits { head: terms.head, entity: terms.entity, ..Limits::default() };
+        // How long an entity may be is the session's own limit: the decoder's would end the connection.
+        let limits = Limits { head: terms.head, entity: MAX_ENTITY, ..Limits::default() };
         let decoder = Decoder::new(extension::own(terms.dialect)).with_limits(limits).stream();
         let habits = tables::of(terms.dialect);
         let mut session = Self {
@@ -96,7 +108,7 @@ impl Session {
             decoder,
             stage: Stage::Open,
             partner: if terms.extensions { Partner::Unknown } else { Partner::Other },
-            packet: None,
+            coming: Coming::Head,
             gathered: BytesMut::new(),
             enqueued: 0,
         };
@@ -203,28 +215,36 @@ impl Session {
             match self.decoder.next(input)? {
                 Err(error) => return Some(Err(Cause::Decode(error))),
                 Ok(fixp_codec::Event::Head(head)) => match head.to_packet() {
-                    Ok(packet) => self.packet = Some((packet, head.entity_len())),
+                    Ok(packet) if head.entity_len() > self.terms.entity => {
+                        let (size, limit) = (head.entity_len(), self.terms.entity);
+                        self.coming = Coming::Dropped;
+                        return Some(self.answer(packet, Some(Cause::TooLarge { size, limit })));
+                    }
+                    Ok(packet) => self.coming = Coming::Entity(packet, head.entity_len()),
                     Err(error) => return Some(Err(Cause::Decode(error))),
                 },
-                Ok(fixp_codec::Event::Entity(piece)) => match &mut self.packet {
+                Ok(fixp_codec::Event::Entity(piece)) => match &mut self.coming {
                     // Most come in one piece.
-                    Some((packet, len)) if piece.len() == *len => {
+                    Coming::Entity(packet, len) if piece.len() == *len => {
                         packet.entity = Bytes::copy_from_slice(piece);
                     }
-                    _ => self.gathered.extend_from_slice(piece),
+                    Coming::Entity(..) => self.gathered.extend_from_slice(piece),
+                    Coming::Head | Coming::Dropped => {}
                 },
                 Ok(fixp_codec::Event::End) => {
-                    let (mut packet, _) = self.packet.take()?;
+                    let coming = mem::replace(&mut self.coming, Coming::Head);
+                    let Coming::Entity(mut packet, _) = coming else { continue };
                     if !self.gathered.is_empty() {
                         packet.entity = mem::take(&mut self.gathered).freeze();
                     }
-                    return Some(self.answer(packet));
+                    return Some(self.answer(packet, None));
                 }
             }
         }
     }
 
-    fn answer(&mut self, mut packet: Packet) -> Result<Event, Cause> {
+    /// An answer has come; `beyond` says that its entity is more than is taken.
+    fn answer(&mut self, mut packet: Packet, beyond: Option<Cause>) -> Result<Event, Cause> {
         let Code::Answer(code) = packet.code else { return Err(Cause::Unexpected) };
         if self.partner == Partner::Unknown {
             self.partner = match Capabilities::of_answer(&packet) {
@@ -233,6 +253,9 @@ impl Session {
             };
         }
         if self.stage == Stage::Greeting {
+            if let Some(cause) = beyond {
+                return Err(cause);
+            }
             if tables::of(self.terms.dialect).asks_security {
                 if packet.code != laxcus6::answer::SECURE_NOTIFY {
                     return Err(Cause::Security(code));
@@ -259,15 +282,19 @@ impl Session {
         if serial == Some(PING_SERIAL) {
             return Ok(Event::Pong);
         }
-        Ok(Event::Answer { serial, refusal, packet })
+        let outcome = beyond.map_or(Ok(packet), |cause| Err(CallError::possibly_executed(cause)));
+        Ok(Event::Answer { serial, refusal, outcome })
     }
 
     /// The bytes of input that it holds.
     #[cfg(feature = "properties")]
     pub(crate) fn held(&self) -> usize {
-        let head = if self.packet.is_none() { self.decoder.pending() } else { 0 };
-        let entity = self.packet.as_ref().map_or(0, |(packet, _)| packet.entity.len());
-        head + entity + self.gathered.capacity()
+        let held = match &self.coming {
+            Coming::Head => self.decoder.pending(),
+            Coming::Entity(packet, _) => packet.entity.len(),
+            Coming::Dropped => 0,
+        };
+        held + self.gathered.capacity()
     }
 
     /// Whether the stream may end here.

@@ -188,11 +188,11 @@ impl Expected {
     /// What comes of one packet; whether anything can come behind it.
     fn packet(&mut self, settings: &Settings, partner: &mut bool, framed: Framed) -> bool {
         let limits = &settings.limits;
-        if framed.len > limits.entity {
+        if framed.len > limits.entity && !*partner {
             self.events.push(Seen::Fault(Fault::TooLarge(framed.len)));
             return false;
         }
-        let large = framed.len > limits.gather as u64;
+        let large = framed.len > limits.entity.min(limits.gather as u64);
         let cost = framed.head + if large { PIECE } else { framed.len as usize };
         self.events.push(Seen::Room(cost));
         let complete = framed.is_complete();

@@ -48,6 +48,8 @@ struct Asked {
     placed: bool,
     /// The whole head of a copy of it went over a connection that is gone.
     copied: bool,
+    /// It may be that for which the peer sent what nobody can use.
+    spoiled: bool,
     /// Its ordered channel, and its serial there.
     serial: Option<([u8; 16], i64)>,
 }
@@ -161,7 +163,14 @@ impl World {
                 self.expire();
             }
             12 => self.cancel(script),
-            13 if self.up => self.cut(Cause::Lost(ErrorKind::ConnectionReset)),
+            13 if self.up => {
+                let unreadable = self.asked.len() % 4 == 3;
+                self.cut(if unreadable {
+                    Cause::Unexpected
+                } else {
+                    Cause::Lost(ErrorKind::ConnectionReset)
+                });
+            }
             14 => self.stray(script),
             _ => match script.below(4) {
                 0 => self.restart(script.byte()),
@@ -198,6 +207,7 @@ impl World {
             executed: 0,
             placed: false,
             copied: false,
+            spoiled: false,
             serial: None,
         });
         let packet = packet(Some(id));
@@ -266,6 +276,7 @@ impl World {
             let asked = &self.asked[id as usize];
             let again = self.matching == Matching::Ordered && asked.placed;
             assert!(again || !self.is_over(id), "nobody waits for request {id}");
+            assert!(!asked.spoiled, "request {id} would end this connection, too");
         }
         match (self.ledger.matching(), tag) {
             (Matching::InOrder(depth), Tag::None) => assert!(open < depth, "{open} are under way"),
@@ -444,7 +455,7 @@ impl World {
             Some(_) => Matched::Answered,
         };
         let was_open = request.is_some_and(|id| !self.is_over(id));
-        assert_eq!(self.ledger.answer(serial, refusal, packet(request)), expected);
+        assert_eq!(self.ledger.answer(serial, refusal, Ok(packet(request))), expected);
         if let Some(line) = self.line() {
             line.answered += u64::from(expected == Matched::Answered);
         }
@@ -475,11 +486,11 @@ impl World {
         }
         if let Matching::InOrder(_) = self.ledger.matching() {
             if count == 0 {
-                assert_eq!(self.ledger.answer(serial, None, packet(None)), Matched::Unexpected);
+                assert_eq!(self.ledger.answer(serial, None, Ok(packet(None))), Matched::Unexpected);
                 self.cut(Cause::Unexpected);
             }
         } else if !asked {
-            assert_eq!(self.ledger.answer(serial, None, packet(None)), Matched::Late);
+            assert_eq!(self.ledger.answer(serial, None, Ok(packet(None))), Matched::Late);
         }
         assert!(self.ledger.ended.is_empty(), "nobody gets what nobody asked for");
     }
@@ -522,6 +533,7 @@ impl World {
         let tagged = self.ledger.matching() == Matching::Tagged;
         let (mut not_sent, mut possibly) = (Vec::new(), Vec::new());
         for (id, begun) in open {
+            self.asked[id as usize].spoiled |= begun && cause == Cause::Unexpected;
             if !(tagged && self.is_over(id)) {
                 let asked = &mut self.asked[id as usize];
                 asked.copied |= begun;

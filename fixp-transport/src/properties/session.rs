@@ -6,9 +6,9 @@ use fixp_codec::{Code, Dialect, LAXCUS6, LEXST1, Message, Packet, Value, laxcus6
 use super::script::Script;
 use super::sink::Sink;
 use super::wire;
-use crate::channel::ledger::Tag;
+use crate::channel::ledger::{Outcome, Tag};
 use crate::channel::session::{Event, Partner, Session, Terms};
-use crate::error::Cause;
+use crate::error::{CallError, Cause};
 use crate::extension::{self, Capabilities, Refusal, key};
 use crate::outbox::Outbox;
 use crate::tables;
@@ -21,7 +21,7 @@ const PING: i64 = -1;
 enum Seen {
     Open,
     Pong,
-    Answer(Option<i64>, Option<Refusal>, Packet),
+    Answer(Option<i64>, Option<Refusal>, Outcome),
     Failed(Cause),
 }
 
@@ -96,13 +96,15 @@ fn expected(terms: &Terms, wire: &[u8]) -> (Vec<Seen>, bool, Partner) {
     let mut greeted = !(asks || terms.announce_first && terms.extensions);
     let mut partner = if terms.extensions { Partner::Unknown } else { Partner::Other };
     let mut seen = Vec::new();
-    let (frames, error) = wire::frames_of(extension::own(terms.dialect), terms.head, terms.entity, wire);
+    let (frames, error) = wire::frames(extension::own(terms.dialect), terms.head, wire);
     let mut end = 0;
     for framed in frames {
         end = framed.start + framed.head + framed.packet.entity.len();
-        if !framed.is_complete() {
+        let (complete, beyond) = (framed.is_complete(), framed.len > terms.entity as u64);
+        if !complete && !beyond {
             return (seen, false, partner);
         }
+        let too_large = Cause::TooLarge { size: framed.len as usize, limit: terms.entity };
         let mut packet = framed.packet;
         let raw = |key| packet.first(key).and_then(Value::as_raw);
         let Code::Answer(code) = packet.code else {
@@ -122,7 +124,9 @@ fn expected(terms: &Terms, wire: &[u8]) -> (Vec<Seen>, bool, Partner) {
             greeted = true;
             let mode = packet.entity.first_chunk().map_or(-1, |mode| i32::from_le_bytes(*mode));
             let ordered = matches!(partner, Partner::Ours(capabilities) if capabilities.ordered());
-            seen.push(if asks && packet.code != laxcus6::answer::SECURE_NOTIFY {
+            seen.push(if beyond {
+                Seen::Failed(too_large)
+            } else if asks && packet.code != laxcus6::answer::SECURE_NOTIFY {
                 Seen::Failed(Cause::Security(code))
             } else if asks && (mode < 0 || mode & 2 != 0) {
                 Seen::Failed(Cause::Security(u16::try_from(mode).unwrap_or(u16::MAX)))
@@ -142,7 +146,15 @@ fn expected(terms: &Terms, wire: &[u8]) -> (Vec<Seen>, bool, Partner) {
             refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).map(Refusal::of_number);
             packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         }
-        seen.push(if serial == Some(PING) { Seen::Pong } else { Seen::Answer(serial, refusal, packet) });
+        seen.push(if serial == Some(PING) {
+            Seen::Pong
+        } else {
+            let outcome = if beyond { Err(CallError::possibly_executed(too_large)) } else { Ok(packet) };
+            Seen::Answer(serial, refusal, outcome)
+        });
+        if !complete {
+            return (seen, false, partner);
+        }
     }
     if let Some(error) = error {
         seen.push(Seen::Failed(Cause::Decode(error)));
@@ -206,7 +218,9 @@ impl Run {
                 None => break,
                 Some(Ok(Event::Open)) => Seen::Open,
                 Some(Ok(Event::Pong)) => Seen::Pong,
-                Some(Ok(Event::Answer { serial, refusal, packet })) => Seen::Answer(serial, refusal, packet),
+                Some(Ok(Event::Answer { serial, refusal, outcome })) => {
+                    Seen::Answer(serial, refusal, outcome)
+                }
                 Some(Err(cause)) => {
                     self.over = true;
                     Seen::Failed(cause)

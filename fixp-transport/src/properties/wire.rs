@@ -111,17 +111,7 @@ impl Framed {
 
 /// The packets of a stream, and the error that ends them; where it just ends in a packet there is none.
 pub(super) fn frames(dialect: &'static Dialect, head: usize, wire: &[u8]) -> (Vec<Framed>, Option<Error>) {
-    frames_of(dialect, head, MAX_ENTITY, wire)
-}
-
-/// The same where entities have a limit.
-pub(super) fn frames_of(
-    dialect: &'static Dialect,
-    head: usize,
-    entity: usize,
-    wire: &[u8],
-) -> (Vec<Framed>, Option<Error>) {
-    let limits = Limits { head, entity, ..Limits::default() };
+    let limits = Limits { head, entity: MAX_ENTITY, ..Limits::default() };
     let decoder = Decoder::new(dialect).with_limits(limits);
     let (mut frames, mut start) = (Vec::new(), 0);
     while let Some(rest) = wire.get(start..).filter(|rest| !rest.is_empty()) {

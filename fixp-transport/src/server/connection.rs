@@ -26,7 +26,7 @@ pub(crate) enum Event<'i> {
     Room(usize),
     /// A request with its whole entity.
     Request(Incoming),
-    /// A request whose entity, of this length, comes in pieces.
+    /// A request whose entity, of this length, comes in pieces. From a peer of ours it may be longer than is taken.
     Large(Incoming, u64),
     /// The next bytes of a large entity.
     Piece(&'i [u8]),
@@ -85,7 +85,7 @@ pub(crate) struct Ordered {
 pub(crate) enum Fault {
     /// A packet cannot be read.
     Malformed(Error),
-    /// An entity is longer than is taken.
+    /// An entity is longer than is taken, and its peer cannot be told.
     TooLarge(u64),
     /// One of our own commands from a peer that has announced nothing (SPEC 10.2), or one that is broken.
     Extension,
@@ -294,10 +294,11 @@ impl Connection {
                 Err(error) => return Some(Err(Fault::Malformed(error))),
                 Ok(Found::Head(packet, head, entity)) => {
                     self.head_since = None;
-                    if entity > self.entity_limit {
+                    let beyond = entity > self.entity_limit;
+                    if beyond && self.partner.is_none() {
                         return Some(Err(Fault::TooLarge(entity)));
                     }
-                    let large = entity > self.gather as u64;
+                    let large = beyond || entity > self.gather as u64;
                     // A large entity counts for the piece that is held of it.
                     let room = head + if large { PIECE } else { entity as usize };
                     self.phase = Phase::Room(packet, room, entity, large);

@@ -431,6 +431,12 @@ where
                     }
                 }
                 Ok(Event::Request(incoming)) => self.begin(now, incoming, None, cx),
+                // Its pieces come all the same, and nobody reads them.
+                Ok(Event::Large(Incoming { ticket, .. }, len)) if len > self.shared.limits.entity => {
+                    Counters::add(&self.shared.counters.requests);
+                    self.barrier |= ticket.serial.is_none();
+                    self.finish(ticket, Outcome::Refused(Refusal::TooLarge));
+                }
                 Ok(Event::Large(incoming, len)) => {
                     let (feed, drain) = pipe();
                     self.upload = Some(feed);
