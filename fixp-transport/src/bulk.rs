@@ -159,6 +159,7 @@ impl Transfers {
             buffer: BytesMut::new(),
             piece: None,
             written: false,
+            lost: None,
             complete: false,
             serial,
             stall: self.stall,
@@ -308,6 +309,8 @@ struct Moving {
     /// A piece that has come with the head.
     piece: Option<Bytes>,
     written: bool,
+    /// Nothing can be written any more.
+    lost: Option<Cause>,
     /// The answer is complete.
     complete: bool,
     /// That of the request, where it is one of our own commands.
@@ -331,8 +334,22 @@ impl Moving {
     /// Ready when something has come.
     fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         for _ in 0..ROUNDS {
-            let sent = self.send(cx)?;
-            if self.receive(cx)? {
+            let sent = match self.send(cx) {
+                Ok(sent) => sent,
+                Err(cause @ Cause::Lost(_)) => {
+                    // What the peer said before it went is heard all the same: it may say why.
+                    (self.body, self.outbox, self.lost) = (None, Outbox::default(), Some(cause));
+                    false
+                }
+                Err(cause) => return Poll::Ready(Err(cause)),
+            };
+            let came = self.receive(cx);
+            if let Some(cause) = self.lost
+                && came != Ok(true)
+            {
+                return Poll::Ready(Err(cause));
+            }
+            if came? {
                 self.moved = Instant::now();
                 return Poll::Ready(Ok(()));
             }
@@ -436,6 +453,7 @@ impl Moving {
         if let Some(stream) = self.stream.take()
             && self.body.is_none()
             && self.outbox.is_empty()
+            && self.lost.is_none()
         {
             self.transfers.keep(stream, self.serial.is_some());
         }

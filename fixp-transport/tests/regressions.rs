@@ -15,8 +15,8 @@ use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::rate::RateLimiter;
 use fixp_transport::server::PublicKey;
 use fixp_transport::{
-    Body, CallError, CallOptions, Cause, Channel, Echo, Fate, Handler, Repeat, Reply, Request, Server,
-    handler_fn, socket, tables, udp,
+    Body, CallError, CallOptions, Cause, Channel, Echo, Fate, Handler, Nobody, Repeat, Reply, Request,
+    Server, handler_fn, socket, tables, udp,
 };
 use lab::{Counting, application, large, number, numbered, open, serve};
 use tokio::time::{sleep, timeout};
@@ -404,5 +404,22 @@ fn a_request_that_is_too_large_is_refused() {
                 assert_eq!(server.stats().malformed, 0);
             });
         }
+    }
+}
+
+/// SPEC 11.6: the programs' way to refuse ends the connection in the middle of the request, and the caller is told
+/// what the answer was.
+#[tokio::test]
+async fn a_large_request_that_is_refused_has_its_answer() {
+    let server = start(Nobody).await;
+    let (peer, head) = (server.local_addr().unwrap(), Packet::new(laxcus6::notify::FLUSH_LOG));
+    for turn in 0..40 {
+        let channel = Channel::builder(&LAXCUS6).connect(peer).await.unwrap();
+        let body = Body::from_reader(4 << 20, tokio::io::repeat(7));
+        let answer = channel.transfer(head.clone(), body).await;
+        assert_eq!(answer.map(|answer| answer.packet.code), Ok(laxcus6::answer::UNSUPPORT), "{turn}");
+        let channel = Channel::builder(&LAXCUS6).extensions(false).connect(peer).await.unwrap();
+        let answer = channel.call(head.clone().with_entity(vec![7; 4 << 20])).await;
+        assert_eq!(answer.map(|answer| answer.code), Ok(laxcus6::answer::UNSUPPORT), "{turn}");
     }
 }

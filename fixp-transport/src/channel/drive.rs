@@ -370,9 +370,11 @@ impl<C: Connect> Driver<C> {
         if up.greeting <= now && !up.session.is_open() {
             return Turn::Cut(Cause::Connect(io::ErrorKind::TimedOut));
         }
+        let mut broken = None;
         match up.outbox.poll_write(&mut up.stream, cx) {
             Poll::Ready(Ok(0)) | Poll::Pending => {}
-            Poll::Ready(Err(error)) => return Turn::Cut(Cause::Lost(error.kind())),
+            // What the peer said before it went is heard all the same: it may say why.
+            Poll::Ready(Err(error)) => broken = Some(Cause::Lost(error.kind())),
             Poll::Ready(Ok(count)) => {
                 up.written += count as u64;
                 up.active = now;
@@ -386,6 +388,11 @@ impl<C: Connect> Driver<C> {
             // The answer to EXIT, or the end without it.
             Err(_) if up.exit.is_some() => return Turn::Closed,
             Err(cause) => return Turn::Cut(cause),
+        }
+        if let Some(cause) = broken
+            && !progress
+        {
+            return Turn::Cut(cause);
         }
         if up.exit.is_some_and(|until| until <= now) {
             return Turn::Closed;
