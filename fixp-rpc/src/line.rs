@@ -37,7 +37,7 @@ impl Line {
         match self {
             Self::Channel(channel) => {
                 let repeat = if repeatable { Repeat::Harmless } else { Repeat::Never };
-                channel.call_with(packet, CallOptions { timeout, repeat }).await
+                channel.call_with(packet, CallOptions { timeout, repeat, ..CallOptions::default() }).await
             }
             Self::Udp(client, peer) => {
                 let repeat = if repeatable { UDP_REPEAT } else { udp::Repeat::Never };

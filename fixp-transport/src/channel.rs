@@ -105,6 +105,8 @@ pub struct CallOptions {
     pub timeout: Option<Duration>,
     /// Whether it may be sent twice.
     pub repeat: Repeat,
+    /// What a [`CutReport`] calls it, so that its caller finds it there; 0 unless it is given.
+    pub tag: u64,
 }
 
 /// What a channel has done so far, and what it is doing.
@@ -634,6 +636,7 @@ impl Inner {
             size,
             deadline: deadline.into_std(),
             repeat: options.repeat,
+            tag: options.tag,
             waiter: Some(waiter),
         };
         let mut inbox = self.lock();

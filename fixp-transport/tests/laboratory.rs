@@ -7,13 +7,13 @@
 #[path = "common/lab.rs"]
 mod lab;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet};
-use fixp_laboratory::{Cut, Direction, Laboratory, LinkConfig};
+use fixp_laboratory::{Cut, Direction, HostConfig, Laboratory, LinkConfig};
 use fixp_transport::limits::ServerLimits;
-use fixp_transport::{CallError, CallOptions, Channel, ChannelBuilder, Fate, Repeat};
+use fixp_transport::{CallError, CallOptions, Channel, ChannelBuilder, CutReport, Fate, Repeat};
 use futures_util::future::join_all;
 use lab::{CLIENT, Counting, PORT, SERVER, large, numbered, open, serve};
 use tokio::time::sleep;
@@ -377,7 +377,7 @@ fn storm(name: &str, dialect: &'static Dialect, mode: Mode, limits: &ServerLimit
                 }
                 async move {
                     sleep(pause).await;
-                    let outcome = channel.call_with(packet, CallOptions { repeat, timeout });
+                    let outcome = channel.call_with(packet, CallOptions { repeat, timeout, tag: 0 });
                     let outcome = tokio::time::timeout(Duration::from_millis(patience), outcome).await;
                     let gone = CallError::possibly_executed(fixp_transport::Cause::Closed);
                     Call { number, repeat, outcome: outcome.unwrap_or(Err(gone)) }
@@ -418,7 +418,7 @@ fn sent_once_and_never_again() {
                 let _server = serve(&lab, dialect, ServerLimits::default(), handler.clone()).await;
                 let channel = open(&lab, builder(dialect, mode));
                 call(&channel, dialect, 0, 0, CallOptions::default()).await.outcome.unwrap();
-                let harmless = CallOptions { repeat: Repeat::Harmless, timeout: Some(seconds(10)) };
+                let harmless = CallOptions { repeat: Repeat::Harmless, timeout: Some(seconds(10)), tag: 0 };
                 let (once, ()) = tokio::join!(call(&channel, dialect, 1, 1000, harmless), async {
                     sleep(Duration::from_millis(500)).await;
                     lab.host(CLIENT).reset();
@@ -560,5 +560,44 @@ fn a_caller_who_has_gone_blocks_nobody() {
                 assert_eq!((handler.begun(), channel.stats().cuts), (vec![0, 2], 1));
             });
         }
+    }
+}
+
+/// A report of a cut names requests by what their callers call them.
+#[test]
+fn a_cut_is_reported() {
+    for dialect in BOTH {
+        Laboratory::run("cut report", |lab| async move {
+            let buffer = 100_000;
+            lab.host(CLIENT).set(HostConfig::default().with_send_buffer(buffer));
+            let handler = Counting::default();
+            let _server = serve(&lab, dialect, ServerLimits::default(), handler.clone()).await;
+            let reports = Arc::new(Mutex::new(Vec::new()));
+            let told = Arc::clone(&reports);
+            let builder = builder(dialect, Mode::Own).on_cut(move |report| {
+                told.lock().unwrap().push(report.clone());
+            });
+            let channel = open(&lab, builder);
+            let tagged = |tag| CallOptions { tag, ..CallOptions::default() };
+            call(&channel, dialect, 0, 0, tagged(70)).await.outcome.unwrap();
+            // One is under way, half of the next one has no room in the socket, and the last one waits behind it.
+            let calls = futures_util::future::join3(
+                call(&channel, dialect, 1, 60_000, tagged(71)),
+                async {
+                    sleep(seconds(1)).await;
+                    lab.partition(CLIENT, SERVER);
+                    let packet = numbered(dialect, 2, 0);
+                    let entity = [&packet.entity[..], &vec![0; buffer + 1000]].concat();
+                    channel.call_with(packet.with_entity(entity), tagged(72)).await
+                },
+                async {
+                    sleep(seconds(2)).await;
+                    call(&channel, dialect, 3, 0, tagged(73)).await
+                },
+            );
+            let _ = tokio::time::timeout(seconds(15), calls).await;
+            let expected = CutReport { answered: 1, not_sent: vec![73], possibly_executed: vec![71, 72] };
+            assert_eq!(*reports.lock().unwrap(), [expected], "{}", dialect.name());
+        });
     }
 }

@@ -587,7 +587,7 @@ impl<C: Connect> Driver<C> {
 /// A request of the channel's own.
 fn own(code: Code, deadline: Instant) -> Submission {
     let (packet, repeat) = (Packet::new(code), Repeat::Never);
-    Submission { id: 0, packet, size: 0, deadline, repeat, waiter: None }
+    Submission { id: 0, packet, size: 0, deadline, repeat, tag: 0, waiter: None }
 }
 
 /// However the task ends, nobody is left waiting.

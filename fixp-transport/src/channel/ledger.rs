@@ -40,6 +40,7 @@ pub(crate) struct Submission<W> {
     pub(crate) size: usize,
     pub(crate) deadline: Instant,
     pub(crate) repeat: Repeat,
+    pub(crate) tag: u64,
     /// Who gets the outcome; nobody for a request of the channel's own.
     pub(crate) waiter: Option<W>,
 }
@@ -85,6 +86,7 @@ struct Entry<W> {
     size: usize,
     deadline: Instant,
     repeat: Repeat,
+    tag: u64,
     internal: bool,
     /// The whole head of a copy went over an earlier connection: whatever becomes of this one, it may be executed.
     copied: bool,
@@ -137,9 +139,9 @@ pub(crate) enum Matched {
 pub struct CutReport {
     /// How many requests of the connection were answered.
     pub answered: u64,
-    /// The ids of requests of which not even the head was sent whole: they go over the next connection.
+    /// The [tags](crate::CallOptions::tag) of requests of which not even the head was sent whole: they go over the next connection.
     pub not_sent: Vec<u64>,
-    /// The ids of requests that were sent and may have been executed.
+    /// The tags of requests that were sent and may have been executed.
     pub possibly_executed: Vec<u64>,
 }
 
@@ -199,7 +201,7 @@ impl<W> Ledger<W> {
 
     /// A request to be sent. With [`MAX_REQUESTS`] of them it fails at once.
     pub(crate) fn submit(&mut self, submission: Submission<W>) {
-        let Submission { id, packet, size, deadline, repeat, waiter } = submission;
+        let Submission { id, packet, size, deadline, repeat, tag, waiter } = submission;
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() >= MAX_REQUESTS => {
@@ -222,6 +224,7 @@ impl<W> Ledger<W> {
             size,
             deadline,
             repeat,
+            tag,
             internal,
             copied: false,
             waiter,
@@ -518,7 +521,7 @@ impl<W> Ledger<W> {
             let begun = head <= written;
             if !entry.internal {
                 if begun || entry.copied { &mut report.possibly_executed } else { &mut report.not_sent }
-                    .push(entry.id);
+                    .push(entry.tag);
             }
             // On an ordered channel what was sent keeps its place even if nobody waits: others come behind it.
             let wanted = ordered || entry.waiter.is_some() && (!begun || entry.repeat == Repeat::Harmless);
@@ -663,7 +666,7 @@ mod tests {
 
     fn submission(id: u64, waiter: Option<u64>) -> Submission<u64> {
         let (packet, deadline) = (Packet::new(notify::TEST), Instant::now() + Duration::from_secs(60));
-        Submission { id, packet, size: 1, deadline, repeat: Repeat::Never, waiter }
+        Submission { id, packet, size: 1, deadline, repeat: Repeat::Never, tag: id, waiter }
     }
 
     fn okay() -> Packet {

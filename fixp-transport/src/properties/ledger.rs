@@ -217,6 +217,7 @@ impl World {
             size,
             deadline,
             repeat,
+            tag: u64::from(id),
             waiter: Some(id),
         });
     }
@@ -224,7 +225,15 @@ impl World {
     /// One of the channel's own.
     fn own(&self) -> Submission<u32> {
         let deadline = self.now + Duration::from_millis(500);
-        Submission { id: 0, packet: packet(None), size: 0, deadline, repeat: Repeat::Never, waiter: None }
+        Submission {
+            id: 0,
+            packet: packet(None),
+            size: 0,
+            deadline,
+            repeat: Repeat::Never,
+            tag: 0,
+            waiter: None,
+        }
     }
 
     fn connect(&mut self, known: bool) {
