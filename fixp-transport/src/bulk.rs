@@ -19,6 +19,7 @@
 //! # });
 //! ```
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -62,18 +63,27 @@ const EXIT_TIME: Duration = Duration::from_secs(1);
 /// Rounds before other tasks have their turn.
 const ROUNDS: usize = 32;
 
-trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for S {}
+trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin + Any {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + Any> Bytestream for S {}
 type Stream = Box<dyn Bytestream>;
 
 /// What makes the connections of transfers, whatever they are.
 trait Connector: Send + Sync {
     fn connect(self: Arc<Self>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+    /// Ends one of them so that its peer gives up.
+    fn reset(&self, stream: Stream);
 }
 
 impl<C: Connect> Connector for C {
     fn connect(self: Arc<Self>) -> Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>> {
         Box::pin(async move { Ok(Box::new(Connect::connect(&*self).await?) as Stream) })
+    }
+
+    fn reset(&self, stream: Stream) {
+        if let Ok(stream) = (stream as Box<dyn Any>).downcast() {
+            C::reset(*stream);
+        }
     }
 }
 
@@ -461,16 +471,19 @@ impl Moving {
 }
 
 impl Drop for Moving {
-    /// Nobody waits for the rest. A request that is cut says so by itself, a whole one does not: the server takes
-    /// the end of the connection for that of the requests alone.
+    /// Nobody waits for the rest. To a peer that knows the request by a serial that can be said; to any other the
+    /// connection is reset, since it would take an end in order for that of the requests alone.
     fn drop(&mut self) {
+        let Some(mut stream) = self.stream.take() else { return };
         let whole = self.body.is_none() && self.outbox.is_empty() && !self.complete;
-        if let (Some(serial), Some(mut stream), true) = (self.serial, self.stream.take(), whole) {
+        if let (Some(serial), true) = (self.serial, whole) {
             let cancel = Packet::new(extension::CANCEL).with(key::SERIAL, serial);
             let own = extension::own(self.transfers.terms.dialect);
             self.outbox.push(cancel.to_bytes(own).unwrap_or_default());
             // There is room for so little, or the peer takes nothing, and then nothing can be said to it.
             let _ = self.outbox.poll_write(&mut stream, &mut Context::from_waker(Waker::noop()));
+        } else {
+            self.transfers.connector.reset(stream);
         }
     }
 }

@@ -438,7 +438,8 @@ impl Channel {
     /// Sends a request with a large entity, and gets an answer with one, over a connection of its own, in
     /// pieces. There is no limit in time but that something has to move: after the channel's time without a
     /// byte either way it ends. [`Body::paced`] holds it under a rate. Dropping the future, or the body of the
-    /// answer, ends it. It has no place on an ordered channel, and is never repeated.
+    /// answer, ends it, and its connection, by a reset where that can be done ([`Connect::reset`]): a server of ours then ends
+    /// the work. It has no place on an ordered channel, and is never repeated.
     ///
     /// # Errors
     ///

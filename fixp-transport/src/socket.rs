@@ -34,6 +34,12 @@ pub trait Connect: Send + Sync + 'static {
 
     /// The peer that is connected to.
     fn peer(&self) -> SocketAddr;
+
+    /// Ends a connection so that the peer gives up what it does for it: over TCP by a reset, since to the other way, the
+    /// end of the requests, it would still give its answer. By default the connection is dropped.
+    fn reset(stream: Self::Stream) {
+        drop(stream);
+    }
 }
 
 /// A socket for datagrams.
@@ -223,5 +229,10 @@ impl Connect for TcpConnector {
 
     fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    fn reset(stream: TcpStream) {
+        // Where the system does not do it, the peer sees the end of the requests, and nothing is lost by that.
+        let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
     }
 }

@@ -19,6 +19,7 @@ use fixp_transport::{
     Server, handler_fn, socket, tables, udp,
 };
 use lab::{Counting, application, large, number, numbered, open, serve};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 async fn start(handler: impl Handler) -> Server<impl Handler> {
@@ -421,5 +422,38 @@ async fn a_large_request_that_is_refused_has_its_answer() {
         let channel = Channel::builder(&LAXCUS6).extensions(false).connect(peer).await.unwrap();
         let answer = channel.call(head.clone().with_entity(vec![7; 4 << 20])).await;
         assert_eq!(answer.map(|answer| answer.code), Ok(laxcus6::answer::UNSUPPORT), "{turn}");
+    }
+}
+
+/// SPEC 10.9: a transfer that is whole at the server, and whose caller goes, is worked on no longer.
+#[tokio::test]
+async fn a_transfer_that_is_dropped_ends_its_work() {
+    struct Dropped(mpsc::UnboundedSender<bool>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            let _ = self.0.send(false);
+        }
+    }
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let (told, mut came) = mpsc::unbounded_channel();
+        let handler = handler_fn(move |request: Request| {
+            let dropped = Dropped(told.clone());
+            async move {
+                request.gather(2 << 20).await.unwrap();
+                let _ = dropped.0.send(true);
+                sleep(Duration::from_secs(60)).await;
+                Reply::Silence
+            }
+        });
+        let server = start(handler).await;
+        let channel = Channel::builder(dialect).connect(server.local_addr().unwrap()).await.unwrap();
+        let body = Body::from_reader(1 << 20, tokio::io::repeat(7));
+        let transfer = tokio::spawn(async move {
+            channel.transfer(Packet::new(application(dialect)), body).await.map(|answer| answer.packet)
+        });
+        assert_eq!(came.recv().await, Some(true), "it is whole");
+        transfer.abort();
+        let ended = timeout(Duration::from_secs(10), came.recv()).await;
+        assert_eq!(ended, Ok(Some(false)), "{}", dialect.name());
     }
 }
