@@ -9,8 +9,8 @@ use fixp_codec::{Dialect, Packet};
 use fixp_transport::channel::{CallOptions, Channel};
 use fixp_transport::keep;
 use fixp_transport::limits::ChannelLimits;
-use fixp_transport::udp::{self, Repeat, Security};
-use fixp_transport::{CallError, Cause};
+use fixp_transport::udp::{self, Security};
+use fixp_transport::{CallError, Cause, Repeat};
 use tokio::time::timeout;
 
 use crate::dialects::{DEFAULT, named};
@@ -19,9 +19,6 @@ use crate::runtime;
 
 /// How long the end of a conversation may take: nobody waits for it.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// After how much silence a request over KEEP UDP that is one datagram goes again.
-const AGAIN: Duration = Duration::from_secs(3);
 
 /// What is asked of a socket beside a request's own limits.
 const HEAD: usize = 64 << 10;
@@ -63,15 +60,15 @@ pub(crate) struct Manner {
     pub(crate) security: Security,
     /// How long an answer that came too late keeps its UDP port from being used.
     pub(crate) quarantine: Duration,
-    /// Whether KEEP UDP may repeat what nobody has said to have come.
-    pub(crate) harmless: bool,
+    /// What KEEP UDP may send again.
+    pub(crate) repeat: Repeat,
 }
 
 impl Manner {
     /// One request after another.
     pub(crate) fn one_by_one(timeout: Duration) -> Self {
         let (security, quarantine) = (Security::Always, udp::Config::QUARANTINE);
-        Self { timeout, depth: 1, size: 0, security, quarantine, harmless: false }
+        Self { timeout, depth: 1, size: 0, security, quarantine, repeat: Repeat::Pieces }
     }
 }
 
@@ -182,9 +179,7 @@ impl Peer {
                     config.exchange.bounds.entity = entity;
                     config.own.gather_answers = entity as u64;
                 });
-            let repeat = Repeat::Harmless { times: u32::MAX, every: AGAIN };
-            let repeat = if manner.harmless { repeat } else { Repeat::Never };
-            return Ok(Caller::Keep(client.build(), addr, repeat));
+            return Ok(Caller::Keep(client.build(), addr, manner.repeat));
         }
         let limits = ChannelLimits {
             requests: manner.depth.max(ChannelLimits::REQUESTS),
@@ -215,7 +210,7 @@ impl Caller {
                 client.request_with(*addr, packet, options).await
             }
             Self::Keep(client, addr, repeat) => {
-                let options = udp::Options { timeout: Some(time), repeat: *repeat, wait: true };
+                let options = keep::caller::Options { timeout: Some(time), repeat: *repeat, wait: true };
                 client.request_with(*addr, packet, options).await
             }
         }

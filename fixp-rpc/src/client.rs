@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fixp_codec::{Dialect, Packet, Value};
 use fixp_transport::bulk::Transferred;
 use fixp_transport::extension::{self, Refusal};
-use fixp_transport::{Body, CallError, Cause, Channel, Fate, tables, udp};
+use fixp_transport::{Body, CallError, Cause, Channel, Fate, Repeat, tables, udp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -298,7 +298,10 @@ impl Client {
         timeout: Option<Duration>,
     ) -> Result<Packet, CallError> {
         match &self.way {
-            Way::One(line) => line.send(packet, repeatable, timeout).await,
+            Way::One(line) => {
+                let repeat = if repeatable { Repeat::Harmless } else { Repeat::Never };
+                line.send(packet, repeat, timeout).await
+            }
             #[cfg(feature = "tower")]
             Way::Balanced(balanced) => balanced.send(packet, repeatable, timeout).await,
         }

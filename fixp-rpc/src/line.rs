@@ -31,16 +31,15 @@ impl Line {
     pub(crate) async fn send(
         &self,
         packet: Packet,
-        repeatable: bool,
+        repeat: Repeat,
         timeout: Option<Duration>,
     ) -> Result<Packet, CallError> {
         match self {
             Self::Channel(channel) => {
-                let repeat = if repeatable { Repeat::Harmless } else { Repeat::Never };
                 channel.call_with(packet, CallOptions { timeout, repeat, ..CallOptions::default() }).await
             }
             Self::Udp(client, peer) => {
-                let repeat = if repeatable { UDP_REPEAT } else { udp::Repeat::Never };
+                let repeat = if repeat == Repeat::Harmless { UDP_REPEAT } else { udp::Repeat::Never };
                 let options = udp::Options { timeout, repeat, ..udp::Options::default() };
                 client.request_with(*peer, packet, options).await
             }

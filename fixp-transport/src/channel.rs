@@ -38,7 +38,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-pub use ledger::{CutReport, Repeat};
+pub use crate::repeat::Repeat;
+pub use ledger::CutReport;
 
 use crate::body::Body;
 use crate::bulk::{Transferred, Transfers};
@@ -103,7 +104,7 @@ type OnCut = dyn Fn(&CutReport) + Send + Sync;
 pub struct CallOptions {
     /// How long its caller waits, from the call to the answer; the channel's time unless it is given.
     pub timeout: Option<Duration>,
-    /// Whether it may be sent twice.
+    /// What of it may be sent again.
     pub repeat: Repeat,
     /// What a [`CutReport`] calls it, so that its caller finds it there; 0 unless it is given.
     pub tag: u64,

@@ -25,6 +25,7 @@ mod outbox;
 #[doc(hidden)]
 pub mod properties;
 pub mod rate;
+mod repeat;
 mod scratch;
 pub mod server;
 pub mod socket;
@@ -34,9 +35,10 @@ mod turn;
 pub mod udp;
 
 pub use body::{Body, BodyError};
-pub use channel::{CallOptions, Channel, ChannelBuilder, ChannelStats, CutReport, Repeat};
+pub use channel::{CallOptions, Channel, ChannelBuilder, ChannelStats, CutReport};
 pub use error::{CallError, Cause, Fate};
 pub use handler::{Answer, Echo, Handler, Nobody, Peer, Reply, Request, handler_fn};
+pub use repeat::Repeat;
 pub use server::Server;
 
 /// The examples of this crate's README compile.

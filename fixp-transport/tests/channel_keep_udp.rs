@@ -150,6 +150,32 @@ fn deadlines() {
     });
 }
 
+/// The first datagrams are lost: the call is sent again, as the programs send theirs, unless it may not be.
+#[test]
+fn what_is_lost() {
+    Laboratory::run("lost", |lab| async move {
+        let builder = Channel::builder(&LEXST1).timeout(Duration::from_secs(20));
+        let (channel, log) = open(&lab, builder, Manner::of(&LEXST1));
+        for repeat in [Repeat::Never, Repeat::default()] {
+            lab.partition(CLIENT, SERVER);
+            let options = CallOptions { repeat, ..CallOptions::default() };
+            let call = channel.call_with(request(&LEXST1, 1, 10), options);
+            let heal = async {
+                sleep(Duration::from_secs(1)).await;
+                lab.heal(CLIENT, SERVER);
+            };
+            let (outcome, ()) = tokio::join!(call, heal);
+            let executed = log.lock().unwrap().executed.len();
+            if repeat == Repeat::Never {
+                let lost = CallError::possibly_executed(Cause::Timeout);
+                assert_eq!((outcome.unwrap_err(), executed), (lost, 0));
+            } else {
+                assert_eq!((outcome.unwrap().code, executed), (tables::of(&LEXST1).okay, 1));
+            }
+        }
+    });
+}
+
 /// There is no order over KEEP UDP.
 #[test]
 fn what_there_is_not() {

@@ -151,9 +151,7 @@ fn run(dialect: &'static Dialect, seed: u64) -> usize {
                     laxcus6::notify::FLUSH_LOG
                 };
                 let to = random.below(nodes.len() as u64) as usize;
-                let every = Duration::from_secs(1);
-                let harmless = Repeat::Harmless { times: 1, every };
-                let repeat = if random.chance(0.8) { harmless } else { Repeat::Never };
+                let repeat = [Repeat::Harmless, Repeat::Pieces, Repeat::Never][random.below(3) as usize];
                 let options = Options { repeat, wait: random.chance(0.9), ..Options::default() };
                 let packet = Packet::new(code).with_entity(entity.clone());
                 match caller.request(at, nodes[to].at, packet, options) {

@@ -138,8 +138,7 @@ fn a_node_that_restarts() {
             let client = builder(&lab, &LAXCUS6).timeout(Duration::from_secs(100)).build();
             let call = tokio::spawn({
                 let client = client.clone();
-                let every = Duration::from_secs(1);
-                let repeat = if harmless { Repeat::Harmless { times: 3, every } } else { Repeat::Never };
+                let repeat = if harmless { Repeat::Harmless } else { Repeat::Pieces };
                 async move {
                     let options = Options { repeat, ..Options::default() };
                     client.request_with(peer, request(&LAXCUS6, 1, 10), options).await

@@ -2,8 +2,9 @@
 //! byte, and it has the recorded answer.
 //!
 //! The server of a test says what was recorded, at its time after the first piece of the request, but for what was
-//! dropped; it answers SECURE_QUERY, EXIT and CANCEL when they come, and a RETRY of ours as the programs do (Q20).
-//! Where we differ on purpose stands at the test.
+//! dropped, and ACCEPTED and its answer not before all pieces have come; it answers SECURE_QUERY, EXIT and CANCEL when
+//! they come, and a RETRY of ours as the programs do (Q20). Of what was dropped on the way to it as many copies are
+//! lost here, the first ones. Where we differ on purpose stands at the test.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/lab.rs"]
@@ -22,6 +23,7 @@ use fixp_transport::keep::{Client, table};
 use fixp_transport::{Cause, Fate, tables};
 use lab::Binder;
 use serde_json::Value;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 #[derive(Clone, Debug)]
@@ -64,6 +66,18 @@ impl Recording {
             }
         }
         None
+    }
+
+    /// The pieces of the request.
+    fn pieces(&self) -> BTreeSet<Vec<u8>> {
+        let of = |line: &&Line| line.client && self.mark(&line.bytes).is_some();
+        self.lines.iter().filter(of).map(|line| line.bytes.clone()).collect()
+    }
+
+    /// The pieces of the request that did not come, each copy.
+    fn lost(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let of = |line: &&Line| line.client && line.dropped && self.mark(&line.bytes).is_some();
+        self.lines.iter().filter(of).map(|line| &line.bytes)
     }
 
     /// What the server answered to a plain request, or to CANCEL.
@@ -110,11 +124,22 @@ fn play(recording: Recording, host: &Host) -> Arc<Mutex<Vec<Vec<u8>>>> {
     tokio::spawn(async move {
         let table = table::of(recording.dialect);
         let habits = tables::of(recording.dialect);
+        let pieces = recording.pieces();
+        let mut lost: Vec<Vec<u8>> = recording.lost().cloned().collect();
+        let mut missing = pieces.clone();
+        let whole = Arc::new(Notify::new());
         let mut begun = false;
         let mut buffer = vec![0; 65536];
         while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
             let bytes = buffer[..len].to_vec();
             kept.lock().unwrap().push(bytes.clone());
+            if let Some(at) = lost.iter().position(|lost| *lost == bytes) {
+                lost.remove(at);
+                continue;
+            }
+            if missing.remove(&bytes) && missing.is_empty() {
+                whole.notify_one();
+            }
             let code = recording.code(&bytes);
             if code == table.retry && recording.lines.iter().all(|line| line.bytes != bytes) {
                 // Not one that the recorded client sent: it is answered by the recorded pieces.
@@ -133,19 +158,22 @@ fn play(recording: Recording, host: &Host) -> Arc<Mutex<Vec<Vec<u8>>>> {
                 if let Some(answer) = recording.answer_to(code) {
                     socket.send_to(&answer, from).unwrap();
                 }
-            } else if recording.mark(&bytes).is_some() && !std::mem::replace(&mut begun, true) {
-                let first = recording.lines.iter().find(|line| line.bytes == bytes).unwrap().time;
-                let (recording, socket) = (recording.clone(), Arc::clone(&socket));
+            } else if pieces.contains(&bytes) && !std::mem::replace(&mut begun, true) {
+                let came = |line: &&Line| line.client && !line.dropped && line.bytes == bytes;
+                let first = recording.lines.iter().find(came).unwrap().time;
+                let (recording, socket, whole) = (recording.clone(), Arc::clone(&socket), Arc::clone(&whole));
                 tokio::spawn(async move {
-                    let mut now = first;
+                    let (mut now, mut waits) = (first, true);
                     for line in recording.lines.iter().filter(|line| !line.client && !line.dropped) {
                         let code = recording.code(&line.bytes);
-                        let keep = recording.mark(&line.bytes).is_some()
-                            || code == table.retry
+                        let answers = recording.mark(&line.bytes).is_some()
                             || table.accepted.is_some_and(|(accepted, _)| accepted == code);
-                        if keep {
+                        if answers || code == table.retry {
                             sleep(line.time.saturating_sub(now)).await;
                             now = now.max(line.time);
+                            if answers && std::mem::take(&mut waits) {
+                                whole.notified().await;
+                            }
                             socket.send_to(&line.bytes, from).unwrap();
                         }
                     }

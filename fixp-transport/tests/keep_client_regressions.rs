@@ -62,7 +62,7 @@ fn times_that_the_clock_cannot_say() {
         (config.timeout, config.settle, config.query_every) = (Duration::MAX, Duration::MAX, Duration::MAX);
         config.peer_expiry = Duration::MAX;
         let mut caller = Caller::new(config, 1);
-        let repeat = Repeat::Harmless { times: 2, every: Duration::MAX };
+        let repeat = Repeat::Harmless;
         let plain = Packet::new(tables::of(dialect).exit);
         let mut buffer = Vec::new();
         for timeout in [None, Some(Duration::MAX)] {
@@ -93,8 +93,10 @@ async fn times_that_no_timer_can_say() {
             config.peer_expiry = Duration::MAX;
         });
         let udp = udp.build();
-        let repeat = Repeat::Harmless { times: 2, every: Duration::MAX };
-        let options = Options { timeout: Some(Duration::MAX), repeat, ..Options::default() };
+        let timeout = Some(Duration::MAX);
+        let options = Options { timeout, repeat: Repeat::Harmless, ..Options::default() };
+        let repeat = udp::Repeat::Harmless { times: 2, every: Duration::MAX };
+        let plain = udp::Options { timeout, repeat, ..udp::Options::default() };
         // Nobody listens there.
         let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let silent = silent.local_addr().unwrap();
@@ -102,7 +104,7 @@ async fn times_that_no_timer_can_say() {
             tokio::join!(
                 keep.request_with(silent, request(dialect, 10), options),
                 keep.exit(silent),
-                udp.request_with(silent, request(dialect, 10), options),
+                udp.request_with(silent, request(dialect, 10), plain),
                 udp.exit(silent),
             )
         };

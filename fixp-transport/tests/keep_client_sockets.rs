@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6};
 use fixp_transport::keep::Client;
-use fixp_transport::keep::caller::{Options, Repeat};
 use fixp_transport::socket::{BatchedSocket, Datagrams};
 use fixp_transport::{Channel, Echo, Server, tables};
 use legacy::{Manner, answer, request, serve};
@@ -43,9 +42,7 @@ async fn requests_of_many_sizes() {
                     let client = client.clone();
                     tasks.push(tokio::spawn(async move {
                         let sent = request(dialect, tag, 1 << (tag % 17));
-                        let repeat = Repeat::Harmless { times: 20, every: Duration::from_secs(1) };
-                        let options = Options { repeat, ..Options::default() };
-                        let got = client.request_with(peer, sent.clone(), options).await.unwrap();
+                        let got = client.request(peer, sent.clone()).await.unwrap();
                         assert_eq!(got, answer(dialect, &sent.entity, 100));
                         peer
                     }));
@@ -86,9 +83,7 @@ async fn our_own_servers() {
                     let client = client.clone();
                     tasks.push(tokio::spawn(async move {
                         let sent = request(dialect, tag, 1 << (tag % 18));
-                        let repeat = Repeat::Harmless { times: 20, every: Duration::from_secs(1) };
-                        let options = Options { repeat, ..Options::default() };
-                        let got = client.request_with(peer, sent.clone(), options).await.unwrap();
+                        let got = client.request(peer, sent.clone()).await.unwrap();
                         assert_eq!((got.code, got.entity), (tables::of(dialect).okay, sent.entity));
                     }));
                 }

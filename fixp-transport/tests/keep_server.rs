@@ -18,7 +18,7 @@ use fixp_laboratory::{HostConfig, Laboratory, LinkConfig, Random};
 use fixp_transport::extension::{Capabilities, Refusal, key};
 use fixp_transport::host::Transport;
 use fixp_transport::keep::budget::Rates;
-use fixp_transport::keep::caller::{Options, Repeat, Security};
+use fixp_transport::keep::caller::Security;
 use fixp_transport::keep::own::{self, Endpoint, Entity, Event};
 use fixp_transport::keep::pieces::{Added, Bounds, Form, Gather, Mark, Pieces};
 use fixp_transport::keep::{self, Client, Ledger, table};
@@ -292,10 +292,7 @@ fn all_at_one_port() {
             let client = client.clone();
             tasks.push(tokio::spawn(async move {
                 let sent = numbered(dialect, number, size);
-                // What a server of the programs might execute twice is sent once else, and may be lost.
-                let repeat = Repeat::Harmless { times: 100, every: 3 * SECOND };
-                let got =
-                    client.request_with(to(), sent.clone(), Options { repeat, ..Options::default() }).await;
+                let got = client.request(to(), sent.clone()).await;
                 assert_eq!(got.unwrap_or_else(|error| panic!("{number}: {error}")).entity, sent.entity);
             }));
         };

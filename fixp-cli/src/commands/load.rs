@@ -13,7 +13,7 @@ use bytes::Bytes;
 use conformance_vectors::exit::Exit;
 use fixp_codec::{Code, Encoder, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::udp::{Config, Security};
-use fixp_transport::{Cause, tables};
+use fixp_transport::{Cause, Repeat, tables};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -165,7 +165,7 @@ impl Args {
             // Once is as good as before each request, and is not what is measured.
             security: Security::Remembered(Config::PEER_EXPIRY),
             // The server is an echo.
-            harmless: true,
+            repeat: Repeat::Harmless,
             ..Manner::one_by_one(self.timeout)
         };
         let mut callers = Vec::new();

@@ -8,7 +8,7 @@ use conformance_vectors::exit::Exit;
 use fixp_codec::{Code, LEXST1, Packet, Value, laxcus6};
 use fixp_transport::host::{Host, Node};
 use fixp_transport::udp::{Config, Security};
-use fixp_transport::{CallError, Cause, heartbeat, tables};
+use fixp_transport::{CallError, Cause, Repeat, heartbeat, tables};
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
@@ -172,8 +172,12 @@ impl Args {
             None => {
                 let security = Security::Unasked;
                 let quarantine = QUARANTINE.min(Config::QUARANTINE);
-                let manner =
-                    Manner { security, quarantine, harmless: true, ..Manner::one_by_one(self.timeout) };
+                let manner = Manner {
+                    security,
+                    quarantine,
+                    repeat: Repeat::Harmless,
+                    ..Manner::one_by_one(self.timeout)
+                };
                 caller.insert(self.peer.connect(addr, manner).await?).clone()
             }
         };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ArgGroup;
 use conformance_vectors::exit::Exit;
 use fixp_codec::{Encoder, Packet};
+use fixp_transport::Repeat;
 use fixp_transport::udp::MAX_DATAGRAM;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,6 +83,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
 
+    /// Send no piece twice unless the peer asks for it by name: what is lost may have no answer. Otherwise pieces
+    /// go again as the programs' own go, and a program of which nothing is heard may execute the request twice
+    #[arg(long, requires = "keep_udp", conflicts_with = "udp")]
+    once: bool,
+
     /// How long an answer may take [default: 20s, with --raw 2s]
     #[arg(long, value_name = "TIME", value_parser = span::some_time)]
     timeout: Option<Duration>,
@@ -147,7 +153,8 @@ impl Args {
     async fn send(&self, addr: SocketAddr, packets: &[Packet]) -> Result<Exit, Failure> {
         let time = self.timeout.unwrap_or(ANSWER);
         let size = packets.iter().map(|packet| packet.entity.len()).max().unwrap_or(0);
-        let caller = self.peer.connect(addr, Manner { size, ..Manner::one_by_one(time) }).await?;
+        let repeat = if self.once { Repeat::Never } else { Repeat::Pieces };
+        let caller = self.peer.connect(addr, Manner { size, repeat, ..Manner::one_by_one(time) }).await?;
         let mut exit = Exit::Passed;
         for packet in (0..self.count).flat_map(|_| packets) {
             let outcome = if self.no_answer {

@@ -13,7 +13,8 @@ fn sent(served: &Served, args: &[&str]) -> Value {
 #[test]
 fn a_request_of_options_is_echoed() {
     let served = Served::echo();
-    for transport in [&[][..], &["--udp"], &["--keep-udp"], &["--keep-udp", "--no-extensions"]] {
+    let once = ["--keep-udp", "--no-extensions", "--once"];
+    for transport in [&[][..], &["--udp"], &["--keep-udp"], &["--keep-udp", "--no-extensions"], &once] {
         for (dialect, request, okay) in [("laxcus6", "NOTIFY/FLUSH_LOG", 1010), ("lexst1", "4/9", 2000)] {
             let options = ["--dialect", dialect, "--request", request, "--entity", "hex:cafe"];
             let messages = ["--message", "SPEAK=string:hello", "--message", "5001=int64:-1"];
@@ -129,6 +130,7 @@ fn wrong_arguments_are_refused_before_anything_is_sent() {
     assert_eq!(send(&["--entity", "x"]).code, Some(2));
     assert_eq!(send(&["--timeout", "0", "--request", "1/5"]).code, Some(2));
     assert_eq!(send(&["--udp", "--keep-udp", "--request", "1/5"]).code, Some(2));
+    assert_eq!(send(&["--udp", "--once", "--request", "1/5"]).code, Some(2));
     assert_eq!(send(&["--keep-udp", "--raw", "00"]).code, Some(2));
     assert_eq!(send(&["--keep-udp", "--no-answer", "--request", "1/9"]).code, Some(2));
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fixp_codec::rpc::{Call, Throwable, Value};
 use fixp_codec::{Dialect, Message, Packet};
-use fixp_transport::{CallError, Cause, Channel, tables, udp};
+use fixp_transport::{CallError, Cause, Channel, Repeat, tables, udp};
 
 use super::form::{Form, Way};
 use super::{Failure, Java};
@@ -20,7 +20,9 @@ use crate::line::Line;
 /// Calls methods of one of the two programs, or of ours that serves as they do.
 ///
 /// Calls go in the dialect of the channel or client beneath. Over a channel to a peer of another make they go one
-/// after the other, unless the channel is told to have more under way (SPEC 11.1). None is ever repeated.
+/// after the other, unless the channel is told to have more under way (SPEC 11.1). None is begun again; but what
+/// KEEP UDP loses of one is sent again, as the programs do, and a program may so execute it twice (SPEC 9.9): of one
+/// that must not be, a client says that it goes [`once`](Client::once).
 #[derive(Clone)]
 pub struct Client {
     line: Line,
@@ -29,6 +31,7 @@ pub struct Client {
     visits: Option<Arc<AtomicI64>>,
     bind_ip: Option<IpAddr>,
     timeout: Option<Duration>,
+    repeat: Repeat,
 }
 
 impl Client {
@@ -61,6 +64,7 @@ impl Client {
             visits: None,
             bind_ip: None,
             timeout: None,
+            repeat: Repeat::Pieces,
         }
     }
 
@@ -76,6 +80,14 @@ impl Client {
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// The same, but that nothing of a call is sent again over KEEP UDP unless the peer asks for it by name: no program
+    /// executes it twice, and what is lost may have no answer.
+    #[must_use]
+    pub const fn once(mut self) -> Self {
+        self.repeat = Repeat::Never;
         self
     }
 
@@ -166,7 +178,7 @@ impl Client {
     }
 
     async fn send(&self, packet: Packet) -> Result<Packet, CallError> {
-        self.line.send(packet, false, self.timeout).await
+        self.line.send(packet, self.repeat, self.timeout).await
     }
 }
 

@@ -15,9 +15,10 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::oneshot;
 
 use super::backoff::Backoff;
-use super::ledger::{Ledger, Matched, Matching, Outcome, Repeat};
+use super::ledger::{Ledger, Matched, Matching, Outcome};
 use super::session::{Event, Partner, Session, Terms};
 use super::{ChannelStats, Inner, Status, Submission};
+use crate::Repeat;
 use crate::error::{CallError, Cause};
 use crate::extension;
 use crate::outbox::Outbox;

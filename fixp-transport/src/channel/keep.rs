@@ -17,17 +17,15 @@ use super::{CallOptions, ChannelStats, Config, Outcome, Repeat, after};
 use crate::body::Body;
 use crate::bulk::Transferred;
 use crate::error::{CallError, Cause};
+use crate::keep::caller::Options;
 use crate::keep::{Client, Pending};
 use crate::limits::ChannelLimits;
 use crate::socket::Bind;
-use crate::udp;
 
 /// The bytes of one permit.
 const UNIT: usize = 256;
 /// What a request costs its client at most beside its bytes.
 const REQUEST_COST: usize = 1 << 10;
-/// After how much silence a request that is one datagram leaves again, where that is harmless.
-const EVERY: Duration = Duration::from_secs(3);
 
 /// The channel's part that is not the client's.
 pub(super) struct KeepChannel {
@@ -183,11 +181,7 @@ impl KeepChannel {
         repeat: Repeat,
         room: Permits,
     ) -> Result<Placed, CallError> {
-        let repeat = match repeat {
-            Repeat::Never => udp::Repeat::Never,
-            Repeat::Harmless => udp::Repeat::Harmless { times: u32::MAX, every: EVERY },
-        };
-        let options = udp::Options { timeout: Some(time), repeat, wait: true };
+        let options = Options { timeout: Some(time), repeat, wait: true };
         let pending = self.client.place(self.peer, packet, options)?;
         Ok(Placed::Begun { channel: Arc::clone(self), pending, _room: room })
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use fixp_codec::Packet;
 
+use crate::Repeat;
 use crate::error::{CallError, Cause, Fate};
 use crate::extension::Refusal;
 
@@ -19,17 +20,6 @@ pub(crate) enum Matching {
     Tagged,
     /// By serial, executed one after the other and never twice, over one connection after another.
     Ordered,
-}
-
-/// Whether a request may be sent again when nobody knows if it was executed.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Repeat {
-    /// It may not.
-    #[default]
-    Never,
-    /// Repeating it is harmless: it is sent again over the next connection, within its time; but not where the
-    /// peer sent what cannot be read, or what nobody asked for, as it would again.
-    Harmless,
 }
 
 /// A request as it comes to the channel.

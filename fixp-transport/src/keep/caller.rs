@@ -37,9 +37,9 @@
 //! [is spoilt](super::Requester::is_spoilt) is not used for that peer again, and closed for another when nobody else
 //! uses it.
 //!
-//! A request is not sent again as a whole unless its caller says that repeating it is harmless
-//! ([`requester::Config::repeat`](super::requester::Config::repeat)); how often and when is the dialect's business then, and not that of
-//! [`Repeat::Harmless`], which says it for plain requests only.
+//! What may be lost of a request is sent again, as the programs' own clients do, unless its caller says
+//! [`Repeat::Never`] ([`requester::Config::repeat`](super::requester::Config::repeat)); how often and when is the
+//! dialect's business.
 //!
 //! At which [pace](super::pace) a peer takes pieces is remembered of its address, and is that of its next exchange,
 //! from whatever port (SPEC 9.13). Peers whose requests wait have their turn one after the other, and where there is no
@@ -81,8 +81,9 @@ mod ports;
 mod stats;
 mod streams;
 
-pub use crate::udp::{Options, Repeat, Security};
-pub use config::Config;
+pub use crate::Repeat;
+pub use crate::udp::Security;
+pub use config::{Config, Options};
 pub use ports::{Action, Port};
 pub use stats::Stats;
 pub use streams::Flow;

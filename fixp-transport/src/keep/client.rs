@@ -19,11 +19,11 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::{Notify, oneshot};
 
 use self::transfer::Seen;
-use super::caller::{Action, Caller, Config, Outcome, Port, Stats, Ticket, Transmission};
+use super::caller::{Action, Caller, Config, Options, Outcome, Port, Stats, Ticket, Transmission};
 use crate::socket::{BatchedSocket, Bind, Datagrams, Inbox};
 use crate::timer::{Timer, now};
-use crate::udp::{Options, Repeat, Security, bind_ip, transient};
-use crate::{CallError, Cause, tables};
+use crate::udp::{Security, bind_ip, transient};
+use crate::{CallError, Cause, Repeat, tables};
 
 /// Opens sockets of the system that take many datagrams at once.
 #[derive(Clone, Copy, Debug)]
@@ -234,8 +234,8 @@ impl Client {
             let config = core.caller.config();
             (tables::of(config.dialect).exit, config.query_every)
         };
-        let repeat = Repeat::Harmless { times: 2, every };
-        let options = Options { repeat, timeout: Some(every.saturating_mul(3)), ..Options::default() };
+        let timeout = Some(every.saturating_mul(3));
+        let options = Options { timeout, repeat: Repeat::Harmless, ..Options::default() };
         self.request_with(peer, Packet::new(code), options).await
     }
 

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use fixp_codec::{Packet, laxcus6};
 
 use super::script::Script;
-use crate::channel::ledger::{Ledger, Matched, Matching, Outcome, Repeat, Submission, Tag};
+use crate::Repeat;
+use crate::channel::ledger::{Ledger, Matched, Matching, Outcome, Submission, Tag};
 use crate::error::{CallError, Cause, Fate};
 use crate::extension::{PING, Refusal};
 use crate::limits::ServerLimits;
@@ -196,7 +197,7 @@ impl World {
         let choices = script.byte();
         let (size, deadline) =
             (usize::from(choices), self.now + Duration::from_millis(u64::from(script.byte()) * 16));
-        let repeat = if choices & 1 == 0 { Repeat::Never } else { Repeat::Harmless };
+        let repeat = if choices & 1 == 0 { Repeat::Pieces } else { Repeat::Harmless };
         self.asked.push(Asked {
             size,
             deadline,

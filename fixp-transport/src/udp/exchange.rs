@@ -73,7 +73,8 @@ pub struct Ticket(u64);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Port(u64);
 
-/// How often a request is sent.
+/// How often a request in one datagram is sent. What a channel, or KEEP UDP, sends again is another question:
+/// [`crate::Repeat`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Repeat {
     /// Once: it would be executed twice otherwise.

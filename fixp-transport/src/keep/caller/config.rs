@@ -5,8 +5,27 @@ use std::time::Duration;
 
 use fixp_codec::Dialect;
 
+use crate::Repeat;
 use crate::keep::{Limits, own, requester};
 use crate::udp::{self, Security};
+
+/// How one request is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Until when there must be an answer, waiting and SECURE_QUERY included; [`Config::timeout`] if nothing.
+    pub timeout: Option<Duration>,
+    /// What of it may be sent again.
+    pub repeat: Repeat,
+    /// Whether it waits where no port is free and none can be opened; otherwise that is
+    /// [`Cause::Full`](crate::Cause::Full).
+    pub wait: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { timeout: None, repeat: Repeat::default(), wait: true }
+    }
+}
 
 /// What a [`Caller`](super::Caller) is made with.
 #[derive(Clone, Debug)]
@@ -19,9 +38,10 @@ pub struct Config {
     pub timeout: Duration,
     /// Whether SECURE_QUERY is asked of a peer of another make.
     pub security: Security,
-    /// How long one attempt of SECURE_QUERY, or of EXIT, waits.
+    /// How long one attempt waits of SECURE_QUERY, of EXIT, and of what else is one datagram in KEEP UDP, too, where
+    /// [repeating it is harmless](Repeat::Harmless).
     pub query_every: Duration,
-    /// How many attempts it has.
+    /// How many attempts SECURE_QUERY has.
     pub query_attempts: u32,
     /// Ports open at a time for each address family, at least one. One exchange with each legacy peer is under
     /// way on each of them.

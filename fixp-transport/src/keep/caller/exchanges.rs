@@ -8,7 +8,7 @@ use fixp_codec::{Code, Decoder, PacketRef, laxcus6};
 use super::lane::{Lane, Work};
 use super::own::own_of;
 use super::peers::Kind;
-use super::{Caller, Out, Place, Port, RESERVE, Repeat, Security, Ticket, Timer, WE};
+use super::{Caller, Out, Place, Port, RESERVE, Security, Ticket, Timer, WE};
 use crate::extension::key;
 use crate::keep::control;
 use crate::keep::pace::Pace;
@@ -16,7 +16,7 @@ use crate::keep::pieces::Mark;
 use crate::keep::requester::{self, Requester};
 use crate::timer::after;
 use crate::udp::{self, security};
-use crate::{CallError, Cause, tables};
+use crate::{CallError, Cause, Repeat, tables};
 
 impl Caller {
     /// Begins what a request is about, from the port that it has.
@@ -42,11 +42,9 @@ impl Caller {
             let wire = control::bound(self.config.dialect, bind_ip, packet).to_bytes(self.config.dialect);
             match wire {
                 Ok(wire) => {
-                    let (left, again) = match repeat {
-                        Repeat::Harmless { times, every } if times > 0 => (times, Some(after(now, every))),
-                        _ => (0, None),
-                    };
-                    self.work(to, port, Work::Plain { ticket, wire, announces, left, again });
+                    let every = self.config.query_every;
+                    let again = (repeat == Repeat::Harmless).then(|| after(now, every));
+                    self.work(to, port, Work::Plain { ticket, wire, announces, again });
                 }
                 Err(error) => {
                     self.ended(ticket, Err(CallError::not_sent(Cause::Encode(error))));
@@ -336,13 +334,8 @@ impl Caller {
                 self.rebook(to, port);
                 self.enqueue(to, port);
             }
-            Work::Plain { ticket, left, again, .. } => {
-                let every = match self.calls.get(ticket).map(|call| call.repeat) {
-                    Some(Repeat::Harmless { every, .. }) => every,
-                    _ => every,
-                };
-                *left = left.saturating_sub(1);
-                *again = (*left > 0).then(|| after(now, every));
+            Work::Plain { again, .. } => {
+                *again = Some(after(now, every));
                 lane.wants = true;
                 self.rebook(to, port);
                 self.enqueue(to, port);

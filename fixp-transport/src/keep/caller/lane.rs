@@ -22,7 +22,6 @@ pub(super) enum Work {
         ticket: Ticket,
         wire: Bytes,
         announces: bool,
-        left: u32,
         again: Option<Instant>,
     },
     /// An exchange. Whose it was may have its answer already: then the peer is told so.

@@ -9,10 +9,10 @@ use foldhash::quality::FixedState;
 
 use super::peers::Kind;
 use super::streams::{Streams, is_streamed};
-use super::{Call, Caller, Config, Out, Outcome, Place, Port, Repeat, Ticket, Transmission};
+use super::{Call, Caller, Config, Out, Outcome, Place, Port, Ticket, Transmission};
 use crate::extension::key;
 use crate::keep::own::{self, AssociationId, Endpoint, Entity, Event};
-use crate::{CallError, Cause, Fate};
+use crate::{CallError, Cause, Fate, Repeat};
 
 /// The endpoint of a port.
 #[derive(Debug)]
@@ -240,7 +240,7 @@ impl Caller {
             // It announced this, and is not that peer any more.
             (peer.kind, peer.own_after) = (Kind::Unknown, Some(now + Config::OWN_AGAIN));
         }
-        let harmless = call.repeat != Repeat::Never;
+        let harmless = call.repeat == Repeat::Harmless;
         let whole = call.streams.is_none_or(|streams| !streams.has_begun());
         let may = whole && matches!(&outcome, Err(error) if error.fate == Fate::NotSent || harmless);
         if ended && may && call.again < AGAIN && call.deadline > now && !self.closed {

@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 use super::{Client, Closer, Core, FIRST, now};
 use crate::body::{Body, BodyError};
 use crate::bulk::Transferred;
+use crate::keep::caller::Options;
 use crate::keep::caller::{Flow, Outcome, Ticket};
-use crate::udp::{Options, security};
+use crate::udp::security;
 use crate::{CallError, Cause, Fate, extension, tables};
 
 /// What has become of a transfer that its owner has not looked at.
