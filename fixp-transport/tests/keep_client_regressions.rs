@@ -1,7 +1,7 @@
 //! Defects of the clients over UDP that a review found, each as the test that showed it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -178,6 +178,48 @@ fn many_peers_that_wait_are_not_searched() {
             assert!(looked < 4 * u64::from(many) + 1000, "{looked} looks, {ended} ended");
         }
     }
+}
+
+/// What is reserved for exchanges under way refuses no request: who finds none waits in the queue.
+#[test]
+fn many_peers_at_once_are_not_refused() {
+    let now = Instant::now();
+    let mut config = caller::Config::new(&LEXST1);
+    config.extensions = false;
+    let bytes = config.bytes;
+    let mut caller = Caller::new(config, 1);
+    let many = 16_000;
+    let mut buffer = Vec::new();
+    let mut asked = VecDeque::new();
+    for n in 0..many {
+        let peer = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + n), 5000));
+        caller.request(now, peer, request(&LEXST1, 1), Options::default()).unwrap();
+        open(&mut caller, now);
+        while let Some(sent) = caller.poll_transmit(now, &mut buffer, 1) {
+            caller.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+            asked.push_back((sent, identity(&LEXST1, &buffer).unwrap()));
+        }
+    }
+    let stats = caller.stats();
+    assert!(stats.waiting > 0 && asked.len() >= 1000, "{} under way, {stats:?}", asked.len());
+    let mut answers = 0;
+    while let Some((asks, mark)) = asked.pop_front() {
+        caller.handle_datagram(now, asks.port, asks.to, &answer(&LEXST1, mark.identity));
+        while let Some((_, outcome)) = caller.poll_event() {
+            outcome.unwrap();
+            answers += 1;
+        }
+        while let Some(sent) = caller.poll_transmit(now, &mut buffer, 1) {
+            caller.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+            match identity(&LEXST1, &buffer) {
+                Some(mark) => asked.push_back((sent, mark)),
+                None => caller.handle_datagram(now, sent.port, sent.to, &cancelled(&LEXST1)),
+            }
+        }
+    }
+    let stats = caller.stats();
+    assert_eq!((answers, stats.in_flight, stats.held), (many, 0, 0), "{stats:?}");
+    assert!(stats.held_most <= bytes, "{stats:?}");
 }
 
 /// A laxcus6 program keeps the half of a request that nobody cancels, and refuses the next one of that port.

@@ -528,6 +528,11 @@ impl Caller {
         self.config.bytes.saturating_sub(self.ledger.held())
     }
 
+    /// The same without what requests may still take: a reserve is not at their cost.
+    fn spare(&self) -> usize {
+        self.room().saturating_sub(self.for_requests().saturating_sub(self.queued))
+    }
+
     /// Whether there is room for what comes to an exchange: the oldest takes that of the youngest.
     fn make_room(&mut self, now: Instant, ticket: Ticket, wanted: usize) -> bool {
         while self.room() < wanted {

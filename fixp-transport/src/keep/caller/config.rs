@@ -55,8 +55,10 @@ pub struct Config {
     /// Requests at a time, those that wait included. One more is [`Cause::Full`](crate::Cause::Full).
     pub requests: usize,
     /// Bytes of everything held: half of it for requests, past which one more is
-    /// [`Cause::Full`](crate::Cause::Full), the rest for answers on their way. Past that a piece of an answer is
-    /// dropped as if it were lost; for the oldest request, the youngest with an answer on its way is given up.
+    /// [`Cause::Full`](crate::Cause::Full), the rest for exchanges under way. One takes its request and 32 KiB to
+    /// begin with, and waits where they are not there, unless it is alone; answers on their way may take all that is
+    /// left. Past that a piece of an answer is dropped as if it were lost; for the oldest request, the youngest with an
+    /// answer on its way is given up.
     pub bytes: usize,
     /// Peers remembered at a time. Past it the most silent are forgotten; if none may be, one more is
     /// [`Cause::Full`](crate::Cause::Full).

@@ -58,7 +58,7 @@ impl Caller {
         if !plain && peer.under_way() >= self.config.exchanges.max(1) {
             return false;
         }
-        if self.busy > 0 && self.room() < 2 * RESERVE {
+        if self.busy > 0 && self.spare() < 2 * RESERVE {
             self.tight = true;
             return false;
         }
