@@ -330,6 +330,10 @@ fn what_cannot_be_sent() {
         let client = builder(&lab, &LAXCUS6).configure(|config| config.exchange.bounds.entity = 1000).build();
         let error = client.request(peer, request(&LAXCUS6, 1, 1000)).await.unwrap_err();
         assert_eq!(error, CallError::not_sent(Cause::TooLarge { size: 1004, limit: 1000 }));
+        // What was set stays, whatever the dialect.
+        let set = builder(&lab, &LAXCUS6).configure(|config| config.exchange.bounds.entity = 1000);
+        let error = set.dialect(&LEXST1).build().request(peer, request(&LEXST1, 1, 1000)).await.unwrap_err();
+        assert_eq!(error, CallError::not_sent(Cause::TooLarge { size: 1004, limit: 1000 }));
         let mut long = request(&LAXCUS6, 1, 10);
         for key in 0..17 {
             long = long.with(6000 + key, vec![0_u8; 4000]);

@@ -92,6 +92,25 @@ fn exchange(world: &mut World, association: AssociationId) {
     assert_eq!(outcomes(&events), [Ok(okay())]);
 }
 
+/// One exchange of a request of this size, and how long it takes.
+fn one(world: &mut World, association: AssociationId, size: usize) -> Duration {
+    let begin = world.now;
+    ask(world, association, log(size));
+    while world.now - begin < 60 * SECOND {
+        let events = world.run_for(MILLI);
+        if let [outcome, ..] = &outcomes(&events)[..] {
+            assert_eq!(*outcome, Ok(okay()));
+            return world.now - begin;
+        }
+        for (_, event) in events {
+            if let Event::Request { ticket, .. } = event {
+                answer(world, ticket, Some(okay()));
+            }
+        }
+    }
+    panic!("{size}: no answer in 60 s")
+}
+
 fn code(bytes: &[u8]) -> fixp_codec::Code {
     Decoder::new(extension::own(&LAXCUS6)).packet(bytes).unwrap().code()
 }
@@ -705,6 +724,27 @@ fn datagrams_as_long_as_the_path_carries() {
         assert!(passed >= least, "{mtu:?}: {passed}");
         let too_long = sent.iter().filter(|sent| mtu.is_some_and(|mtu| sent.bytes.len() > mtu)).count();
         assert!(too_long < 60, "only probes: {too_long}");
+    }
+}
+
+#[test]
+fn a_path_that_becomes_shorter() {
+    // SPEC 10.18: long datagrams passed, and are lost from now on, some others with them.
+    for (mtu, loss) in [(1280, 0.0), (1200, 0.0), (1472, 0.02)] {
+        let mut world = world();
+        let link = LinkConfig::default().with_delay(10 * MILLI).with_bandwidth(125_000_000);
+        world.wire.set_links(link.clone());
+        let association = connect(&mut world);
+        for _ in 0..20 {
+            one(&mut world, association, 250_000);
+        }
+        let longest = world.log.take().unwrap().iter().map(|sent| sent.bytes.len()).max().unwrap();
+        assert!(longest > 32_000, "{longest}");
+        world.wire.set_links(link.with_mtu(mtu).with_loss(loss));
+        let times = [3_000, 60_000, 250_000, 3_000].map(|size| one(&mut world, association, size));
+        assert!(times.iter().all(|&time| time < 5 * SECOND), "{mtu}, {loss}: {times:?}");
+        let stats = world.node(client()).stats();
+        assert_eq!((stats.associations, stats.opened, stats.lost), (1, 1, 0), "{mtu}, {loss}");
     }
 }
 

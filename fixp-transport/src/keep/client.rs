@@ -58,14 +58,7 @@ impl<B: Bind> Builder<B> {
     /// The dialect of all peers; laxcus6 if nothing is said.
     #[must_use]
     pub fn dialect(mut self, dialect: &'static Dialect) -> Self {
-        // What the dialect sets, too.
-        self.config = Config {
-            extensions: self.config.extensions,
-            timeout: self.config.timeout,
-            security: self.config.security,
-            source: self.config.source,
-            ..Config::new(dialect)
-        };
+        self.config = self.config.in_dialect(dialect);
         self
     }
 
@@ -90,7 +83,7 @@ impl<B: Bind> Builder<B> {
         self
     }
 
-    /// Everything else that can be set, after the dialect.
+    /// Everything else that can be set.
     #[must_use]
     pub fn configure(mut self, set: impl FnOnce(&mut Config)) -> Self {
         set(&mut self.config);

@@ -105,6 +105,21 @@ pub struct Config {
 }
 
 impl Config {
+    /// The same for a peer of another dialect: the times that its dialect has become those of this one, where they were
+    /// not set otherwise.
+    #[must_use]
+    pub fn in_dialect(self, dialect: &'static Dialect) -> Self {
+        let (from, to) = (table::of(self.dialect), table::of(dialect));
+        let time = |set, from, to| if set == from { to } else { set };
+        Self {
+            dialect,
+            every: time(self.every, from.every, to.every),
+            resend: time(self.resend, from.resend, to.resend),
+            cancel_every: time(self.cancel_every, from.cancel_every, to.cancel_every),
+            ..self
+        }
+    }
+
     /// Default of [`Config::timeout`], as laxcus6 has it.
     pub const TIMEOUT: Duration = Duration::from_secs(120);
     /// Default of [`Config::soon`].

@@ -79,6 +79,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The same for peers of another dialect. What was set stays, but for times that are a dialect's own.
+    #[must_use]
+    pub fn in_dialect(self, dialect: &'static Dialect) -> Self {
+        Self { dialect, exchange: self.exchange.in_dialect(dialect), ..self }
+    }
+
     /// Default of [`Config::timeout`]: three attempts of SECURE_QUERY, as the programs have.
     pub const TIMEOUT: Duration = Duration::from_secs(30);
     /// Default of [`Config::ports`].
