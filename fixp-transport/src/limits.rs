@@ -34,7 +34,8 @@ pub struct ServerLimits {
     pub requests_per_connection: usize,
     /// Bytes of requests and answers of one connection: past it, nothing is read from it.
     pub bytes_per_connection: usize,
-    /// The same of all connections and datagrams together.
+    /// The same of all connections and datagrams together. At most half of them are of packets that are not whole: where
+    /// one of those finds no room, the slowest of another that comes at less than 64 KiB a second loses its own.
     pub bytes: usize,
     /// Datagrams being handled at a time; further ones are dropped, as a full socket would.
     pub datagrams: usize,
@@ -45,7 +46,8 @@ pub struct ServerLimits {
     pub plain_burst: u64,
     /// How long a head may take from its first byte to its last.
     pub head_time: Duration,
-    /// How long an entity may make no progress while the server wants it.
+    /// How long an entity may make no progress while the server wants it. One that is gathered takes at most ten times
+    /// that.
     pub entity_time: Duration,
     /// How long a connection may be idle: no byte either way, and nothing being handled.
     pub idle_time: Duration,

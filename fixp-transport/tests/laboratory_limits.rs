@@ -99,6 +99,81 @@ fn an_entity_that_does_not_come_ends_a_connection() {
     }
 }
 
+/// What it says it will bring costs nothing before it is there, and in the end it is not waited for (SPEC 11.17).
+#[test]
+fn entities_that_trickle_keep_nobody_out() {
+    for dialect in BOTH {
+        // What comes of each at once: next to nothing, or nearly all of it.
+        for share in [0, 95] {
+            Laboratory::run("trickle", |lab| async move {
+                let limits = ServerLimits { bytes: 1 << 20, ..ServerLimits::default() };
+                let server = serve(&lab, dialect, limits, Echo).await;
+                let mut slow = Vec::new();
+                for len in [256 << 10, 64 << 10, 8 << 10, 1000, 100, 1 << 20].repeat(5) {
+                    let wire = Packet::new(application(dialect)).with_entity(vec![1; len]);
+                    let wire = wire.to_bytes(dialect).unwrap();
+                    let stream = connect(&lab).await;
+                    slow.push(tokio::spawn(async move {
+                        let (mut read, mut write) = tokio::io::split(stream);
+                        let (at_once, rest) =
+                            wire.split_at((wire.len() - len + len * share / 100).min(250_000));
+                        let writing = async {
+                            write.write_all(at_once).await?;
+                            for byte in rest {
+                                sleep(Duration::from_millis(700)).await;
+                                write.write_all(&[*byte]).await?;
+                            }
+                            io::Result::Ok(())
+                        };
+                        // Whoever gets pieces echoes them.
+                        let mut echo = Vec::new();
+                        tokio::join!(writing, read.read_to_end(&mut echo))
+                    }));
+                }
+                sleep(seconds(1)).await;
+                for len in [0, 1000, 60_000, 200_000, 1 << 20] {
+                    let channel = open(&lab, Channel::builder(dialect));
+                    let entity = vec![7; len];
+                    let request = Packet::new(application(dialect)).with_entity(entity.clone());
+                    let begun = lab.now();
+                    let answer = channel.call(request).await.unwrap();
+                    assert_eq!(answer.entity, entity);
+                    let took = lab.now() - begun;
+                    let most = if len < 65_000 { 100 } else { 5000 };
+                    assert!(took < Duration::from_millis(most), "{len} bytes took {took:?}");
+                }
+                slow.iter().for_each(|slow| slow.abort());
+                drop(slow);
+                sleep(seconds(1)).await;
+                assert_eq!(server.stats().bytes_in_flight, 0);
+            });
+        }
+    }
+}
+
+#[test]
+fn an_entity_that_is_gathered_comes_to_an_end() {
+    for dialect in BOTH {
+        Laboratory::run("gather time", |lab| async move {
+            let server = serve(&lab, dialect, ServerLimits::default(), Echo).await;
+            let wire =
+                Packet::new(application(dialect)).with_entity(vec![1; 1000]).to_bytes(dialect).unwrap();
+            let mut stream = connect(&lab).await;
+            stream.write_all(&wire[..wire.len() - 1000]).await.unwrap();
+            sleep(seconds(1)).await;
+            let begun = lab.now();
+            lab.set_time_limit(begun + seconds(3600));
+            while server.stats().open > 0 {
+                let _ = stream.write_all(&[1]).await;
+                sleep(seconds(1)).await;
+            }
+            let took = lab.now() - begun;
+            assert!(took >= seconds(598) && took <= seconds(602), "{took:?}");
+            assert_eq!((server.stats().timed_out, server.stats().bytes_in_flight), (1, 0));
+        });
+    }
+}
+
 #[test]
 fn an_idle_connection_ends() {
     for dialect in BOTH {

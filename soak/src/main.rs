@@ -13,8 +13,8 @@
 //!    speaks lexst1), then silent: at most 8 KiB of live heap each.
 //! 2. *sending*: a tenth of them send, each its next request when the answer has come: all are answered, right.
 //! 3. *slowloris*: workers send a request each 50 ms, alone and then beside N/10 connections that send a byte of
-//!    a head every second. The workers' p99, counted from when a request was due, stays below 100 ms or three
-//!    times what it was alone; the slow ones are ended by the server's `head_time` (2 s here), within 2 s of it.
+//!    a head every second, and N/10 that send one of an entity of 256 KiB. The workers' p99, counted from when a request was due, stays below 100 ms or three
+//!    times what it was alone; the heads are ended by the server's `head_time` (2 s here), within 2 s of it.
 //! 4. *random*: N/20 connections and 2 N datagrams of random bytes, half of them recorded packets with a few
 //!    bytes changed, cut or added; meanwhile the server answers over UDP, and afterwards on each of the N
 //!    connections. Idle again, they hold at most 8 KiB each.

@@ -38,6 +38,8 @@ const LATE: Duration = Duration::from_secs(2);
 const VOLLEY: usize = 50;
 /// Descriptors of a process beside those of its connections.
 const SPARE: usize = 64;
+/// The largest entity that the server gathers.
+const GATHERED: usize = fixp_transport::limits::ServerLimits::GATHER;
 
 /// How many of each there are.
 #[derive(Clone, Copy)]
@@ -64,7 +66,7 @@ impl Counts {
 
     /// The connections that there are at most at a time.
     const fn most(&self) -> usize {
-        let beside = self.slow + self.workers;
+        let beside = 2 * self.slow + self.workers;
         self.idle + if beside > self.random { beside } else { self.random } + SPARE
     }
 }
@@ -194,7 +196,8 @@ impl Soak {
     async fn slowloris(&mut self) -> Result<(), Failure> {
         let Counts { idle, slow, workers, .. } = self.counts;
         self.report.phase(format_args!(
-            "3 slowloris: {slow} connections, a byte of a head each second, beside {workers} that work"
+            "3 slowloris: {slow} connections, a byte of a head each second, and {slow}, a byte of an entity, beside \
+             {workers} that work"
         ));
         let mut failures = Failures::default();
         let links = self.open(idle..idle + workers, &mut failures).await;
@@ -203,15 +206,18 @@ impl Soak {
         self.report.line(format_args!("alone:  {}", alone.line(alone_for)));
         let before = self.far.holding()?;
         let beside_for = self.during.max(HEAD_TIME + SILENCE);
-        let crawling = crawl(self.far.addr, idle + workers..idle + workers + slow);
-        let ((beside, _links), (ends, slow_failures)) =
-            tokio::join!(work(links, beside_for, &mut failures), crawling);
+        let first = idle + workers;
+        let crawling = crawl(self.far.addr, first..first + slow);
+        let trickling = trickle(self.far.addr, first + slow..first + 2 * slow, beside_for);
+        let ((beside, _links), (ends, slow_failures), trickle_failures) =
+            tokio::join!(work(links, beside_for, &mut failures), crawling, trickling);
         self.report.line(format_args!("beside: {}", beside.line(beside_for)));
         self.report.failures(&failures);
         let bound = WORKERS_P99.max(WORKERS_TIMES * alone.of_thousand(990));
         let p99 = beside.of_thousand(990);
         self.report.bound(p99 <= bound, format_args!("p99 of the workers {p99:.1?}, of {bound:.1?}"));
         self.report.failures(&slow_failures);
+        self.report.failures(&trickle_failures);
         let (first, last) = (ends.of_thousand(0), ends.of_thousand(1000));
         self.report.bound(
             ends.count() == slow && first >= HEAD_TIME && last <= HEAD_TIME + LATE,
@@ -492,6 +498,33 @@ async fn crawl(to: std::net::SocketAddr, numbers: std::ops::Range<usize>) -> (Ti
     let mut times = Times::default();
     times.extend(ends);
     (times, failures)
+}
+
+/// Connections that send, for that long, a byte each second of an entity that is gathered.
+async fn trickle(to: std::net::SocketAddr, numbers: std::ops::Range<usize>, during: Duration) -> Failures {
+    let until = Instant::now() + during;
+    let mut failures = Failures::default();
+    let mut tasks = JoinSet::new();
+    for number in numbers {
+        tasks.spawn(async move {
+            let mut stream = Link::open(number, to).await?.stream;
+            let request = request::log(&LAXCUS6, &[7; GATHERED]).to_bytes(&LAXCUS6)?;
+            let (head, entity) = request.split_at(request.len() - GATHERED);
+            stream.write_all(head).await?;
+            for byte in entity.chunks(1) {
+                stream.write_all(byte).await?;
+                if Instant::now() >= until {
+                    break;
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+            Ok(())
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        failures.sift(ended.unwrap_or_else(|panic| Err(panic.into())));
+    }
+    failures
 }
 
 async fn slowly(mut stream: TcpStream) -> Result<Duration, Failure> {

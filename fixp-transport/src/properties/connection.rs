@@ -29,7 +29,6 @@ struct Settings {
 /// What has come out of a connection. The pieces of an entity run together.
 #[derive(Clone, PartialEq, Debug)]
 enum Seen {
-    Room(usize),
     Request(Told),
     Large(Told, u64),
     Pieces(Vec<u8>),
@@ -194,7 +193,6 @@ impl Expected {
         }
         let large = framed.len > limits.entity.min(limits.gather as u64);
         let cost = framed.head + if large { PIECE } else { framed.len as usize };
-        self.events.push(Seen::Room(cost));
         let complete = framed.is_complete();
         if !large && !complete {
             self.between = false;
@@ -266,6 +264,8 @@ struct Run<'e> {
     /// Input that has to wait, since there is no room for a packet.
     rest: Vec<u8>,
     blocked: bool,
+    /// The room that the packet has that is coming.
+    granted: usize,
     over: bool,
     taken: usize,
     /// When the byte at such a place was taken.
@@ -287,6 +287,7 @@ impl<'e> Run<'e> {
             seen: Vec::new(),
             rest: Vec::new(),
             blocked: false,
+            granted: 0,
             over: false,
             taken: 0,
             times: Vec::new(),
@@ -334,22 +335,25 @@ impl<'e> Run<'e> {
                 assert!(self.connection.head_since().is_none() && !self.connection.in_entity());
                 return;
             }
-            Ok(Event::Room(bytes)) => {
-                self.seen.push(Seen::Room(bytes));
+            Ok(Event::Room(room)) => {
+                self.granted += room.bytes;
                 self.blocked = true;
                 if !self.late {
                     self.connection.grant();
                     self.blocked = false;
                 }
+                return;
             }
             Ok(Event::Request(incoming)) => {
                 let ticket = incoming.ticket;
-                self.seen.push(Seen::Request(self.told(incoming)));
+                let told = self.told(incoming);
+                self.seen.push(Seen::Request(told));
                 self.unanswered.push((ticket, self.seen.len() - 1));
             }
             Ok(Event::Large(incoming, len)) => {
                 let ticket = incoming.ticket;
-                self.seen.push(Seen::Large(self.told(incoming), len));
+                let told = self.told(incoming);
+                self.seen.push(Seen::Large(told, len));
                 self.unanswered.push((ticket, self.seen.len() - 1));
                 self.large_left = len;
             }
@@ -366,7 +370,10 @@ impl<'e> Run<'e> {
                 }
             }
             Ok(Event::End) => self.seen.push(Seen::End),
-            Ok(Event::Cancel(serial)) => self.seen.push(Seen::Cancel(serial)),
+            Ok(Event::Cancel(serial)) => {
+                self.granted = 0;
+                self.seen.push(Seen::Cancel(serial));
+            }
         }
         let last = self.seen.len() - 1;
         let (seen, expected) = (&self.seen[last], self.expected.events.get(last));
@@ -376,10 +383,15 @@ impl<'e> Run<'e> {
         }
     }
 
-    fn told(&self, incoming: Incoming) -> Told {
+    fn told(&mut self, incoming: Incoming) -> Told {
         let Incoming { packet, ticket, ordered, deadline } = incoming;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(self.now));
         let greets = ticket.greets(&packet);
+        assert_eq!(
+            std::mem::take(&mut self.granted),
+            ticket.cost,
+            "a request counts for the room that it had"
+        );
         Told { packet, serial: ticket.serial, greets, cost: ticket.cost, ordered, left }
     }
 

@@ -21,9 +21,9 @@ use crate::tables;
 /// What a piece of input has brought.
 #[derive(Debug)]
 pub(crate) enum Event<'i> {
-    /// A head has come, and its packet needs so many bytes: nothing more is taken before
-    /// [`Connection::grant`].
-    Room(usize),
+    /// A head has come, or more of the entity behind it, and needs so many bytes: nothing more is taken before
+    /// [`Connection::grant`]. What has not come needs none yet.
+    Room(Room),
     /// A request with its whole entity.
     Request(Incoming),
     /// A request whose entity, of this length, comes in pieces. From a peer of ours it may be longer than is taken.
@@ -34,6 +34,14 @@ pub(crate) enum Event<'i> {
     End,
     /// The caller of the request with this serial has gone.
     Cancel(i64),
+}
+
+/// The room that what has come needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Room {
+    pub(crate) bytes: usize,
+    /// The whole packet is there.
+    pub(crate) whole: bool,
 }
 
 /// A request, and how it is to be answered.
@@ -117,10 +125,9 @@ enum Reading {
 #[derive(Debug)]
 enum Phase {
     Head,
-    /// Waits for [`Connection::grant`]: how much room, how long the entity, whether it is large.
-    Room(Packet, usize, u64, bool),
-    /// The entity is gathered; how long it is.
-    Gather(Packet, usize, usize, BytesMut),
+    /// A large packet waits for [`Connection::grant`]: how much room, how long the entity.
+    Room(Packet, usize, u64),
+    Gather(Gathering),
     /// The large packet is to be told of.
     Tell(Packet, usize, u64),
     /// The entity goes on in pieces, so many bytes are to come.
@@ -129,11 +136,59 @@ enum Phase {
     Over,
 }
 
+/// An entity that is gathered.
+#[derive(Debug)]
+struct Gathering {
+    packet: Packet,
+    /// The room that it has.
+    cost: usize,
+    /// The bytes that may be taken now: they have room.
+    granted: usize,
+    /// The bytes that wait for room.
+    asked: Option<usize>,
+    /// The bytes that have not been taken.
+    left: usize,
+    /// Since when it is coming.
+    since: Instant,
+    gathered: BytesMut,
+}
+
 /// What the decoder has found, with nothing borrowed from it.
 enum Found<'i> {
     Head(Packet, usize, u64),
     Piece(&'i [u8]),
     End,
+}
+
+impl Gathering {
+    /// For an entity of this length; its head counts so much.
+    fn new(packet: Packet, head: usize, left: usize, since: Instant) -> Self {
+        Self { packet, cost: head, granted: 0, asked: None, left, since, gathered: BytesMut::new() }
+    }
+
+    /// The room for as much of it as is at hand.
+    fn ask(&mut self, at_hand: usize) -> Room {
+        let bytes = at_hand.min(self.left);
+        self.asked = Some(bytes);
+        Room { bytes, whole: bytes == self.left }
+    }
+
+    fn grant(&mut self) {
+        let bytes = self.asked.take().unwrap_or_default();
+        self.granted += bytes;
+        self.cost += bytes;
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        self.granted -= piece.len();
+        self.left -= piece.len();
+        // Most come in one piece.
+        if self.left == 0 && self.gathered.is_empty() {
+            self.packet.entity = Bytes::copy_from_slice(piece);
+        } else {
+            self.gathered.extend_from_slice(piece);
+        }
+    }
 }
 
 fn known(dialect: &'static Dialect, head: usize) -> Reading {
@@ -199,6 +254,22 @@ impl Connection {
         matches!(self.phase, Phase::Gather(..) | Phase::Large(_))
     }
 
+    /// Since when an entity is coming that is gathered.
+    pub(crate) const fn gathers_since(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Gather(gathering) => Some(gathering.since),
+            _ => None,
+        }
+    }
+
+    /// How many bytes of an entity are still to come.
+    pub(crate) const fn entity_left(&self) -> u64 {
+        match &self.phase {
+            Phase::Gather(gathering) => gathering.left as u64,
+            _ => self.large_left(),
+        }
+    }
+
     /// How many bytes of a large entity are still to come.
     pub(crate) const fn large_left(&self) -> u64 {
         match self.phase {
@@ -226,7 +297,7 @@ impl Connection {
             Reading::Known(..) => 0,
         };
         head + match &self.phase {
-            Phase::Gather(packet, _, _, gathered) => packet.entity.len() + gathered.capacity(),
+            Phase::Gather(gathering) => gathering.packet.entity.len() + gathering.gathered.capacity(),
             Phase::Room(packet, ..) | Phase::Tell(packet, ..) => packet.entity.len(),
             Phase::Head | Phase::Large(_) | Phase::Over => 0,
         }
@@ -264,11 +335,27 @@ impl Connection {
                 }
                 other => self.phase = other,
             }
+            // Of what is gathered only that is taken which has room.
+            let mut most = input.len();
+            if let Phase::Gather(gathering) = &mut self.phase {
+                if gathering.asked.is_some() {
+                    return None;
+                }
+                if gathering.granted == 0 && gathering.left > 0 && most > 0 {
+                    return Some(Ok(Event::Room(gathering.ask(most))));
+                }
+                most = most.min(gathering.granted);
+            }
             if matches!(self.phase, Phase::Head) && self.head_since.is_none() && !input.is_empty() {
                 self.head_since = Some(now);
             }
             let found = match &mut self.reading {
-                Reading::Known(_, decoder) => read(decoder, input),
+                Reading::Known(_, decoder) => {
+                    let mut part = &input[..most];
+                    let found = read(decoder, &mut part);
+                    *input = &input[most - part.len()..];
+                    found
+                }
                 Reading::Unknown(sniffer) => {
                     let default = match self.choice {
                         DialectChoice::Fixed(dialect) | DialectChoice::Told { default: dialect } => dialect,
@@ -299,17 +386,19 @@ impl Connection {
                         return Some(Err(Fault::TooLarge(entity)));
                     }
                     let large = beyond || entity > self.gather as u64;
-                    // A large entity counts for the piece that is held of it.
-                    let room = head + if large { PIECE } else { entity as usize };
-                    self.phase = Phase::Room(packet, room, entity, large);
-                    return Some(Ok(Event::Room(room)));
+                    if large {
+                        // It counts for the piece that is held of it.
+                        let bytes = head + PIECE;
+                        self.phase = Phase::Room(packet, bytes, entity);
+                        return Some(Ok(Event::Room(Room { bytes, whole: false })));
+                    }
+                    let mut gathering = Gathering::new(packet, head, entity as usize, now);
+                    let room = gathering.ask(input.len());
+                    self.phase = Phase::Gather(gathering);
+                    return Some(Ok(Event::Room(Room { bytes: head + room.bytes, ..room })));
                 }
                 Ok(Found::Piece(piece)) => match &mut self.phase {
-                    // Most come in one piece.
-                    Phase::Gather(packet, _, len, _) if piece.len() == *len => {
-                        packet.entity = Bytes::copy_from_slice(piece);
-                    }
-                    Phase::Gather(_, _, _, gathered) => gathered.extend_from_slice(piece),
+                    Phase::Gather(gathering) => gathering.take(piece),
                     Phase::Large(left) => {
                         *left = left.saturating_sub(piece.len() as u64);
                         return Some(Ok(Event::Piece(piece)));
@@ -320,7 +409,7 @@ impl Connection {
                     }
                 },
                 Ok(Found::End) => match std::mem::replace(&mut self.phase, Phase::Head) {
-                    Phase::Gather(mut packet, cost, _, gathered) => {
+                    Phase::Gather(Gathering { mut packet, cost, gathered, .. }) => {
                         if !gathered.is_empty() {
                             packet.entity = gathered.freeze();
                         }
@@ -334,11 +423,11 @@ impl Connection {
 
     /// Gives what [`Event::Room`] asked for.
     pub(crate) fn grant(&mut self) {
+        if let Phase::Gather(gathering) = &mut self.phase {
+            return gathering.grant();
+        }
         self.phase = match std::mem::replace(&mut self.phase, Phase::Head) {
-            Phase::Room(packet, cost, len, true) => Phase::Tell(packet, cost, len),
-            Phase::Room(packet, cost, len, false) => {
-                Phase::Gather(packet, cost, len as usize, BytesMut::new())
-            }
+            Phase::Room(packet, cost, len) => Phase::Tell(packet, cost, len),
             other => other,
         };
     }
@@ -447,6 +536,36 @@ mod tests {
             assert_eq!(connection.head_since(), None);
             assert!(!connection.in_entity());
         }
+    }
+
+    #[test]
+    fn room_is_asked_for_what_has_come() {
+        let wire = Packet::new(lexst1::notify::HELO).with_entity(vec![7; 1000]);
+        let wire = wire.to_bytes(&LEXST1).unwrap_or_default();
+        let head = wire.len() - 1000;
+        let mut connection = connection();
+        let mut asked = Vec::new();
+        let mut rest = &wire[..];
+        for come in [head + 3, 0, 400, 597] {
+            let (mut input, behind) = rest.split_at(come);
+            rest = behind;
+            while let Some(Ok(event)) = connection.next(Instant::now(), &mut input) {
+                match event {
+                    Event::Room(room) => {
+                        asked.push((room.bytes, room.whole));
+                        assert!(connection.next(Instant::now(), &mut input).is_none(), "without room");
+                        connection.grant();
+                    }
+                    Event::Request(incoming) => {
+                        assert_eq!((incoming.packet.entity.len(), incoming.ticket.cost), (1000, wire.len()));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert!(input.is_empty());
+        }
+        assert_eq!(asked, [(head + 3, false), (400, false), (597, true)]);
+        assert!(connection.between_packets());
     }
 
     /// SPEC 10.3: whatever the handler has put there.

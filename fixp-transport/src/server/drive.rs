@@ -18,7 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{oneshot, watch};
 
-use super::connection::{Connection, Event, Fault, Incoming, Ordered, Ticket};
+use super::coming::{PATIENCE, Place, Waits};
+use super::connection::{Connection, Event, Fault, Incoming, Ordered, Room, Ticket};
 use super::network;
 use super::ordered::Verdict;
 use super::running::Running;
@@ -64,6 +65,9 @@ const LINGER_BYTES: usize = 256 << 10;
 const AHEAD: usize = 512;
 /// After so much silence a connection gives its buffers back.
 const TRIM: Duration = Duration::from_secs(1);
+/// An entity that is gathered, its wait for room included, takes at most so many times what it may take without any
+/// progress.
+const GATHER_TIMES: u32 = 10;
 /// Rounds of reading and writing before other tasks have their turn.
 const ROUNDS: usize = 32;
 
@@ -130,6 +134,16 @@ enum Stage {
     Lingering(Instant, usize),
 }
 
+/// Room that is waited for.
+struct Wanted {
+    room: Room,
+    /// Since when, and since when nobody was asked for his.
+    since: Instant,
+    patient: Instant,
+    /// The news of freed room.
+    freed: Pin<Box<OwnedNotified>>,
+}
+
 struct Driver<S, H, M, F> {
     stream: S,
     peer: SocketAddr,
@@ -157,8 +171,11 @@ struct Driver<S, H, M, F> {
     requests: usize,
     /// The bytes counted in the server's budget.
     charged: usize,
-    /// The room that a packet wants, and the news of freed room.
-    wanted: Option<(usize, Pin<Box<OwnedNotified>>)>,
+    /// What of them is of a packet that is not whole, and its place, where it does not come at once.
+    coming: usize,
+    place: Option<Place>,
+    /// The room that a packet wants.
+    wanted: Option<Wanted>,
     active: Instant,
     /// The last byte of an entity, or of an answer, that went on.
     received: Instant,
@@ -195,6 +212,8 @@ where
             ready: VecDeque::new(),
             requests: 0,
             charged: 0,
+            coming: 0,
+            place: None,
             wanted: None,
             active: now,
             received: now,
@@ -206,6 +225,11 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = timer::now();
+        if self.place.as_ref().is_some_and(Place::is_ended) {
+            Counters::add(&self.shared.counters.timed_out);
+            tracing::debug!(peer = %self.peer, "an entity came slowly while others had no room");
+            return Poll::Ready(());
+        }
         for _ in 0..ROUNDS {
             match self.round(now, cx) {
                 Ok(true) => {
@@ -378,18 +402,19 @@ where
 
     /// Whether no input can be taken now.
     fn is_blocked(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some((bytes, freed)) = &mut self.wanted {
-            let bytes = *bytes;
-            if !self.shared.budget.take(bytes) {
-                if freed.as_mut().poll(cx).is_pending() {
-                    return true;
+        if let Some(wanted) = &self.wanted {
+            let room = wanted.room;
+            if !self.has_room(room) {
+                if let Some(Wanted { freed, .. }) = &mut self.wanted
+                    && freed.as_mut().poll(cx).is_ready()
+                {
+                    cx.waker().wake_by_ref();
+                    *freed = Box::pin(self.shared.budget.wait());
+                    self.shared.budget.waits_no_more();
                 }
-                cx.waker().wake_by_ref();
-                *freed = Box::pin(self.shared.budget.wait());
-                self.shared.budget.waits_no_more();
                 return true;
             }
-            self.granted(bytes);
+            self.granted(room);
         }
         if let Some(feed) = &self.upload {
             return feed.poll_ready(cx).is_pending();
@@ -403,13 +428,28 @@ where
         !self.connection.in_entity() && (self.barrier || many || bytes > limits.bytes_per_connection)
     }
 
-    fn granted(&mut self, bytes: usize) {
+    /// Takes room, if there is some.
+    fn has_room(&self, Room { bytes, whole }: Room) -> bool {
+        let budget = &self.shared.budget;
+        if whole { budget.take_last(bytes, self.coming) } else { budget.take_coming(bytes, self.coming) }
+    }
+
+    fn granted(&mut self, Room { bytes, whole }: Room) {
         if self.wanted.take().is_some() {
             self.shared.budget.waits_no_more();
         }
         self.charged += bytes;
         self.requests += bytes;
+        if !whole {
+            self.coming += bytes;
+        }
         self.connection.grant();
+    }
+
+    /// A packet has come, or never will.
+    fn came(&mut self) {
+        self.place = None;
+        self.shared.budget.came(std::mem::take(&mut self.coming));
     }
 
     /// Takes packets from the front of the input, as long as more can be taken.
@@ -423,14 +463,18 @@ where
                     self.fault(fault);
                     *input = &[];
                 }
-                Ok(Event::Room(bytes)) => {
-                    if self.shared.budget.take(bytes) {
-                        self.granted(bytes);
+                Ok(Event::Room(room)) => {
+                    if self.has_room(room) {
+                        self.granted(room);
                     } else {
-                        self.wanted = Some((bytes, Box::pin(self.shared.budget.wait())));
+                        let freed = Box::pin(self.shared.budget.wait());
+                        self.wanted = Some(Wanted { room, since: now, patient: now, freed });
                     }
                 }
-                Ok(Event::Request(incoming)) => self.begin(now, incoming, None, cx),
+                Ok(Event::Request(incoming)) => {
+                    self.came();
+                    self.begin(now, incoming, None, cx);
+                }
                 // Its pieces come all the same, and nobody reads them.
                 Ok(Event::Large(Incoming { ticket, .. }, len)) if len > self.shared.limits.entity => {
                     Counters::add(&self.shared.counters.requests);
@@ -447,8 +491,14 @@ where
                 }
                 // One that nobody reads.
                 Ok(Event::Piece(_)) => {}
-                Ok(Event::End) => self.upload = None,
-                Ok(Event::Cancel(serial)) => self.running.cancel(serial),
+                Ok(Event::End) => {
+                    self.came();
+                    self.upload = None;
+                }
+                Ok(Event::Cancel(serial)) => {
+                    self.came();
+                    self.running.cancel(serial);
+                }
             }
             self.write_ahead(now, cx)?;
         }
@@ -630,6 +680,7 @@ where
 
     /// Nothing can be done now: what time would change it, and whether it has come.
     fn wait(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        self.report(now, cx);
         let limits = &self.shared.limits;
         let busy = !self.running.is_empty() || self.download.is_some() || self.barrier;
         let mut deadline: Option<Instant> = None;
@@ -641,6 +692,8 @@ where
                     sooner(self.written + limits.write_time);
                 } else if let Some(since) = self.connection.head_since() {
                     sooner(since + limits.head_time);
+                } else if self.wanted.is_some() {
+                    // The peer is not to blame.
                 } else if self.connection.in_entity() {
                     // Where the handler does not read, the peer is not to blame.
                     if self.upload.as_ref().is_none_or(|feed| feed.poll_ready(cx).is_ready()) {
@@ -649,6 +702,20 @@ where
                 } else if !busy || self.stage == Stage::Draining {
                     // Whoever has said that nothing more comes may have gone altogether.
                     sooner(self.active + limits.idle_time);
+                }
+                // Nobody waits for ever, nor lets others wait by a byte now and then.
+                let wants = self.wanted.as_ref().map(|wanted| wanted.since);
+                if let Some(since) = self.connection.gathers_since().or(wants) {
+                    sooner(timer::after(since, limits.entity_time.saturating_mul(GATHER_TIMES)));
+                }
+                if let Some(wanted) = &mut self.wanted {
+                    if now >= wanted.patient + PATIENCE {
+                        wanted.patient = now;
+                        let Room { bytes, whole } = wanted.room;
+                        let crowded = !whole && self.shared.budget.is_crowded(bytes);
+                        self.shared.coming.make_room(now, crowded);
+                    }
+                    sooner(wanted.patient + PATIENCE);
                 }
             }
         }
@@ -671,6 +738,22 @@ where
             self.arm(now, deadline, cx);
         }
         Poll::Pending
+    }
+
+    /// Tells the others how the entity gets on that is coming: one of them may want its room.
+    fn report(&mut self, now: Instant, cx: &mut Context<'_>) {
+        if self.coming == 0 {
+            return;
+        }
+        let waits = match &self.upload {
+            _ if self.wanted.is_some() => Waits::Room,
+            Some(feed) if feed.poll_ready(cx).is_pending() => Waits::Reader,
+            _ => Waits::Peer,
+        };
+        let left = self.connection.entity_left();
+        let place =
+            self.place.get_or_insert_with(|| self.shared.coming.enter(now, self.peer.ip(), cx.waker()));
+        place.update(now, self.coming, left, waits);
     }
 
     /// Sees to it that the task is polled at this time, or some time before.
@@ -716,6 +799,7 @@ where
 
 impl<S, H, M, F> Drop for Driver<S, H, M, F> {
     fn drop(&mut self) {
+        self.shared.budget.came(self.coming);
         self.shared.budget.give(self.charged);
         if self.wanted.is_some() {
             self.shared.budget.waits_no_more();

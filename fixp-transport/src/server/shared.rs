@@ -9,6 +9,7 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, watch};
 
 use super::admission::AllowList;
+use super::coming::Coming;
 use super::drive;
 use super::ordered::OrderedChannels;
 use super::public_key::PublicKey;
@@ -44,6 +45,7 @@ pub(crate) struct Shared<H> {
     /// Whose answers over KEEP UDP are not limited.
     pub(crate) keep_allow: AllowList,
     pub(crate) budget: Budget,
+    pub(crate) coming: Arc<Coming>,
     pub(crate) counters: Counters,
     pub(crate) ordered: Mutex<OrderedChannels<drive::Waiter, drive::Queued<H>>>,
     /// True once nothing may go on. Every task holds a receiver: when there is none, all have ended.
@@ -63,6 +65,7 @@ impl<H> Shared<H> {
             handler: Arc::new(handler),
             dialect,
             budget: Budget::new(limits.bytes),
+            coming: Arc::default(),
             ordered: Mutex::new(OrderedChannels::new(&limits)),
             key,
             extensions,
@@ -81,6 +84,9 @@ impl<H> Shared<H> {
 pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
+    /// What of them is of packets that are not whole: at most half, so that one that is finds room whoever takes his
+    /// time.
+    coming: AtomicUsize,
     /// Those who wait for room.
     waiting: AtomicUsize,
     freed: Arc<Notify>,
@@ -91,6 +97,7 @@ impl Budget {
         Self {
             limit,
             used: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             freed: Arc::new(Notify::new()),
         }
@@ -98,11 +105,37 @@ impl Budget {
 
     /// Takes bytes, if there is room for them or nothing else is in flight.
     pub(crate) fn take(&self, bytes: usize) -> bool {
-        self.used
-            .fetch_update(SeqCst, SeqCst, |used| {
-                (used == 0 || used.saturating_add(bytes) <= self.limit).then(|| used.saturating_add(bytes))
-            })
-            .is_ok()
+        add(&self.used, bytes, self.limit, 0)
+    }
+
+    /// The same for the end of a packet, which had so many bytes before ([`Budget::take_coming`]).
+    pub(crate) fn take_last(&self, bytes: usize, had: usize) -> bool {
+        add(&self.used, bytes, self.limit, had)
+    }
+
+    /// The same for a packet that is not whole with them.
+    pub(crate) fn take_coming(&self, bytes: usize, had: usize) -> bool {
+        if !add(&self.coming, bytes, self.limit / 2, had) {
+            return false;
+        }
+        let taken = add(&self.used, bytes, self.limit, had);
+        if !taken {
+            self.coming.fetch_sub(bytes, SeqCst);
+        }
+        taken
+    }
+
+    /// Whether packets that are not whole hold what they may together.
+    pub(crate) fn is_crowded(&self, bytes: usize) -> bool {
+        self.coming.load(Relaxed).saturating_add(bytes) > self.limit / 2
+    }
+
+    /// A packet has come, or never will, that had so many bytes by [`Budget::take_coming`]. It has them still.
+    pub(crate) fn came(&self, bytes: usize) {
+        if bytes > 0 {
+            self.coming.fetch_sub(bytes, SeqCst);
+            self.tell();
+        }
     }
 
     /// Takes bytes, whether there is room or not: what is there already has to be counted.
@@ -114,13 +147,17 @@ impl Budget {
     pub(crate) fn give(&self, bytes: usize) {
         if bytes > 0 {
             self.used.fetch_sub(bytes, SeqCst);
-            if self.waiting.load(SeqCst) > 0 {
-                self.freed.notify_waiters();
-            }
+            self.tell();
         }
     }
 
-    /// Told when bytes have been given back. It must be asked for before [`Budget::take`] is asked once more,
+    fn tell(&self) {
+        if self.waiting.load(SeqCst) > 0 {
+            self.freed.notify_waiters();
+        }
+    }
+
+    /// Told when there may be room. It must be asked for before [`Budget::take`], or another, is asked once more,
     /// and [`Budget::waits_no_more`] called for it.
     pub(crate) fn wait(&self) -> OwnedNotified {
         self.waiting.fetch_add(1, SeqCst);
@@ -135,6 +172,16 @@ impl Budget {
     pub(crate) fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
+}
+
+/// Adds bytes, if there is room for them below the limit, or nothing is there but what whoever adds had before.
+fn add(count: &AtomicUsize, bytes: usize, limit: usize, had: usize) -> bool {
+    count
+        .fetch_update(SeqCst, SeqCst, |used| {
+            let sum = used.saturating_add(bytes);
+            (used <= had || sum <= limit).then_some(sum)
+        })
+        .is_ok()
 }
 
 /// Bytes taken from the budget of the server, given back in the end.
