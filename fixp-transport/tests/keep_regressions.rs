@@ -608,3 +608,62 @@ fn a_mebibyte_over_a_slower_link() {
         }
     }
 }
+
+/// One address and port has no more under way than its bound, whether its identities differ or not: what is executed
+/// though another request has come under its identity counts until it ends, and is told to end.
+#[test]
+fn one_identity_does_not_take_all_handlers() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let now = Instant::now();
+        let mut machine = Responder::new(responder::Config::new(dialect));
+        let ask = |machine: &mut Responder, nth: u16| {
+            let request = cut(dialect, 1, nth.to_le_bytes().to_vec()).datagram(0).unwrap();
+            machine.handle_datagram(now, client(), &request);
+            machine.poll_event().map(|event| event.ticket)
+        };
+        let begun: Vec<_> = (0..5000).filter_map(|nth| ask(&mut machine, nth)).collect();
+        assert_eq!(begun.len(), Limits::EXCHANGES_PER_PEER);
+        assert_eq!(machine.stats().refused, 5000 - begun.len() as u64);
+        // A request of several pieces takes no place beside them either.
+        machine.handle_datagram(now, client(), &cut(dialect, 2, vec![1; 1000]).datagram(0).unwrap());
+        assert_eq!(machine.exchanges(), 1);
+        let told: Vec<_> = std::iter::from_fn(|| machine.poll_cancelled()).collect();
+        assert_eq!(told, begun[..begun.len() - 1]);
+        // Each that ends makes room for one, the last of them gives the answer.
+        for (nth, &ticket) in told.iter().enumerate() {
+            machine.answer(now, ticket, Some(okay(dialect, 10))).unwrap();
+            assert!(ask(&mut machine, 6000 + nth as u16).is_some());
+            assert!(ask(&mut machine, 7000).is_none());
+        }
+        while machine.poll_transmit(now).is_some() {}
+        assert!(identities(dialect, &mut machine, now).is_empty());
+    }
+}
+
+/// The same where requests of several pieces were begun beforehand, and nothing of it is left.
+#[test]
+fn requests_begun_beforehand_take_no_more_places() {
+    let mut now = Instant::now();
+    let mut machine = Responder::new(responder::Config::new(&LAXCUS6));
+    let mut begun = Vec::new();
+    for round in 0..3 {
+        for index in 0..2 {
+            for identity in 0..20 {
+                let request = cut(&LAXCUS6, identity, vec![round; 900]);
+                machine.handle_datagram(now, client(), &request.datagram(index).unwrap());
+                begun.extend(std::iter::from_fn(|| machine.poll_event()).map(|event| event.ticket));
+            }
+        }
+    }
+    assert_eq!(begun.len(), Limits::EXCHANGES_PER_PEER);
+    for ticket in begun {
+        machine.answer(now, ticket, None).unwrap();
+    }
+    while let Some(at) = machine.poll_timeout() {
+        now = now.max(at);
+        machine.handle_timeout(now);
+        while machine.poll_transmit(now).is_some() {}
+    }
+    while machine.poll_transmit(now).is_some() {}
+    assert_eq!((machine.held(), machine.exchanges()), (0, 0));
+}

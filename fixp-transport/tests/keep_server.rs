@@ -764,6 +764,16 @@ fn cancelled_by_the_programs() {
             }
             assert_eq!(server.stats().bytes_in_flight, 0);
         }
+        // Another request under its identity is as good: nobody waits for the earlier one.
+        for nth in 0..100_u8 {
+            let request = Packet::new(application(&LAXCUS6)).with_entity(vec![nth; 10]);
+            let pieces = Pieces::cut(&LAXCUS6, request, Form::of_request(&LAXCUS6, 2)).unwrap();
+            socket.send_to(&pieces.datagram(0).unwrap(), to()).unwrap();
+            sleep(SECOND / 100).await;
+        }
+        let begun = server.stats().keep_requests - 2;
+        let ended = dropped.load(Ordering::Relaxed) - 2;
+        assert_eq!((begun, ended), (100, 99));
     });
 }
 

@@ -122,6 +122,8 @@ type Key = (SocketAddr, i32);
 
 /// What an exchange costs beside its content.
 const EXCHANGE_COST: usize = 512;
+/// What a request costs that is executed though another has its place.
+const REPLACED_COST: usize = 256;
 /// What a waiting datagram or event costs beside its content.
 const QUEUE_COST: usize = 96;
 
@@ -141,7 +143,7 @@ pub struct Responder {
     sending: BTreeMap<u64, Key>,
     next_turn: u64,
     events: VecDeque<(Event, usize)>,
-    /// Of those that are executed, whose clients have cancelled: not told yet.
+    /// Of those that are executed, whose clients have cancelled or gone on: not told yet.
     cancelled: BTreeSet<Ticket>,
     budget: Budget,
     paces: Paces,
@@ -174,8 +176,10 @@ pub struct Stats {
 #[derive(Debug)]
 struct Peer {
     exchanges: usize,
-    /// Those of them that have not ended.
+    /// What has not ended: requests on their way, being executed, and answers held.
     live: usize,
+    /// Those of them that are executed though a later request has taken their place.
+    replaced: usize,
     latest: i32,
     /// The address that its datagrams come to.
     local: Option<IpAddr>,
@@ -273,15 +277,20 @@ impl Responder {
         self.cancelled.remove(&ticket);
         let Some(key) = self.tickets.remove(&ticket) else { return Ok(()) };
         let limits = &self.config.limits;
-        let Some(exchange) = self.exchanges.get_mut(&key) else { return Ok(()) };
-        let Some(done) = &mut exchange.done else { return Ok(()) };
+        let exchange = self.exchanges.get_mut(&key);
+        let Some(done) = exchange.and_then(|exchange| exchange.done_as(ticket)) else {
+            self.replaced_ends(key.0);
+            return Ok(());
+        };
         let Stage::Executing { cancelled, .. } = done.stage else { return Ok(()) };
         let rate = done.rate;
         done.stage = Stage::Tombstone { until: now + limits.tombstone };
         let outcome = match answer {
             _ if cancelled => {
                 let digests = std::mem::take(&mut done.digests);
-                exchange.done = None;
+                if let Some(exchange) = self.exchanges.get_mut(&key) {
+                    exchange.done = None;
+                }
                 self.settle_done(now, key, &digests);
                 Ok(())
             }
@@ -328,8 +337,8 @@ impl Responder {
         Ok(Held::new(now, &self.config, pieces, pace))
     }
 
-    /// The next request that is being executed though its client has cancelled it: nobody waits for its answer, which
-    /// is to be given by [`Responder::answer`] all the same.
+    /// The next request that is being executed though its client has cancelled it, or has gone on to another one of
+    /// that identity: nobody waits for its answer, which is to be given by [`Responder::answer`] all the same.
     pub fn poll_cancelled(&mut self) -> Option<Ticket> {
         self.cancelled.pop_first()
     }

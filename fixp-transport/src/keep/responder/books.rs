@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::exchange::{Done, Gives, Stage};
 use super::sources::{Takes, Want};
-use super::{Key, Peer, Responder};
+use super::{Key, Peer, REPLACED_COST, Responder, Ticket};
 
 /// How many give way at a time, at most: those of one large request do for a piece.
 const GIVE: usize = 64;
@@ -107,7 +107,7 @@ impl Responder {
         let Some(exchange) = self.exchanges.get_mut(&key) else { return };
         let over = exchange.group.is_none() && exchange.done.is_none();
         let cost = if over { 0 } else { exchange.cost() };
-        let live = exchange.is_live();
+        let live = exchange.live();
         let fresh = exchange.booked == 0;
         self.held = self.held - exchange.booked + cost;
         let had = Takes { bytes: exchange.booked, is_there: !fresh, rank: exchange.rank };
@@ -123,14 +123,15 @@ impl Responder {
         let peer = self.peers.entry(key.0).or_insert(Peer {
             exchanges: 0,
             live: 0,
+            replaced: 0,
             latest: key.1,
             local: self.local,
         });
         peer.exchanges += usize::from(fresh);
-        peer.live = peer.live + usize::from(live) - usize::from(before);
+        peer.live = peer.live + live - before;
         if over {
             peer.exchanges -= 1;
-            if peer.exchanges == 0 {
+            if peer.exchanges == 0 && peer.replaced == 0 {
                 self.peers.remove(&key.0);
             }
             if let Some(at) = timer {
@@ -141,6 +142,29 @@ impl Responder {
             }
             self.exchanges.remove(&key);
         }
+    }
+
+    /// A request that is executed gives its place to another. It counts for its peer until it ends, which it is told
+    /// to.
+    pub(super) fn replaced(&mut self, ticket: Ticket, of: SocketAddr) {
+        self.cancelled.insert(ticket);
+        self.held += REPLACED_COST;
+        if let Some(peer) = self.peers.get_mut(&of) {
+            peer.live += 1;
+            peer.replaced += 1;
+        }
+    }
+
+    /// One of those has ended.
+    pub(super) fn replaced_ends(&mut self, of: SocketAddr) {
+        let Some(peer) = self.peers.get_mut(&of) else { return };
+        self.held -= REPLACED_COST;
+        peer.live -= 1;
+        peer.replaced -= 1;
+        if peer.exchanges == 0 && peer.replaced == 0 {
+            self.peers.remove(&of);
+        }
+        self.balance();
     }
 
     /// Sets the timer of an exchange. One that is early is left: it sets the next when it comes, and a piece that

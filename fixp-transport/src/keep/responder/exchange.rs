@@ -27,7 +27,8 @@ pub(super) struct Exchange {
     pub(super) timer: Option<Instant>,
     /// What is in the ledger for it.
     pub(super) booked: usize,
-    pub(super) live: bool,
+    /// How many it is of what a peer may have at a time.
+    pub(super) live: usize,
     /// How it stands among those that give way.
     pub(super) rank: Option<Rank>,
 }
@@ -60,12 +61,25 @@ pub(super) enum Stage {
 
 impl Exchange {
     pub(super) const fn new() -> Self {
-        Self { group: None, done: None, turn: None, timer: None, booked: 0, live: false, rank: None }
+        Self { group: None, done: None, turn: None, timer: None, booked: 0, live: 0, rank: None }
     }
 
-    pub(super) fn is_live(&self) -> bool {
-        let ended = self.done.as_ref().is_none_or(|done| matches!(done.stage, Stage::Tombstone { .. }));
-        self.group.is_some() || !ended
+    /// How many it is of what a peer may have at a time: what is executed, and beside it a request on its way or an
+    /// answer.
+    pub(super) fn live(&self) -> usize {
+        let stage = self.done.as_ref().map(|done| &done.stage);
+        usize::from(matches!(stage, Some(Stage::Executing { .. }))) + usize::from(self.takes_request())
+    }
+
+    /// Whether a request on its way has a place here: where there is one, or an answer that it replaces.
+    pub(super) fn takes_request(&self) -> bool {
+        self.group.is_some() || matches!(&self.done, Some(Done { stage: Stage::Held(_), .. }))
+    }
+
+    /// The request that is executed by this number, unless another has taken its place.
+    pub(super) fn done_as(&mut self, number: Ticket) -> Option<&mut Done> {
+        let is = |done: &&mut Done| matches!(done.stage, Stage::Executing { ticket, .. } if ticket == number);
+        self.done.as_mut().filter(is)
     }
 
     /// What of it gives way first. A request that is being executed does not.

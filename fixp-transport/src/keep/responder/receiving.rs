@@ -74,8 +74,7 @@ impl Responder {
             }
             let live = self.peers.get(&from).map_or(0, |peer| peer.live);
             let fresh = exchange.is_none();
-            let crowded =
-                !exchange.is_some_and(|exchange| exchange.live) && live >= limits.exchanges_per_peer;
+            let crowded = !exchange.is_some_and(Exchange::takes_request) && live >= limits.exchanges_per_peer;
             if crowded || fresh && !self.makes_place(now, from.ip()) {
                 self.stats.refused += 1;
                 return;
@@ -150,9 +149,7 @@ impl Responder {
         let stage = Stage::Executing { ticket, cancelled: false };
         match exchange.done.replace(Done { digests, stage, told: now, came, rate }) {
             // Its client has gone on; the answer of the earlier one is nobody's.
-            Some(Done { stage: Stage::Executing { ticket, .. }, .. }) => {
-                self.tickets.remove(&ticket);
-            }
+            Some(Done { stage: Stage::Executing { ticket, .. }, .. }) => self.replaced(ticket, key.0),
             Some(Done { stage: Stage::Held(held), .. }) => held.end(now, false, &mut self.budget, key.0.ip()),
             _ => {}
         }
