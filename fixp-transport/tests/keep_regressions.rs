@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::keep::caller::{self, Action, Caller};
-use fixp_transport::keep::pieces::{Form, Mark, Pieces};
+use fixp_transport::keep::pieces::{Added, Bounds, Form, Gather, Mark, Pieces};
 use fixp_transport::keep::{Limits, Requester, Responder, control, requester, responder};
 use fixp_transport::server::AllowList;
-use fixp_transport::{Cause, Fate};
+use fixp_transport::{CallError, Cause, Fate, tables};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -22,7 +22,7 @@ fn code(dialect: &Dialect) -> fixp_codec::Code {
 }
 
 fn okay(dialect: &Dialect, size: usize) -> Packet {
-    Packet::new(fixp_transport::tables::of(dialect).okay).with_entity(vec![9; size])
+    Packet::new(tables::of(dialect).okay).with_entity(vec![9; size])
 }
 
 fn cut(dialect: &'static Dialect, identity: i32, entity: Vec<u8>) -> Pieces {
@@ -666,4 +666,124 @@ fn requests_begun_beforehand_take_no_more_places() {
     }
     while machine.poll_transmit(now).is_some() {}
     assert_eq!((machine.held(), machine.exchanges()), (0, 0));
+}
+
+/// A request that is larger than the server takes is refused by its first piece, whichever that is: nothing of it is
+/// gathered or asked for, its other pieces draw no more than its answer again, and it ends as any other.
+#[test]
+fn a_request_that_can_never_be_whole_is_refused_at_once() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let begin = Instant::now();
+        let mut machine = Responder::new(responder::Config::new(dialect));
+        let pieces = cut(dialect, 7, vec![1; 20_000_000]);
+        let last = pieces.count() - 1;
+        let mut sent = Vec::new();
+        let mut now = begin;
+        // The last piece alone does not tell; what has begun then is dropped.
+        machine.handle_datagram(now, client(), &pieces.datagram(last).unwrap());
+        while machine.poll_transmit(now).is_some() {}
+        let questions = machine.stats().questions;
+        for index in 0..last {
+            now += Duration::from_micros(50);
+            machine.handle_datagram(now, client(), &pieces.datagram(index).unwrap());
+            machine.handle_timeout(now);
+            assert!(machine.held() < 4096 && machine.exchanges() == 1, "{}", machine.held());
+            sent.extend(std::iter::from_fn(|| machine.poll_transmit(now)));
+        }
+        let stats = machine.stats();
+        assert_eq!((stats.refused, stats.questions), (1, questions));
+        assert!((1..8).contains(&sent.len()), "{}", sent.len());
+        let mut answer = None;
+        for sent in sent {
+            let packet = Decoder::new(dialect).packet(&sent.bytes).unwrap();
+            let mark = Mark::of(dialect, &packet).unwrap();
+            let mut gather = Gather::new(mark);
+            assert_eq!((mark.identity, mark.count), (7, 1));
+            assert_eq!(gather.add(mark, &packet, 0, Bounds::default()), Added::Whole);
+            answer = gather.join(dialect);
+        }
+        assert_eq!(answer.unwrap().code, tables::of(dialect).refuse);
+        // CANCEL ends it, and what the network still brings of it begins nothing.
+        machine.handle_datagram(now, client(), &control::cancel(dialect, None, 7).unwrap());
+        assert_eq!(codes(dialect, &mut machine, now).len(), 1);
+        machine.handle_datagram(now, client(), &pieces.datagram(last).unwrap());
+        assert_eq!((machine.held(), machine.exchanges()), (0, 0));
+        assert!(machine.poll_event().is_none());
+    }
+}
+
+/// Where only all pieces together are too large, the last of them tells; and another piece of it begins nothing anew.
+#[test]
+fn a_request_that_is_just_too_large_is_refused() {
+    let now = Instant::now();
+    let limits = Limits { entity: 1000, ..Limits::default() };
+    let mut machine = Responder::new(responder::Config { limits, ..responder::Config::new(&LAXCUS6) });
+    for size in [1000, 1001] {
+        let pieces = cut(&LAXCUS6, 1, vec![1; size]);
+        for index in [1, 0, 2, 0, 1, 2] {
+            machine.handle_datagram(now, client(), &pieces.datagram(index).unwrap());
+        }
+        let executed = machine.poll_event().map(|event| machine.answer(now, event.ticket, None));
+        assert_eq!(executed.is_some(), size <= 1000);
+    }
+    assert_eq!((machine.stats().refused, machine.exchanges()), (1, 1));
+    // A piece alone may be larger than a server takes, too, and another of that identity is not.
+    let form = |identity| Form { size: 1500, ..Form::of_request(&LAXCUS6, identity) };
+    let one = |size: usize| {
+        Pieces::cut(&LAXCUS6, Packet::new(code(&LAXCUS6)).with_entity(vec![2; size]), form(2)).unwrap()
+    };
+    machine.handle_datagram(now, client(), &one(1200).datagram(0).unwrap());
+    assert_eq!(machine.stats().refused, 2);
+    machine.handle_datagram(now, client(), &one(900).datagram(0).unwrap());
+    assert!(machine.poll_event().is_some());
+}
+
+/// So a call ends at once, with what the server has said, where it was sent until its time was over.
+#[test]
+fn a_call_that_is_too_large_for_the_server_ends() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut now = Instant::now();
+        let server: SocketAddr = "203.0.113.9:6600".parse().unwrap();
+        let bounds = Bounds { entity: 1 << 30, ..Bounds::default() };
+        let mut asks =
+            Requester::new(requester::Config { bounds, ..requester::Config::new(dialect) }, server);
+        let mut answers = Responder::new(responder::Config::new(dialect));
+        asks.request(now, Packet::new(code(dialect)).with_entity(vec![1; 20_000_000])).unwrap();
+        let (begin, mut pieces) = (now, 0);
+        let outcome = loop {
+            asks.handle_timeout(now);
+            answers.handle_timeout(now);
+            while let Some(sent) = asks.poll_transmit(now) {
+                pieces += 1;
+                answers.handle_datagram(now, client(), &sent.bytes);
+                while let Some(sent) = answers.poll_transmit(now) {
+                    asks.handle_datagram(now, server, &sent.bytes);
+                }
+            }
+            if let Some(outcome) = asks.poll_event() {
+                break outcome;
+            }
+            now = asks.poll_timeout().into_iter().chain(answers.poll_timeout()).min().unwrap().max(now);
+        };
+        assert_eq!(outcome.unwrap().code, tables::of(dialect).refuse);
+        assert!(now < begin + SECOND && pieces < 10, "{pieces} pieces in {:?}", now - begin);
+    }
+}
+
+/// The other way round: the first piece of an answer that is larger than the client takes ends the call.
+#[test]
+fn an_answer_that_is_too_large_for_the_client_ends_the_call() {
+    let now = Instant::now();
+    let server: SocketAddr = "203.0.113.9:6600".parse().unwrap();
+    let bounds = Bounds { entity: 1000, ..Bounds::default() };
+    let mut asks = Requester::new(requester::Config { bounds, ..requester::Config::new(&LAXCUS6) }, server);
+    asks.request(now, Packet::new(code(&LAXCUS6))).unwrap();
+    while asks.poll_transmit(now).is_some() {}
+    let answer = Pieces::cut(&LAXCUS6, okay(&LAXCUS6, 2000), Form::of_answer(&LAXCUS6, 1)).unwrap();
+    asks.handle_datagram(now, server, &answer.datagram(1).unwrap());
+    let error = asks.poll_event().unwrap().unwrap_err();
+    assert_eq!(error, CallError::possibly_executed(Cause::TooLarge { size: 1920, limit: 1000 }));
+    // It says CANCEL, so that nothing more of it comes.
+    let sent = asks.poll_transmit(now).unwrap();
+    assert_eq!(sent.bytes, control::cancel(&LAXCUS6, None, 1).unwrap());
 }

@@ -129,6 +129,7 @@ struct Total {
     datagrams_sent: u64,
     keep_requests: u64,
     keep_answers: u64,
+    keep_refused: u64,
     malformed: u64,
     timed_out: u64,
     /// Answers that went after it was told to stop; they are in no other number.
@@ -255,6 +256,7 @@ impl Total {
             datagrams_sent: stats.datagrams_sent,
             keep_requests: stats.keep_requests,
             keep_answers: stats.keep_answers,
+            keep_refused: stats.keep_refused,
             malformed: stats.malformed,
             timed_out: stats.timed_out,
             finished: report.map_or(0, |report| report.finished),
@@ -272,9 +274,13 @@ impl std::fmt::Display for Total {
         writeln!(f, "tcp: {connections} connections, {requests} requests, {answers} answers")?;
         let Self { datagrams, datagrams_sent, datagrams_dropped, .. } = self;
         writeln!(f, "udp: {datagrams} datagrams, {datagrams_sent} sent, {datagrams_dropped} dropped")?;
-        let Self { keep_requests, keep_answers, .. } = self;
-        if *keep_requests > 0 {
-            writeln!(f, "keep udp: {keep_requests} requests, {keep_answers} answers")?;
+        let Self { keep_requests, keep_answers, keep_refused, .. } = self;
+        if keep_requests + keep_refused > 0 {
+            write!(f, "keep udp: {keep_requests} requests, {keep_answers} answers")?;
+            if *keep_refused > 0 {
+                write!(f, ", {keep_refused} refused")?;
+            }
+            writeln!(f)?;
         }
         if turned_away + malformed + timed_out > 0 {
             writeln!(

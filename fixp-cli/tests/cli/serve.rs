@@ -60,6 +60,24 @@ fn keep_udp_is_on_the_same_port_and_in_the_sum() {
 
 #[cfg(unix)]
 #[test]
+fn what_keep_udp_refuses_is_in_the_sum() {
+    let served = Served::echo();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    // One of 2,147,483,647 pieces: FLUSH_LOG with an entity of one byte.
+    let piece =
+        "8700013301 0600 b90b0450ffffff7f ba0b015000 b80b015001 bb0b02507017 bc0b025060ea fc03015001 07";
+    let piece = hex::decode(piece.replace(' ', "")).expect("hex");
+    socket.send_to(&piece, &served.addr).expect("sent");
+    let mut answer = [0; 200];
+    let len = socket.recv(&mut answer).expect("an answer");
+    assert_eq!(answer[..5], *b"\xc7\x00\x01\xd0\x07", "REFUSE in {len} bytes");
+    served.process.signal("TERM");
+    let out = served.process.ended().fine();
+    assert!(out.contains("\nkeep udp: 0 requests, 0 answers, 1 refused\n"), "{out}");
+}
+
+#[cfg(unix)]
+#[test]
 fn the_sum_is_there_as_json() {
     let process = Running::start(command().args(["serve", "--listen", "127.0.0.1:0", "--json"]));
     process.line();

@@ -297,6 +297,14 @@ impl Mark {
         })
     }
 
+    /// The bytes that the entity of the whole has at least where that of this piece has so many: all but the last are
+    /// of one size (SPEC 9.1).
+    #[must_use]
+    pub const fn least(self, len: usize) -> usize {
+        let alike = if self.index + 1 < self.count { self.count as usize - 1 } else { 1 };
+        len.saturating_mul(alike)
+    }
+
     /// Whether a packet claims to be a piece, as the programs see it: both keys are there, of whatever type.
     #[must_use]
     pub fn is_claimed(packet: &PacketRef<'_>) -> bool {
@@ -311,6 +319,14 @@ pub struct Bounds {
     pub pieces: u32,
     /// Bytes of the entity, in all.
     pub entity: usize,
+}
+
+impl Bounds {
+    /// Whether a piece with an entity of so many bytes says that its packet is too large, whatever else comes.
+    #[must_use]
+    pub const fn exclude(self, mark: Mark, len: usize) -> bool {
+        mark.least(len) > self.entity
+    }
 }
 
 impl Default for Bounds {
@@ -332,7 +348,9 @@ pub enum Added {
     Whole,
     /// It belongs to another group: its code, identity or count is another.
     Foreign,
-    /// It would pass the bounds, or its messages cannot be read.
+    /// With it the entity would pass its bound, or it tells that those after it will: the group is of no more use.
+    TooLarge,
+    /// There are too many pieces, or its messages cannot be read.
     Refused,
 }
 
@@ -387,7 +405,10 @@ impl Gather {
             return if had == digest { Added::Known } else { Added::Differs };
         }
         let entity = packet.entity();
-        if mark.count > bounds.pieces || entity.len() > bounds.entity - self.bytes.min(bounds.entity) {
+        if bounds.exclude(mark, entity.len()) || entity.len() > bounds.entity.saturating_sub(self.bytes) {
+            return Added::TooLarge;
+        }
+        if mark.count > bounds.pieces {
             return Added::Refused;
         }
         if mark.index == 0 {

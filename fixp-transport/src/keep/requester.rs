@@ -447,6 +447,11 @@ impl Requester {
                 }
             }
             Added::Foreign | Added::Differs | Added::Refused => {}
+            Added::TooLarge => {
+                let limit = self.config.bounds.entity;
+                let size = mark.least(packet.entity().len()).max(limit.saturating_add(1));
+                self.fail(now, CallError::possibly_executed(Cause::TooLarge { size, limit }));
+            }
             Added::Whole => {
                 let packet = asking.answer.take().and_then(|gather| gather.join(self.config.dialect));
                 if let Some(packet) = packet {

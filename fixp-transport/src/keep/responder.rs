@@ -42,11 +42,14 @@
 //!   names it (Q2, Q9).
 //! - CANCEL is always answered, in lexst1 by NOTFOUND, and everything of the exchange is gone (Q5, Q10).
 //! - RETRY and CANCEL are for the identity that they name (Q19). A CANCEL does not touch another exchange.
+//! - A request that is larger than [`Limits::entity`] is refused as soon as one of its pieces tells so, by an answer
+//!   in one piece; nothing of it is kept or asked for.
 //! - Counts allocate nothing; one network does not take everything, and gives way to smaller ones; RETRY is no more bytes than came; everything held is in one ledger
 //!   ([`Responder::held`]) with a bound, and all has an end.
 //! - What leaves for a source prefix beyond what came from there has a rate (see [`budget`](super::budget)),
 //!   unless [`Config::allow`] says otherwise; and the pieces of an answer leave at a [pace](super::pace).
 //!
+//! [`Limits::entity`]: super::Limits::entity
 //! [`Limits::settle`]: super::Limits::settle
 //! [`Limits::tombstone`]: super::Limits::tombstone
 
@@ -166,7 +169,7 @@ pub struct Stats {
     pub again: u64,
     /// RETRY sent, for pieces of requests.
     pub questions: u64,
-    /// Pieces of requests that were not listened to: beyond a limit, or without room.
+    /// Pieces of requests that were not listened to, beyond a limit or without room, and requests that were too large.
     pub refused: u64,
     /// Requests on their way, answers held and exchanges remembered that gave way to those of other networks.
     pub gave_way: u64,
@@ -181,6 +184,8 @@ struct Peer {
     /// Those of them that are executed though a later request has taken their place.
     replaced: usize,
     latest: i32,
+    /// The identity of one since then that was too large: its answer is sent, too, and ends no other.
+    refused: Option<i32>,
     /// The address that its datagrams come to.
     local: Option<IpAddr>,
 }
@@ -287,29 +292,33 @@ impl Responder {
         done.stage = Stage::Tombstone { until: now + limits.tombstone };
         let outcome = match answer {
             _ if cancelled => {
-                let digests = std::mem::take(&mut done.digests);
-                if let Some(exchange) = self.exchanges.get_mut(&key) {
-                    exchange.done = None;
+                let done = self.exchanges.get_mut(&key).and_then(|exchange| exchange.done.take());
+                if let Some(done) = done {
+                    self.settle_done(now, key, &done.known);
                 }
-                self.settle_done(now, key, &digests);
                 Ok(())
             }
             None => Ok(()),
-            Some(answer) => self.cut(now, key, answer, rate).map(|mut held| {
-                if !self.is_latest(key) {
-                    held.rest();
-                }
-                if let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) {
-                    held.came(done.came);
-                    (done.stage, done.told, done.came) = (Stage::Held(Box::new(held)), now, 0);
-                }
-                self.turn(key);
-            }),
+            Some(answer) => self.hold(now, key, answer, rate),
         };
         self.book(key);
         self.arm(now, key);
         self.balance();
         outcome
+    }
+
+    /// Sends an answer, and holds it.
+    fn hold(&mut self, now: Instant, key: Key, answer: Packet, rate: Option<u64>) -> Result<(), AnswerError> {
+        let mut held = self.cut(now, key, answer, rate)?;
+        if !self.is_latest(key) {
+            held.rest();
+        }
+        if let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) {
+            held.came(done.came);
+            (done.stage, done.told, done.came) = (Stage::Held(Box::new(held)), now, 0);
+        }
+        self.turn(key);
+        Ok(())
     }
 
     fn cut(

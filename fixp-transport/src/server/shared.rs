@@ -265,7 +265,8 @@ counters! {
     keep_answers,
     /// Datagrams of KEEP UDP that carried again what had been sent before.
     keep_again,
-    /// Pieces, and requests over the own transport, that were not listened to: beyond a limit, or without room.
+    /// What of KEEP UDP was not listened to, beyond a limit or without room: pieces, requests that are too large, and
+    /// requests over the own transport.
     keep_refused,
     /// Associations of the own transport that were opened.
     keep_opened,

@@ -97,9 +97,9 @@ impl Responder {
         self.peers.get(&of).map_or(self.local, |peer| peer.local).or(self.config.bind_ip)
     }
 
-    /// Whether an identity is the one that its peer came with last.
+    /// Whether an identity is one that its peer came with last.
     pub(super) fn is_latest(&self, key: Key) -> bool {
-        self.peers.get(&key.0).is_none_or(|peer| peer.latest == key.1)
+        self.peers.get(&key.0).is_none_or(|peer| peer.latest == key.1 || peer.refused == Some(key.1))
     }
 
     /// Brings the ledger up to date after anything has changed in an exchange, and forgets one that is over.
@@ -125,6 +125,7 @@ impl Responder {
             live: 0,
             replaced: 0,
             latest: key.1,
+            refused: None,
             local: self.local,
         });
         peer.exchanges += usize::from(fresh);

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::assembly::Group;
 use super::held::Held;
 use super::{EXCHANGE_COST, Ticket};
+use crate::keep::pieces::Mark;
 
 /// What of an exchange gives way where there is no room: the pieces of a request that is not whole, an answer that
 /// is held, or what is remembered of an exchange that has ended.
@@ -33,10 +34,52 @@ pub(super) struct Exchange {
     pub(super) rank: Option<Rank>,
 }
 
-/// A request that was whole.
+/// What of a request tells its duplicates.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Known {
+    /// The digests of its pieces.
+    Whole(Box<[u64]>),
+    /// Of one that is too large, its count, and the digest of the piece that told so, which counts where it is the
+    /// only one.
+    TooLarge(u32, u64),
+}
+
+impl Known {
+    /// How many pieces it has.
+    pub(super) fn count(&self) -> u32 {
+        match self {
+            // No more than the pieces that a request may have.
+            Self::Whole(digests) => u32::try_from(digests.len()).unwrap_or(u32::MAX),
+            Self::TooLarge(count, _) => *count,
+        }
+    }
+
+    /// The digest of its first piece.
+    pub(super) fn digest(&self) -> u64 {
+        match self {
+            Self::Whole(digests) => digests.first().copied().unwrap_or(0),
+            Self::TooLarge(_, digest) => *digest,
+        }
+    }
+
+    /// Whether a piece is one of it.
+    pub(super) fn has(&self, mark: Mark, digest: u64) -> bool {
+        self.count() == mark.count
+            && match self {
+                Self::Whole(digests) => digests[mark.index as usize] == digest,
+                Self::TooLarge(count, had) => *count > 1 || *had == digest,
+            }
+    }
+
+    pub(super) fn cost(&self) -> usize {
+        if let Self::Whole(digests) = self { size_of_val(&**digests) } else { 0 }
+    }
+}
+
+/// A request that was whole, or was refused.
 #[derive(Debug)]
 pub(super) struct Done {
-    pub(super) digests: Box<[u64]>,
+    pub(super) known: Known,
     pub(super) stage: Stage,
     /// When the peer was last told something for a duplicate.
     pub(super) told: Instant,
@@ -101,7 +144,7 @@ impl Exchange {
                 Stage::Held(held) => held.cost(),
                 _ => 0,
             };
-            held + done.digests.len() * size_of::<u64>()
+            held + done.known.cost()
         });
         EXCHANGE_COST + group + done
     }

@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fixp_codec::laxcus6::key::SUBPACKET_TIMEOUT;
-use fixp_codec::{Decoder, PacketRef};
+use fixp_codec::{Decoder, Packet, PacketRef};
 
 use super::assembly::Group;
-use super::exchange::{Done, Exchange, Stage};
+use super::exchange::{Done, Exchange, Known, Stage};
 use super::{Config, EXCHANGE_COST, Event, Key, QUEUE_COST, Responder, Ticket};
 use crate::keep::pieces::{Added, Bounds, Gather, Mark};
 use crate::keep::{Transmit, control};
+use crate::tables;
 
 /// How many times its bytes CANCEL may draw at once, without the budget of its prefix.
 const FACTOR: usize = 3;
@@ -50,7 +51,7 @@ impl Responder {
     ) {
         let limits = &self.config.limits;
         let bounds = Bounds { pieces: limits.pieces, entity: limits.entity };
-        if mark.count > limits.pieces {
+        if mark.count > limits.pieces && !bounds.exclude(mark, packet.entity().len()) {
             self.stats.refused += 1;
             return;
         }
@@ -63,8 +64,7 @@ impl Responder {
         });
         if group.is_none() || stale {
             if let Some(done) = exchange.and_then(|exchange| exchange.done.as_ref())
-                && done.digests.len() == mark.count as usize
-                && done.digests[mark.index as usize] == digest
+                && done.known.has(mark, digest)
             {
                 self.duplicate(now, key, bytes.len());
                 return;
@@ -108,6 +108,11 @@ impl Responder {
                 group.came += bytes.len();
             }
             Added::Foreign | Added::Differs => {}
+            Added::TooLarge => {
+                let came = group.credit() + bytes.len();
+                self.refuse(now, key, Known::TooLarge(mark.count, digest), came);
+                return;
+            }
             Added::Refused if group.gather.is_empty() => exchange.group = None,
             Added::Refused => {}
         }
@@ -116,7 +121,7 @@ impl Responder {
             && matches!(added, Added::Kept | Added::Whole)
             && let Some(peer) = self.peers.get_mut(&from)
         {
-            peer.latest = mark.identity;
+            (peer.latest, peer.refused) = (mark.identity, None);
         }
         self.stats.refused += u64::from(added == Added::Refused);
         match added {
@@ -133,8 +138,8 @@ impl Responder {
         let Some(exchange) = self.exchanges.get_mut(&key) else { return };
         let Some(group) = exchange.group.take() else { return };
         let (came, rate) = (group.credit(), group.rate(now));
-        let digests = group.gather.digests();
-        if exchange.done.as_ref().is_some_and(|done| done.digests == digests) {
+        let known = Known::Whole(group.gather.digests());
+        if exchange.done.as_ref().is_some_and(|done| done.known == known) {
             self.book(key);
             self.duplicate(now, key, came);
             return;
@@ -147,18 +152,44 @@ impl Responder {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let stage = Stage::Executing { ticket, cancelled: false };
-        match exchange.done.replace(Done { digests, stage, told: now, came, rate }) {
-            // Its client has gone on; the answer of the earlier one is nobody's.
-            Some(Done { stage: Stage::Executing { ticket, .. }, .. }) => self.replaced(ticket, key.0),
-            Some(Done { stage: Stage::Held(held), .. }) => held.end(now, false, &mut self.budget, key.0.ip()),
-            _ => {}
-        }
+        self.goes_on(now, key, Done { known, stage, told: now, came, rate });
         self.tickets.insert(ticket, key);
         self.held += cost;
         self.events.push_back((Event { ticket, from: key.0, packet }, cost));
         self.book(key);
         let copies = self.table.accepted.map_or(0, |(_, copies)| copies);
         self.accept(now, key, copies);
+    }
+
+    /// A request takes the place of the earlier one with its identity: its client has gone on, and the answer of that
+    /// is nobody's.
+    fn goes_on(&mut self, now: Instant, key: Key, done: Done) {
+        let Some(exchange) = self.exchanges.get_mut(&key) else { return };
+        match exchange.done.replace(done) {
+            Some(Done { stage: Stage::Executing { ticket, .. }, .. }) => self.replaced(ticket, key.0),
+            Some(Done { stage: Stage::Held(held), .. }) => held.end(now, false, &mut self.budget, key.0.ip()),
+            _ => {}
+        }
+    }
+
+    /// A request, of which so many bytes came, is too large: it is known as if it had been executed, and its answer
+    /// says so, if there is room for that.
+    fn refuse(&mut self, now: Instant, key: Key, known: Known, came: usize) {
+        self.stats.refused += 1;
+        if let Some(exchange) = self.exchanges.get_mut(&key) {
+            exchange.group = None;
+        }
+        let stage = Stage::Tombstone { until: now + self.config.limits.tombstone };
+        self.goes_on(now, key, Done { known, stage, told: now, came, rate: None });
+        self.book(key);
+        if let Some(peer) = self.peers.get_mut(&key.0) {
+            peer.refused = Some(key.1);
+        }
+        let answer = Packet::new(tables::of(self.config.dialect).refuse);
+        // Without an answer it is known all the same.
+        let _ = self.hold(now, key, answer, None);
+        self.book(key);
+        self.arm(now, key);
     }
 
     /// ACCEPTED. Three copies are less than three times the shortest piece, so no budget has them wait; but what
@@ -254,9 +285,9 @@ impl Responder {
                                 self.paces.learn(now, from.ip(), held.came_through());
                             }
                             held.end(now, true, &mut self.budget, from.ip());
-                            self.settle_done(now, key, &done.digests);
+                            self.settle_done(now, key, &done.known);
                         }
-                        Stage::Tombstone { .. } => self.settle_done(now, key, &done.digests),
+                        Stage::Tombstone { .. } => self.settle_done(now, key, &done.known),
                     }
                 }
                 self.book(key);
@@ -292,10 +323,8 @@ impl Responder {
         self.settled.add(now + limits.settle, key, count, digest, limits.settled);
     }
 
-    pub(super) fn settle_done(&mut self, now: Instant, key: Key, digests: &[u64]) {
-        // No more than the pieces that a request may have.
-        let count = u32::try_from(digests.len()).unwrap_or(u32::MAX);
-        self.settle(now, key, count, digests.first().copied().unwrap_or(0));
+    pub(super) fn settle_done(&mut self, now: Instant, key: Key, known: &Known) {
+        self.settle(now, key, known.count(), known.digest());
     }
 
     pub(super) fn ask_for_gap(&mut self, now: Instant, key: Key) {
