@@ -120,11 +120,11 @@ impl ServerLimits {
     pub const ORDERED_BYTES: usize = 256 << 10;
     /// Default of [`ServerLimits::keep_pace`], that of [`Pace::RATE`].
     pub const KEEP_PACE: u64 = Pace::RATE;
-    /// Default of [`ServerLimits::keep_associations`]. Each costs some 2 KiB.
+    /// Default of [`ServerLimits::keep_associations`]. Each costs [`own::Config::ASSOCIATION_COST`].
     pub const KEEP_ASSOCIATIONS: usize = own::Config::ASSOCIATIONS;
-    /// Default of [`ServerLimits::keep_half_open`]. Each costs some 250 bytes.
+    /// Default of [`ServerLimits::keep_half_open`]. Each costs [`own::Config::HALF_OPEN_COST`].
     pub const KEEP_HALF_OPEN: usize = own::Config::HALF_OPEN;
-    /// Default of [`ServerLimits::keep_exchanges`]. Each costs some 600 bytes.
+    /// Default of [`ServerLimits::keep_exchanges`]. Each costs [`own::Config::EXCHANGE_COST`].
     pub const KEEP_EXCHANGES: u64 = own::Config::EXCHANGES;
     /// Default of [`ServerLimits::keep_window`], 4 MiB. Costs that much for each request, within the bytes of
     /// [`ServerLimits::keep`].

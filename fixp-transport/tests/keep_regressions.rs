@@ -787,3 +787,71 @@ fn an_answer_that_is_too_large_for_the_client_ends_the_call() {
     let sent = asks.poll_transmit(now).unwrap();
     assert_eq!(sent.bytes, control::cancel(&LAXCUS6, None, 1).unwrap());
 }
+
+/// Who forges a network for each datagram, and so has one exchange in each, shuts nobody out: neither by requests that
+/// are never whole nor by those that are executed. The oldest give way, those that are not whole first.
+#[test]
+fn a_flood_from_many_networks_shuts_nobody_out() {
+    for size in [1, 2] {
+        let now = Instant::now();
+        let limits = Limits { exchanges: 1 << 14, ..Limits::default() };
+        let mut machine = Responder::new(responder::Config { limits, ..responder::Config::new(&LAXCUS6) });
+        // One of one piece, or of two without the first.
+        let form = Form { size: 1, ..Form::of_request(&LAXCUS6, 1) };
+        let packet = Packet::new(code(&LAXCUS6)).with_entity(vec![7; size]);
+        let forged = Pieces::cut(&LAXCUS6, packet, form).unwrap().datagram(size as u32 - 1).unwrap();
+        let flood = |machine: &mut Responder, nth: u32| {
+            let from = std::net::Ipv4Addr::from(0x0a00_0000 + (nth << 8));
+            machine.handle_datagram(now, SocketAddr::from((from, 4000)), &forged);
+            while let Some(event) = machine.poll_event() {
+                machine.answer(now, event.ticket, Some(okay(&LAXCUS6, 1))).unwrap();
+            }
+            while machine.poll_transmit(now).is_some() {}
+        };
+        for nth in 0..1 << 14 {
+            flood(&mut machine, nth);
+        }
+        assert_eq!(machine.exchanges(), 1 << 14);
+        // An office of a hundred behind one address, each with a request of one piece and one of three.
+        for port in 4000..4100 {
+            let from = SocketAddr::from(([203, 0, 113, 9], port));
+            let mut executed = 0;
+            for request in [cut(&LAXCUS6, 1, vec![9; 10]), cut(&LAXCUS6, 2, vec![9; 1400])] {
+                for index in 0..request.count() {
+                    machine.handle_datagram(now, from, &request.datagram(index).unwrap());
+                    flood(&mut machine, 100_000 + u32::from(port) * 4 + index);
+                    while machine.poll_transmit(now).is_some() {}
+                }
+                // The flood has answered it.
+                let again = request.datagram(0).unwrap();
+                let asked = machine.stats().questions;
+                machine.handle_datagram(now, from, &again);
+                executed += u32::from(machine.poll_event().is_none() && machine.stats().questions == asked);
+            }
+            assert_eq!(executed, 2, "{size} {port}");
+        }
+        assert_eq!(machine.stats().refused, 0);
+    }
+}
+
+/// A network that has more than a little takes nothing from those that have less.
+#[test]
+fn a_large_network_takes_no_place_of_others() {
+    let now = Instant::now();
+    let limits = Limits { exchanges: 640, ..Limits::default() };
+    let mut machine = Responder::new(responder::Config { limits, ..responder::Config::new(&LAXCUS6) });
+    let begin = cut(&LAXCUS6, 1, vec![1; 900]).datagram(0).unwrap();
+    let others: Vec<_> = (0..100).map(|nth| SocketAddr::from(([198, 51, nth, 1], 4000))).collect();
+    for &from in &others {
+        machine.handle_datagram(now, from, &begin);
+    }
+    for port in 0..5000 {
+        machine.handle_datagram(now, SocketAddr::from(([203, 0, 113, 9], port)), &begin);
+    }
+    assert_eq!((machine.exchanges(), machine.stats().gave_way), (640, 0));
+    let end = cut(&LAXCUS6, 1, vec![1; 900]).datagram(1).unwrap();
+    for &from in &others {
+        machine.handle_datagram(now, from, &end);
+        assert!(machine.poll_event().is_some());
+    }
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use fixp_codec::{LAXCUS6, LEXST1};
 use fixp_transport::keep::budget::Rates;
+use fixp_transport::keep::pieces::PIECE_COST;
+use fixp_transport::keep::{Limits, own};
 use fixp_transport::server::config::{Config, Key};
 use fixp_transport::server::{AllowList, PublicKey};
 
@@ -19,6 +21,25 @@ fn the_example_has_the_defaults() {
     let options =
         |text: &str| text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
     assert_eq!(options(EXAMPLE), 54);
+}
+
+/// What things cost is said as it is booked.
+#[test]
+fn the_example_has_the_costs() {
+    for (option, cost) in [
+        ("keep_associations", own::Config::ASSOCIATION_COST),
+        ("keep_half_open", own::Config::HALF_OPEN_COST),
+        ("keep_exchanges", own::Config::EXCHANGE_COST),
+        ("exchanges", Limits::EXCHANGE_COST),
+    ] {
+        let (before, _) = EXAMPLE.split_once(&format!("\n{option} = ")).unwrap();
+        let (_, comment) = before.rsplit_once("\n\n").unwrap();
+        assert!(
+            comment.replace("\n# ", " ").contains(&format!("Each costs {cost} bytes")),
+            "{option}: {comment}"
+        );
+    }
+    assert!(EXAMPLE.contains(&format!("on its way {}, and {PIECE_COST} for each piece", Limits::GROUP_COST)));
 }
 
 /// An unknown option names the known ones: each of those is in the example, in its section.

@@ -46,11 +46,18 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// What an exchange is booked with beside its content, wherever it stands: with its places in all lists, its
+    /// address and its network, which may have no other.
+    pub const EXCHANGE_COST: usize = 800;
+    /// What is booked beside that while its request is on its way, and with [`PIECE_COST`](super::pieces::PIECE_COST) for each
+    /// piece.
+    pub const GROUP_COST: usize = 256;
     /// Default of [`Limits::pieces`]: 30 MiB in the programs' pieces of 480 bytes.
     pub const PIECES: u32 = 65536;
     /// Default of [`Limits::entity`], 16 MiB.
     pub const ENTITY: usize = 16 << 20;
-    /// Default of [`Limits::exchanges`]. Each costs some 500 bytes beside its content, and 8 for each piece.
+    /// Default of [`Limits::exchanges`]. Each costs [`Limits::EXCHANGE_COST`] beside its content, and 8 for each piece,
+    /// so that [`Limits::BYTES`] is enough to remember all of them.
     pub const EXCHANGES: usize = 65536;
     /// Default of [`Limits::exchanges_per_peer`]: the programs have one; a few may have been given up.
     pub const EXCHANGES_PER_PEER: usize = 8;

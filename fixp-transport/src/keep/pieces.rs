@@ -19,17 +19,17 @@
 //! # Ok::<(), fixp_codec::Error>(())
 //! ```
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fixp_codec::laxcus6::key::{
     PACKET_IDENTIFY, SUBPACKET_COUNT, SUBPACKET_DISABLE_TIMEOUT, SUBPACKET_SERIAL, SUBPACKET_TIMEOUT,
 };
 use fixp_codec::{Cause, Code, Command, Decoder, Dialect, Encoder, Error, Message, Packet, PacketRef};
 
 use super::control;
+use super::gathered::Gathered;
 use super::limits::Limits;
 use super::table;
 use crate::udp::MAX_DATAGRAM;
@@ -38,8 +38,8 @@ use crate::udp::MAX_DATAGRAM;
 pub const PIECE: usize = 480;
 /// What SUBPACKET_DISABLE_TIMEOUT says, in milliseconds.
 const DISABLE: i32 = 60_000;
-/// What a piece costs beside its content.
-pub const PIECE_COST: usize = 96;
+/// What a piece costs beside its content, where it is one of several.
+pub const PIECE_COST: usize = 128;
 /// What a packet costs beside its entity and the values of its messages, for each of these.
 const MESSAGE_COST: usize = 64;
 
@@ -361,7 +361,7 @@ pub enum Added {
 #[derive(Debug)]
 pub struct Gather {
     mark: Mark,
-    pieces: BTreeMap<u32, (Bytes, u64)>,
+    pieces: Gathered,
     /// Command and messages of the first piece.
     head: Option<Bytes>,
     /// What that costs, and what its messages will when they are read.
@@ -373,7 +373,7 @@ impl Gather {
     /// A group of the pieces that belong to this one, which is not yet in it. Nothing is allocated for the count.
     #[must_use]
     pub const fn new(mark: Mark) -> Self {
-        Self { mark, pieces: BTreeMap::new(), head: None, head_cost: 0, bytes: 0 }
+        Self { mark, pieces: Gathered::new(), head: None, head_cost: 0, bytes: 0 }
     }
 
     /// The identity of the group.
@@ -400,8 +400,8 @@ impl Gather {
             return Added::Foreign;
         }
         // Nearly all come in their order.
-        let next = self.pieces.last_key_value().is_none_or(|(&last, _)| mark.index > last);
-        if !next && let Some(&(_, had)) = self.pieces.get(&mark.index) {
+        let next = self.pieces.last().is_none_or(|last| mark.index > last);
+        if !next && let Some(had) = self.pieces.digest_of(mark.index) {
             return if had == digest { Added::Known } else { Added::Differs };
         }
         let entity = packet.entity();
@@ -419,7 +419,7 @@ impl Gather {
             self.head_cost = head_cost(packet);
         }
         self.bytes += entity.len();
-        self.pieces.insert(mark.index, (Bytes::copy_from_slice(entity), digest));
+        self.pieces.insert(mark.index, Bytes::copy_from_slice(entity), digest);
         if self.pieces.len() == self.mark.count as usize { Added::Whole } else { Added::Kept }
     }
 
@@ -432,20 +432,20 @@ impl Gather {
     /// Whether a piece is missing before one that is there.
     #[must_use]
     pub fn has_hole(&self) -> bool {
-        self.pieces.last_key_value().is_some_and(|(&last, _)| last as usize >= self.pieces.len())
+        self.pieces.last().is_some_and(|last| last as usize >= self.pieces.len())
     }
 
     /// The indexes of missing pieces in their order, at most so many; where asked, only those before one that
     /// is there.
     #[must_use]
     pub fn missing(&self, before_last: bool, most: usize) -> Vec<u32> {
-        let end = match self.pieces.last_key_value() {
-            Some((&last, _)) if before_last => last,
+        let end = match self.pieces.last() {
+            Some(last) if before_last => last,
             _ => self.mark.count,
         };
         let mut missing = Vec::new();
         let mut next = 0;
-        for have in self.pieces.keys().copied().chain([end]) {
+        for have in self.pieces.iter().map(|(index, ..)| index).chain([end]) {
             // Never more than are wanted, however large the hole is.
             missing.extend((next..have.min(end)).take(most - missing.len()));
             if missing.len() == most {
@@ -458,12 +458,12 @@ impl Gather {
 
     /// The same of those in a range.
     pub(super) fn holes(&self, range: std::ops::Range<u32>, most: usize) -> Vec<u32> {
-        range.filter(|index| !self.pieces.contains_key(index)).take(most).collect()
+        range.filter(|&index| !self.pieces.contains(index)).take(most).collect()
     }
 
     /// How far its pieces go: behind the last one that is there.
     pub(super) fn end(&self) -> u32 {
-        self.pieces.last_key_value().map_or(0, |(&last, _)| last + 1)
+        self.pieces.last().map_or(0, |last| last + 1)
     }
 
     /// The bytes that holding it costs.
@@ -488,29 +488,20 @@ impl Gather {
     /// The digests of the pieces in their order.
     #[must_use]
     pub fn digests(&self) -> Box<[u64]> {
-        self.pieces.values().map(|&(_, digest)| digest).collect()
+        self.pieces.iter().map(|(.., digest)| digest).collect()
     }
 
     /// The packet: the messages of the first piece without those that pieces have, and without CONTENT_LENGTH
     /// (which is written anew). Nothing where pieces are missing.
     #[must_use]
-    pub fn join(mut self, dialect: &Dialect) -> Option<Packet> {
+    pub fn join(self, dialect: &Dialect) -> Option<Packet> {
         if self.pieces.len() != self.mark.count as usize {
             return None;
         }
         let mut packet = Decoder::new(dialect).head(&self.head?).ok()?.to_packet().ok()?;
         let length = dialect.content_length_key();
         packet.messages.retain(|message| !KEYS.contains(&message.key) && message.key != length);
-        packet.entity = match self.pieces.len() {
-            1 => self.pieces.pop_first()?.1.0,
-            _ => {
-                let mut entity = BytesMut::with_capacity(self.bytes);
-                for (bytes, _) in self.pieces.values() {
-                    entity.extend_from_slice(bytes);
-                }
-                entity.freeze()
-            }
-        };
+        packet.entity = self.pieces.join();
         Some(packet)
     }
 }

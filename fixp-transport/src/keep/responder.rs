@@ -44,7 +44,7 @@
 //! - RETRY and CANCEL are for the identity that they name (Q19). A CANCEL does not touch another exchange.
 //! - A request that is larger than [`Limits::entity`] is refused as soon as one of its pieces tells so, by an answer
 //!   in one piece; nothing of it is kept or asked for.
-//! - Counts allocate nothing; one network does not take everything, and gives way to smaller ones; RETRY is no more bytes than came; everything held is in one ledger
+//! - Counts allocate nothing; one network does not take everything, and gives way to smaller ones; many with little each give way by age; RETRY is no more bytes than came; everything held is in one ledger
 //!   ([`Responder::held`]) with a bound, and all has an end.
 //! - What leaves for a source prefix beyond what came from there has a rate (see [`budget`](super::budget)),
 //!   unless [`Config::allow`] says otherwise; and the pieces of an answer leave at a [pace](super::pace).
@@ -57,6 +57,7 @@ mod assembly;
 mod books;
 mod config;
 mod exchange;
+mod exchanges;
 mod held;
 mod paces;
 mod receiving;
@@ -73,6 +74,7 @@ use fixp_codec::{Error, Packet};
 use foldhash::quality::FixedState;
 
 use self::exchange::{Done, Exchange, Stage};
+use self::exchanges::{Exchanges, Number};
 use self::held::{Held, Turn};
 use self::paces::Paces;
 use self::settled::Settled;
@@ -123,12 +125,12 @@ impl std::error::Error for AnswerError {}
 
 type Key = (SocketAddr, i32);
 
-/// What an exchange costs beside its content.
-const EXCHANGE_COST: usize = 512;
 /// What a request costs that is executed though another has its place.
-const REPLACED_COST: usize = 256;
-/// What a waiting datagram or event costs beside its content.
-const QUEUE_COST: usize = 96;
+const REPLACED_COST: usize = 384;
+/// What a waiting datagram costs beside its content, in a queue that may be half empty.
+const QUEUE_COST: usize = 2 * size_of::<Transmit>();
+/// The same of a request that waits to be taken.
+const EVENT_COST: usize = 2 * size_of::<(Event, usize)>();
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -136,11 +138,11 @@ pub struct Responder {
     config: Config,
     table: &'static Table,
     digests: FixedState,
-    exchanges: BTreeMap<Key, Exchange>,
+    exchanges: Exchanges,
     peers: BTreeMap<SocketAddr, Peer>,
     tickets: BTreeMap<Ticket, Key>,
     next_ticket: u64,
-    timers: BTreeSet<(Instant, Key)>,
+    timers: BTreeSet<(Instant, Number)>,
     controls: VecDeque<Transmit>,
     /// Exchanges with pieces to be sent, in turns.
     sending: BTreeMap<u64, Key>,
@@ -178,11 +180,11 @@ pub struct Stats {
 /// What an address and port has here.
 #[derive(Debug)]
 struct Peer {
-    exchanges: usize,
+    exchanges: u32,
     /// What has not ended: requests on their way, being executed, and answers held.
-    live: usize,
+    live: u32,
     /// Those of them that are executed though a later request has taken their place.
-    replaced: usize,
+    replaced: u32,
     latest: i32,
     /// The identity of one since then that was too large: its answer is sent, too, and ends no other.
     refused: Option<i32>,
@@ -197,7 +199,7 @@ impl Responder {
         Self {
             table: table::of(config.dialect),
             digests: FixedState::with_seed(config.random),
-            exchanges: BTreeMap::new(),
+            exchanges: Exchanges::default(),
             peers: BTreeMap::new(),
             tickets: BTreeMap::new(),
             next_ticket: 0,
@@ -241,7 +243,7 @@ impl Responder {
     #[must_use]
     pub fn unsent_answers(&self) -> usize {
         let unsent = |exchange: &&Exchange| matches!(&exchange.done, Some(Done { stage: Stage::Held(held), .. }) if !held.has_left());
-        self.exchanges.values().filter(unsent).count()
+        self.exchanges.all().filter(unsent).count()
     }
 
     /// A datagram has come. Tells whether it was one of KEEP UDP; another one is the caller's business.
@@ -354,13 +356,14 @@ impl Responder {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(&(at, key)) = self.timers.first() {
+        while let Some(&(at, number)) = self.timers.first() {
             if at > now {
                 break;
             }
             self.timers.pop_first();
-            if let Some(exchange) = self.exchanges.get_mut(&key) {
+            if let Some(exchange) = self.exchanges.at_mut(number) {
                 exchange.timer = None;
+                let key = exchange.key;
                 self.exchange_timeout(now, key);
                 self.book(key);
                 self.arm(now, key);

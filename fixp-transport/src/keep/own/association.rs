@@ -15,7 +15,7 @@ use fixp_codec::{Dialect, Encoder, Packet, Source, ValueRef};
 
 use super::config::Config;
 use super::event::{AssociationId, Event, Ticket};
-use super::exchange::{EXCHANGE_COST, Exchange, Going, Stage};
+use super::exchange::{Exchange, Going, Stage};
 use super::flow::{Allowance, Granted};
 use super::mtu::PathMtu;
 use super::ranges::Ranges;
@@ -39,8 +39,7 @@ const STARVED: Duration = Duration::from_millis(20);
 const RECORDS_SHARE: u64 = 8;
 /// Deadlines of exchanges that have ended are kept up to as many as there are others, and these.
 const ENDED: usize = 64;
-/// What an association costs beside its exchanges, with as many packets under way.
-pub(super) const ASSOCIATION_COST: usize = 4096;
+/// Records that are kept for the next packets: within [`Config::ASSOCIATION_COST`], with as many packets under way.
 const FREE_RECORDS: usize = 16;
 
 /// Who has opened an association.
@@ -414,7 +413,7 @@ impl Association {
                 _ => Cause::Full,
             })
         })?;
-        let Some(hold) = Hold::within(&shared.ledger, EXCHANGE_COST, Config::REQUESTS_SHARE) else {
+        let Some(hold) = Hold::within(&shared.ledger, Config::EXCHANGE_COST, Config::REQUESTS_SHARE) else {
             return Err(CallError::not_sent(Cause::Full));
         };
         self.next_serial += 1;

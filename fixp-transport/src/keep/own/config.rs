@@ -72,6 +72,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// What an association is booked with beside its exchanges and all but 16 of its packets under way.
+    pub const ASSOCIATION_COST: usize = 4096;
+    /// What one is booked with whose client has not proven its address.
+    pub const HALF_OPEN_COST: usize = 448;
+    /// What an exchange is booked with beside its content.
+    pub const EXCHANGE_COST: usize = 832;
     /// Default of [`Config::gather_requests`], 256 KiB. Costs that for each request under way.
     pub const GATHER_REQUESTS: u64 = 256 << 10;
     /// Default of [`Config::gather_answers`], 16 MiB, as long as a caller may want one in memory.
@@ -89,11 +95,11 @@ impl Config {
     /// Default of [`Config::association_window`], 16 MiB, known to both ends: four full windows, a quarter of what
     /// the ledger has by default.
     pub const ASSOCIATION_WINDOW: u64 = 16 << 20;
-    /// Default of [`Config::exchanges`], known to both ends. Each costs some 800 bytes.
+    /// Default of [`Config::exchanges`], known to both ends. Each costs [`Config::EXCHANGE_COST`].
     pub const EXCHANGES: u64 = 256;
     /// Default of [`Config::send_window`], 4 MiB: what fills the peer's window.
     pub const SEND_WINDOW: u64 = 4 << 20;
-    /// Default of [`Config::associations`]. Each costs some 4 KiB.
+    /// Default of [`Config::associations`]. Each costs [`Config::ASSOCIATION_COST`].
     pub const ASSOCIATIONS: usize = 65536;
     /// Default of [`Config::associations_of_network`]: an office behind one address, and no way to take all there is.
     pub const ASSOCIATIONS_OF_NETWORK: usize = 4096;
@@ -106,7 +112,7 @@ impl Config {
     pub const ANSWER_IDLE: Duration = Duration::from_secs(60);
     /// How often requests and answers are looked at for these times.
     pub const WATCH: Duration = Duration::from_secs(10);
-    /// Default of [`Config::half_open`]. Each costs some 250 bytes.
+    /// Default of [`Config::half_open`]. Each costs [`Config::HALF_OPEN_COST`].
     pub const HALF_OPEN: usize = 4096;
     /// Default of [`Config::half_open_life`]: longer than [`Config::LOST`], after which a client that was answered
     /// goes on no more. One that comes later is told that nothing was executed, as long as that is known: of the

@@ -11,7 +11,7 @@ use foldhash::quality::FixedState;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::association::{ASSOCIATION_COST, Association, End, Role};
+use super::association::{Association, End, Role};
 use super::config::Config;
 use super::event::{AssociationId, Event, Ticket};
 use super::shared::{Gathering, Shared};
@@ -87,8 +87,6 @@ fn network(peer: SocketAddr) -> IpAddr {
     }
 }
 
-/// What it costs.
-const HALF_COST: usize = 256;
 /// So many times the bytes that came are sent to an address that is not proven.
 const AMPLIFICATION: usize = 3;
 /// A timer is set at least so far ahead, whatever is due: what is due is done by then, or waits to be sent.
@@ -151,7 +149,7 @@ impl Endpoint {
     pub fn connect(&mut self, now: Instant, peer: SocketAddr, dialect: &'static Dialect) -> AssociationId {
         self.next_association += 1;
         let id = AssociationId(self.next_association);
-        let hold = Hold::of(&self.shared.ledger, ASSOCIATION_COST);
+        let hold = Hold::of(&self.shared.ledger, Config::ASSOCIATION_COST);
         let Some(hold) =
             hold.filter(|_| !self.closing && self.associations.len() < self.shared.config.associations)
         else {
@@ -469,7 +467,7 @@ impl Endpoint {
                 {
                     self.forget_half(now, oldest);
                 }
-                let Some(hold) = Hold::of(&self.shared.ledger, HALF_COST) else { return false };
+                let Some(hold) = Hold::of(&self.shared.ledger, Config::HALF_OPEN_COST) else { return false };
                 let number = self.number();
                 self.next_half += 1;
                 let half =
@@ -596,7 +594,8 @@ impl Endpoint {
         }
         let (number, hello) = (known.number, known.hello);
         let room = self.has_place(from);
-        let Some(hold) = room.then(|| Hold::of(&self.shared.ledger, ASSOCIATION_COST)).flatten() else {
+        let Some(hold) = room.then(|| Hold::of(&self.shared.ledger, Config::ASSOCIATION_COST)).flatten()
+        else {
             // There may be room when it comes again.
             self.refresh_half(now, half);
             return None;

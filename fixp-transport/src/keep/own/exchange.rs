@@ -57,9 +57,6 @@ pub(super) struct Exchange {
     pub(super) tells: bool,
 }
 
-/// What an exchange costs beside its content.
-pub(super) const EXCHANGE_COST: usize = 832;
-
 impl Exchange {
     pub(super) const fn new(
         now: Instant,

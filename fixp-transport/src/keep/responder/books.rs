@@ -53,8 +53,10 @@ impl Responder {
     }
 
     fn gives_way(&mut self, now: Instant, ip: IpAddr, want: Want) -> bool {
-        let Some((gives, key)) = self.sources.gives_way(ip, want) else { return false };
-        let Some(exchange) = self.exchanges.get_mut(&key) else { return false };
+        let gives = self.sources.gives_way(ip, want, &self.config.limits);
+        let Some((gives, number)) = gives else { return false };
+        let Some(exchange) = self.exchanges.at_mut(number) else { return false };
+        let key = exchange.key;
         match gives {
             Gives::Group => exchange.group = None,
             Gives::Held => {
@@ -107,19 +109,18 @@ impl Responder {
         let Some(exchange) = self.exchanges.get_mut(&key) else { return };
         let over = exchange.group.is_none() && exchange.done.is_none();
         let cost = if over { 0 } else { exchange.cost() };
-        let live = exchange.live();
         let fresh = exchange.booked == 0;
-        self.held = self.held - exchange.booked + cost;
         let had = Takes { bytes: exchange.booked, is_there: !fresh, rank: exchange.rank };
         let has = Takes { bytes: cost, is_there: !over, rank: exchange.gives() };
-        self.sources.change(key, had, has);
-        exchange.rank = has.rank;
+        let live = exchange.live();
         let before = std::mem::replace(&mut exchange.live, live);
-        exchange.booked = cost;
+        (exchange.booked, exchange.rank) = (cost, has.rank);
+        let (number, timer, turn) = (exchange.number, exchange.timer, exchange.turn);
+        self.held = self.held - had.bytes + cost;
+        self.sources.change(&mut self.exchanges, key.0.ip(), number, had, has);
         if !over && !fresh && live == before {
             return;
         }
-        let (timer, turn) = (exchange.timer, exchange.turn);
         let peer = self.peers.entry(key.0).or_insert(Peer {
             exchanges: 0,
             live: 0,
@@ -128,7 +129,7 @@ impl Responder {
             refused: None,
             local: self.local,
         });
-        peer.exchanges += usize::from(fresh);
+        peer.exchanges += u32::from(fresh);
         peer.live = peer.live + live - before;
         if over {
             peer.exchanges -= 1;
@@ -136,7 +137,7 @@ impl Responder {
                 self.peers.remove(&key.0);
             }
             if let Some(at) = timer {
-                self.timers.remove(&(at, key));
+                self.timers.remove(&(at, number));
             }
             if let Some(turn) = turn {
                 self.sending.remove(&turn);
@@ -183,10 +184,10 @@ impl Responder {
             return;
         }
         if let Some(old) = std::mem::replace(&mut exchange.timer, at) {
-            self.timers.remove(&(old, key));
+            self.timers.remove(&(old, exchange.number));
         }
         if let Some(at) = at {
-            self.timers.insert((at, key));
+            self.timers.insert((at, exchange.number));
         }
     }
 }

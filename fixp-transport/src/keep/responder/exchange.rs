@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use super::assembly::Group;
+use super::exchanges::{Links, Number};
 use super::held::Held;
-use super::{EXCHANGE_COST, Ticket};
+use super::{Key, Ticket};
+use crate::keep::limits::Limits;
 use crate::keep::pieces::Mark;
 
 /// What of an exchange gives way where there is no room: the pieces of a request that is not whole, an answer that
@@ -21,7 +23,11 @@ pub(super) type Rank = (Gives, Instant);
 
 #[derive(Debug)]
 pub(super) struct Exchange {
-    pub(super) group: Option<Group>,
+    pub(super) key: Key,
+    pub(super) number: Number,
+    pub(super) links: [Links; 2],
+    /// Apart, since what is remembered longest has none.
+    pub(super) group: Option<Box<Group>>,
     pub(super) done: Option<Done>,
     /// Where it stands in the turns.
     pub(super) turn: Option<u64>,
@@ -29,7 +35,7 @@ pub(super) struct Exchange {
     /// What is in the ledger for it.
     pub(super) booked: usize,
     /// How many it is of what a peer may have at a time.
-    pub(super) live: usize,
+    pub(super) live: u32,
     /// How it stands among those that give way.
     pub(super) rank: Option<Rank>,
 }
@@ -103,15 +109,26 @@ pub(super) enum Stage {
 }
 
 impl Exchange {
-    pub(super) const fn new() -> Self {
-        Self { group: None, done: None, turn: None, timer: None, booked: 0, live: 0, rank: None }
+    pub(super) fn new(key: Key, number: Number) -> Self {
+        Self {
+            key,
+            number,
+            links: [Links::default(); 2],
+            group: None,
+            done: None,
+            turn: None,
+            timer: None,
+            booked: 0,
+            live: 0,
+            rank: None,
+        }
     }
 
     /// How many it is of what a peer may have at a time: what is executed, and beside it a request on its way or an
     /// answer.
-    pub(super) fn live(&self) -> usize {
+    pub(super) fn live(&self) -> u32 {
         let stage = self.done.as_ref().map(|done| &done.stage);
-        usize::from(matches!(stage, Some(Stage::Executing { .. }))) + usize::from(self.takes_request())
+        u32::from(matches!(stage, Some(Stage::Executing { .. }))) + u32::from(self.takes_request())
     }
 
     /// Whether a request on its way has a place here: where there is one, or an answer that it replaces.
@@ -138,7 +155,7 @@ impl Exchange {
     }
 
     pub(super) fn cost(&self) -> usize {
-        let group = self.group.as_ref().map_or(0, |group| group.gather.cost());
+        let group = self.group.as_ref().map_or(0, |group| Limits::GROUP_COST + group.gather.cost());
         let done = self.done.as_ref().map_or(0, |done| {
             let held = match &done.stage {
                 Stage::Held(held) => held.cost(),
@@ -146,7 +163,7 @@ impl Exchange {
             };
             held + done.known.cost()
         });
-        EXCHANGE_COST + group + done
+        Limits::EXCHANGE_COST + group + done
     }
 
     /// When something is to be done, beside the questions for missing pieces.

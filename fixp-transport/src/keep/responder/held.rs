@@ -13,7 +13,7 @@ use crate::keep::pieces::Pieces;
 use crate::keep::wanted::Wanted;
 
 /// What a held answer costs beside its pieces.
-const HELD_COST: usize = 320;
+const HELD_COST: usize = size_of::<Held>() + 64;
 /// The bytes that are taken from the budget at a time, so that those of a prefix get them in turns.
 const SHARE: usize = 16 << 10;
 

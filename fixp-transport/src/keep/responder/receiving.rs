@@ -10,7 +10,8 @@ use fixp_codec::{Decoder, Packet, PacketRef};
 
 use super::assembly::Group;
 use super::exchange::{Done, Exchange, Known, Stage};
-use super::{Config, EXCHANGE_COST, Event, Key, QUEUE_COST, Responder, Ticket};
+use super::{Config, EVENT_COST, Event, Key, QUEUE_COST, Responder, Ticket};
+use crate::keep::limits::Limits;
 use crate::keep::pieces::{Added, Bounds, Gather, Mark};
 use crate::keep::{Transmit, control};
 use crate::tables;
@@ -72,7 +73,7 @@ impl Responder {
             if group.is_none() && self.settled.knows(now, key, mark.count, digest) {
                 return;
             }
-            let live = self.peers.get(&from).map_or(0, |peer| peer.live);
+            let live = self.peers.get(&from).map_or(0, |peer| peer.live as usize);
             let fresh = exchange.is_none();
             let crowded = !exchange.is_some_and(Exchange::takes_request) && live >= limits.exchanges_per_peer;
             if crowded || fresh && !self.makes_place(now, from.ip()) {
@@ -81,22 +82,23 @@ impl Responder {
             }
         }
         // What the piece, its group and its digest can add to the ledger.
-        let room = Gather::cost_of(mark, packet) + EXCHANGE_COST + QUEUE_COST + 8;
+        let beside = Limits::EXCHANGE_COST + Limits::GROUP_COST + EVENT_COST;
+        let room = Gather::cost_of(mark, packet) + beside + size_of::<u64>();
         if !self.makes_room(now, from.ip(), room) {
             self.stats.refused += 1;
             return;
         }
-        let exchange = self.exchanges.entry(key).or_insert_with(Exchange::new);
+        let exchange = self.exchanges.open(key);
         if stale {
             exchange.group = None;
         }
         let mut opened = exchange.group.is_none();
-        let mut group = exchange.group.get_or_insert_with(|| Group::new(now, mark));
+        let mut group = exchange.group.get_or_insert_with(|| Box::new(Group::new(now, mark)));
         let mut added = group.gather.add(mark, packet, digest, bounds);
         if added == Added::Differs {
             // The earlier one is of another request, which is nobody's by now. They are never joined.
             opened = true;
-            group = exchange.group.insert(Group::new(now, mark));
+            group = exchange.group.insert(Box::new(Group::new(now, mark)));
             added = group.gather.add(mark, packet, digest, bounds);
         }
         if added == Added::Kept {
@@ -144,7 +146,7 @@ impl Responder {
             self.duplicate(now, key, came);
             return;
         }
-        let cost = group.gather.packet_cost() + QUEUE_COST;
+        let cost = group.gather.packet_cost() + EVENT_COST;
         let Some(packet) = group.gather.join(self.config.dialect) else {
             self.book(key);
             return;

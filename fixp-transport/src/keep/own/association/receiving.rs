@@ -9,7 +9,7 @@ use crate::extension::{Refusal, key};
 use crate::keep::ledger::Hold;
 use crate::keep::own::config::Config;
 use crate::keep::own::event::{Entity, Event};
-use crate::keep::own::exchange::{EXCHANGE_COST, Exchange, Going, Stage};
+use crate::keep::own::exchange::{Exchange, Going, Stage};
 use crate::keep::own::receive_stream::{ReceiveStream, Received, Trouble};
 use crate::keep::own::recovery::Kind;
 use crate::keep::own::shared::Shared;
@@ -139,7 +139,7 @@ impl Association {
         if self.done.contains(number) {
             return Ok(false);
         }
-        let hold = Hold::of(&shared.ledger, EXCHANGE_COST).ok_or(Trouble::NoRoom)?;
+        let hold = Hold::of(&shared.ledger, Config::EXCHANGE_COST).ok_or(Trouble::NoRoom)?;
         let coming = ReceiveStream::new(&shared.ledger, self.bounds(shared), shared.config.exchange_window);
         let exchange = Exchange::new(now, number, Going::Nothing, coming, hold);
         self.watch.get_or_insert(now + Config::WATCH);
