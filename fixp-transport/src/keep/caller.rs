@@ -347,7 +347,6 @@ impl Caller {
         };
         self.calls.insert(ticket, Box::new(call));
         self.queued += cost;
-        self.timers.insert((deadline, Timer::Call(ticket)));
         let behind = self.waiting.contains(&peer);
         if behind || !self.place(now, ticket) {
             self.wait(now, peer, ticket);
@@ -355,6 +354,11 @@ impl Caller {
                 self.remove(ticket);
                 return Err(CallError::not_sent(Cause::Full));
             }
+        }
+        // An endpoint knows itself when the time of an exchange is over.
+        let timed = |call: &Call| call.streams.is_some() || !matches!(call.place, Place::Own(_));
+        if self.calls.get(&ticket).is_some_and(|call| timed(call)) {
+            self.timers.insert((deadline, Timer::Call(ticket)));
         }
         self.stats.requests += 1;
         self.note();

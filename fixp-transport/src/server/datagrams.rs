@@ -527,9 +527,8 @@ where
     }
 
     fn start(&mut self, cx: &mut Context<'_>, asked: Asked, request: Request, held: Held<H>) {
-        let future = (self.work)(request, asked.via, held);
         let mut job = Job { work: self.spare.take().unwrap_or_else(|| Box::pin(None)), asked };
-        job.work.set(Some(future));
+        job.work.set(Some((self.work)(request, asked.via, held)));
         // Most handlers answer at once: those cost no task.
         match job.poll_work(cx) {
             Poll::Ready(reply) => {

@@ -50,7 +50,8 @@ pub struct BatchedSocket {
     /// Nothing where the system does not even let itself be asked.
     state: Option<UdpSocketState>,
     offload: Offload,
-    /// How many single datagrams have come in a row. A call for many costs a single one more than it needs, and a
+    /// How many single datagrams have come in a row, less those that have left: who is asked and answers in turns has
+    /// others waiting for another reason, that on one core the asker had its turn first. A call for many costs a single one more than it needs, and a
     /// socket whose datagrams are put together cannot go back: they may wait there.
     row: AtomicU32,
     buffers: Option<Buffers>,
@@ -167,6 +168,14 @@ impl BatchedSocket {
         Poll::Ready(Ok(1))
     }
 
+    /// A datagram has left alone.
+    fn sent_one(&self) {
+        let row = self.row.load(Ordering::Relaxed);
+        if row > 0 && row < ROW {
+            self.row.store(row - 1, Ordering::Relaxed);
+        }
+    }
+
     /// Receives into at most `N` buffers.
     fn receive<const N: usize>(
         &self,
@@ -227,6 +236,7 @@ impl Datagrams for BatchedSocket {
     }
 
     fn poll_send_to(&self, cx: &mut Context<'_>, buf: &[u8], to: SocketAddr) -> Poll<io::Result<usize>> {
+        self.sent_one();
         let from = self.reached_at(to);
         self.socket
             .poll_write(cx, |socket| match self.send_from(socket, from, buf, to) {
@@ -270,6 +280,9 @@ impl Datagrams for BatchedSocket {
         segment: usize,
         to: SocketAddr,
     ) -> Poll<io::Result<usize>> {
+        if bytes.len() <= segment {
+            self.sent_one();
+        }
         let from = self.reached_at(to);
         self.socket.poll_write(cx, |socket| {
             self.offload.send(bytes, segment, |contents, segment_size| match &self.state {

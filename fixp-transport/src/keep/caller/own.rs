@@ -9,8 +9,7 @@ use foldhash::quality::FixedState;
 
 use super::peers::Kind;
 use super::streams::{Streams, is_streamed};
-use super::{Call, Caller, Config, Out, Outcome, Place, Port, Ticket, Transmission};
-use crate::extension::key;
+use super::{Call, Caller, Config, Out, Outcome, Place, Port, Ticket, Timer, Transmission};
 use crate::keep::own::{self, AssociationId, Endpoint, Entity, Event};
 use crate::{CallError, Cause, Fate, Repeat};
 
@@ -41,14 +40,12 @@ impl Own {
         now: Instant,
         to: SocketAddr,
         dialect: &'static Dialect,
-        packet: impl Fn() -> Packet,
-        len: Option<u64>,
+        (packet, left, len): (&Packet, Option<i32>, Option<u64>),
         ticket: Ticket,
     ) -> Result<own::Ticket, CallError> {
         let known = self.associations.get(&to).copied();
-        let ask = |endpoint: &mut Endpoint, association| match len {
-            None => endpoint.request(now, association, packet()),
-            Some(len) => endpoint.request_stream(now, association, packet(), len),
+        let ask = |endpoint: &mut Endpoint, association| {
+            endpoint.ask(now, association, (packet, packet.entity.clone()), left, len)
         };
         let first = known.map(|association| ask(&mut self.endpoint, association));
         let begun = match first {
@@ -115,17 +112,13 @@ impl Caller {
         };
         let Some(packet) = &call.packet else { return true };
         let left = call.deadline.saturating_duration_since(now).as_millis();
-        let left = i32::try_from(left).unwrap_or(i32::MAX);
         let streams = call.streams;
-        let packet = || match streams {
-            None => packet.clone().with(key::DEADLINE, left),
-            // Its time is that from one byte to the next.
-            Some(_) => packet.clone(),
-        };
+        // Where entities stream its time is that from one byte to the next.
+        let left = streams.is_none().then(|| i32::try_from(left).unwrap_or(i32::MAX));
         // The endpoint books it from here.
         self.queued -= call.cost;
         self.ledger.give(std::mem::take(&mut call.cost));
-        match own.request(now, to, self.config.dialect, packet, streams.map(Streams::len), ticket) {
+        match own.request(now, to, self.config.dialect, (packet, left, streams.map(Streams::len)), ticket) {
             Ok(begun) => {
                 call.place = Place::Own(begun);
                 self.stats.own += 1;
@@ -247,6 +240,8 @@ impl Caller {
             call.again += 1;
             call.sent_before |= matches!(&outcome, Err(error) if error.fate == Fate::PossiblyExecuted);
             call.place = Place::Waiting;
+            // An exchange of the endpoint had its time there.
+            self.timers.insert((call.deadline, Timer::Call(ticket)));
             if self.ledger.take(call.size) {
                 call.cost = call.size;
                 self.queued += call.cost;

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fixp_codec::{Dialect, Encoder, Packet, Source, ValueRef};
+use fixp_codec::{Dialect, Encoder, Packet, ValueRef};
 
 use super::config::Config;
 use super::event::{AssociationId, Event, Ticket};
@@ -24,7 +24,8 @@ use super::recovery::{self, Recovery};
 use super::send_stream::SendStream;
 use super::shared::Shared;
 use super::sorted::Sorted;
-use super::wire::{Hello, Reset};
+use super::wire::Hello;
+use crate::extended::Extended;
 use crate::extension::{self, Refusal, key};
 use crate::keep::ledger::Hold;
 use crate::keep::responder::AnswerError;
@@ -41,6 +42,10 @@ const RECORDS_SHARE: u64 = 8;
 const ENDED: usize = 64;
 /// Records that are kept for the next packets: within [`Config::ASSOCIATION_COST`], with as many packets under way.
 const FREE_RECORDS: usize = 16;
+/// An entity of so many bytes stands with its head.
+const SHORT: usize = 256;
+/// What the place where heads are written keeps of its room.
+const WRITTEN_KEPT: usize = 4096;
 
 /// Who has opened an association.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -346,25 +351,44 @@ impl Association {
         Bounds { dialect: self.dialect, head: config.head, entity, gather }
     }
 
-    /// What goes out, as it is written.
+    /// What goes out, as it is written: with the time that is left where that is to be added.
     fn stream(
         &self,
-        shared: &Shared,
-        mut packet: Packet,
+        shared: &mut Shared,
+        (packet, entity): (&Packet, Bytes),
+        left: Option<i32>,
         len: Option<u64>,
         limit: u64,
     ) -> Result<SendStream, AnswerError> {
-        packet.remove(self.dialect.content_length_key());
-        let entity = std::mem::take(&mut packet.entity);
-        let len = len.unwrap_or(entity.len() as u64);
-        let sized = Sized { packet: &packet, len: usize::try_from(len).unwrap_or(usize::MAX) };
+        let length = self.dialect.content_length_key();
+        let all = len.unwrap_or(entity.len() as u64);
+        let left = left.map(|left| (key::DEADLINE, ValueRef::Int32(left)));
+        let sized = Extended {
+            packet,
+            keeps: |key| key != length,
+            extra: left.as_slice(),
+            len: usize::try_from(all).unwrap_or(usize::MAX),
+        };
         let encoder = Encoder::new(extension::own(self.dialect));
-        let mut head = Vec::new();
-        encoder.head(&sized, &mut head).map_err(AnswerError::Encode)?;
+        let written = &mut shared.written;
+        written.clear();
+        encoder.head(&sized, written).map_err(AnswerError::Encode)?;
+        let head = written.len();
+        // A short entity is copied for less than it takes to keep it apart.
+        let apart = if entity.len() <= SHORT {
+            written.extend_from_slice(&entity);
+            Bytes::new()
+        } else {
+            entity
+        };
         // An answer cannot wait: it was executed.
         let eighths = if self.role == Role::Client { Config::REQUESTS_SHARE } else { 8 };
         let limits = (limit, shared.config.send_window - shared.config.send_window / RECORDS_SHARE);
-        SendStream::new(&shared.ledger, head.into(), entity, len, limits, eighths).ok_or(AnswerError::Full)
+        let stream = SendStream::new(&shared.ledger, (written, apart), head as u64 + all, limits, eighths);
+        if written.capacity() > WRITTEN_KEPT {
+            *written = Vec::new();
+        }
+        stream.ok_or(AnswerError::Full)
     }
 
     /// Books what is remembered of the packets under way. False where there is no room for one more; no timer is needed
@@ -396,18 +420,19 @@ impl Association {
         &mut self,
         now: Instant,
         shared: &mut Shared,
-        packet: Packet,
+        (packet, entity): (&Packet, Bytes),
+        left: Option<i32>,
         len: Option<u64>,
     ) -> Result<Ticket, CallError> {
         if self.closing || self.end.is_some() || self.role == Role::Server {
             return Err(CallError::not_sent(Cause::Closed));
         }
-        let told = packet.first(key::DEADLINE).and_then(fixp_codec::Value::as_i32);
+        let told = left.or_else(|| packet.first(key::DEADLINE).and_then(fixp_codec::Value::as_i32));
         if told.is_some_and(|millis| millis <= 0) {
             return Err(CallError::not_sent(Cause::Timeout));
         }
         let deadline = told.map(|millis| now + Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
-        let stream = self.stream(shared, packet, len, 0).map_err(|error| {
+        let stream = self.stream(shared, (packet, entity), left, len, 0).map_err(|error| {
             CallError::not_sent(match error {
                 AnswerError::Encode(error) => Cause::Encode(error),
                 _ => Cause::Full,
@@ -526,17 +551,14 @@ impl Association {
 
     /// What goes out ends here.
     fn stop(&mut self, number: u64, answer: bool, reason: u64) {
-        let Some(exchange) = self.live.get_mut(number) else { return };
-        let sent = if answer == (self.role == Role::Server) { exchange.sent() } else { 0 };
-        exchange.going = Going::Reset(Reset { exchange: number, answer, reason, sent });
-        if !std::mem::replace(&mut exchange.resets, true) {
-            self.resets.push_back(number);
+        if let Some(exchange) = self.live.get_mut(number) {
+            exchange.stop(number, self.role, answer, reason, &mut self.resets);
         }
     }
 
     fn gathers_no_more(&mut self, shared: &mut Shared, number: u64) {
-        if let Some(age) = self.live.get_mut(number).and_then(|exchange| exchange.age.take()) {
-            shared.gathered((age, self.id, number));
+        if let Some(exchange) = self.live.get_mut(number) {
+            exchange.gathers_no_more(shared, self.id, number);
         }
     }
 
@@ -560,23 +582,26 @@ impl Association {
                 self.stop(number, true, 0);
                 Ok(())
             }
-            Some((packet, len)) => match self.stream(shared, packet, len, self.peer_window) {
-                Ok(stream) => {
-                    if let Some(exchange) = self.live.get_mut(number) {
-                        exchange.going = Going::Stream(Box::new(stream));
+            Some((mut packet, len)) => {
+                let entity = std::mem::take(&mut packet.entity);
+                match self.stream(shared, (&packet, entity), None, len, self.peer_window) {
+                    Ok(stream) => {
+                        if let Some(exchange) = self.live.get_mut(number) {
+                            exchange.going = Going::Stream(Box::new(stream));
+                        }
+                        self.stand_in_row(number);
+                        Ok(())
                     }
-                    self.stand_in_row(number);
-                    Ok(())
+                    Err(error) => {
+                        let refusal = match error {
+                            AnswerError::Encode(_) => Refusal::Unwritable,
+                            _ => Refusal::NotKept,
+                        };
+                        self.stop(number, true, reason_of(refusal));
+                        Err(error)
+                    }
                 }
-                Err(error) => {
-                    let refusal = match error {
-                        AnswerError::Encode(_) => Refusal::Unwritable,
-                        _ => Refusal::NotKept,
-                    };
-                    self.stop(number, true, reason_of(refusal));
-                    Err(error)
-                }
-            },
+            }
         };
         self.settle(now, shared, number);
         outcome
@@ -643,14 +668,10 @@ impl Association {
     /// Brings everything in line after something has changed in an exchange, and forgets one that is over.
     fn settle(&mut self, now: Instant, shared: &mut Shared, number: u64) {
         let Some(exchange) = self.live.get_mut(number) else { return };
-        let (taken, tell) = exchange.coming.settle();
+        let (mut taken, tell) = exchange.coming.settle();
         if tell && !std::mem::replace(&mut exchange.tells, true) {
             self.tells.push_back(number);
         }
-        if taken > 0 && self.granted.consume(taken) {
-            self.tell_bytes = true;
-        }
-        let serial = exchange.serial;
         match self.role {
             Role::Client => {
                 // The answer has been read to its end: nothing is left to wait for.
@@ -661,35 +682,30 @@ impl Association {
                     && exchange.coming.is_over()
                     && matches!(&exchange.going, Going::Stream(stream) if !stream.is_sent())
                 {
-                    self.stop(number, false, 0);
+                    exchange.stop(number, self.role, false, 0, &mut self.resets);
                 }
             }
             Role::Server => {
                 if matches!(exchange.going, Going::Over) {
                     if exchange.stage == Stage::Answering {
                         exchange.stage = Stage::Over;
-                        shared.event(Event::Ended { ticket: Ticket { association: self.id, serial } });
+                        let ticket = Self::ticket_of(self.id, exchange.serial);
+                        shared.event(Event::Ended { ticket });
                     }
                     exchange.coming.discard();
+                    taken += exchange.coming.settle().0;
                 }
             }
         }
-        let Some(exchange) = self.live.get(number) else { return };
         if !exchange.coming.is_gathering() || !exchange.coming.holds() {
-            self.gathers_no_more(shared, number);
+            exchange.gathers_no_more(shared, self.id, number);
         } else if exchange.age.is_none() {
-            let age = shared.gathers(self.id, number);
-            if let Some(exchange) = self.live.get_mut(number) {
-                exchange.age = Some(age);
-            }
+            exchange.age = Some(shared.gathers(self.id, number));
         }
-        let Some(exchange) = self.live.get_mut(number) else { return };
-        // Discarding may have taken more.
-        let (taken, _) = exchange.coming.settle();
-        let over = exchange.is_over();
         if exchange.stage == Stage::Over {
             exchange.deadline = None;
         }
+        let over = exchange.is_over();
         if taken > 0 && self.granted.consume(taken) {
             self.tell_bytes = true;
         }
@@ -946,32 +962,4 @@ fn error_of(exchange: &Exchange, cause: Cause) -> CallError {
 /// The number of a refusal in RESET.
 fn reason_of(refusal: Refusal) -> u64 {
     u64::try_from(refusal.number()).unwrap_or(0)
-}
-
-/// A packet whose entity is elsewhere.
-struct Sized<'p> {
-    packet: &'p Packet,
-    len: usize,
-}
-
-impl Source for Sized<'_> {
-    fn code(&self) -> fixp_codec::Code {
-        self.packet.code
-    }
-
-    fn version(&self) -> u16 {
-        self.packet.version
-    }
-
-    fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
-        self.packet.messages.iter().map(|message| (message.key, message.value.view()))
-    }
-
-    fn entity(&self) -> &[u8] {
-        &[]
-    }
-
-    fn entity_len(&self) -> usize {
-        self.len
-    }
 }

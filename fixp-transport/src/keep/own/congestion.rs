@@ -126,6 +126,9 @@ impl Before {
     const GRAIN: u64 = 10;
 
     fn of(now: Instant, then: Instant) -> Self {
+        if now == then {
+            return Self(0);
+        }
         let nanos = u64::try_from(now.saturating_duration_since(then).as_nanos()).unwrap_or(u64::MAX);
         Self(u32::try_from(nanos / Self::GRAIN).unwrap_or(u32::MAX))
     }
@@ -187,6 +190,8 @@ pub struct Congestion {
     /// Bytes per second, none for no ceiling.
     ceiling: Option<f64>,
     shortest: Option<Duration>,
+    /// The round trip without a queue, in seconds; as long as a timer can tell.
+    trip: f64,
     shortest_at: Instant,
     /// When one was measured with which the window still suffices.
     similar_at: Instant,
@@ -270,6 +275,7 @@ impl Congestion {
             settled: false,
             ceiling: None,
             shortest: None,
+            trip: NEAR.as_secs_f64(),
             shortest_at: now,
             similar_at: now,
         };
@@ -410,7 +416,7 @@ impl Congestion {
     }
 
     fn is_long_round(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.rates.since).as_secs_f64() > self.trip() * LONGEST_ROUND
+        now.saturating_duration_since(self.rates.since).as_secs_f64() > self.trip * LONGEST_ROUND
     }
 
     fn measure(&mut self, now: Instant, newest: &Mark, rtt: &Rtt) {
@@ -477,9 +483,7 @@ impl Congestion {
         }
         let Some(shortest) = self.shortest.filter(|shortest| latest > *shortest + *shortest / CONFIRMS)
         else {
-            self.shortest = Some(self.shortest.map_or(latest, |shortest| shortest.min(latest)));
-            self.shortest_at = now;
-            self.similar_at = now;
+            self.set_shortest(now, self.shortest.map_or(latest, |shortest| shortest.min(latest)));
             return;
         };
         if latest.as_secs_f64() <= shortest.as_secs_f64() * WINDOW_GAIN {
@@ -499,7 +503,10 @@ impl Congestion {
     }
 
     fn set_shortest(&mut self, now: Instant, shortest: Duration) {
-        self.shortest = Some(shortest);
+        if self.shortest != Some(shortest) {
+            self.shortest = Some(shortest);
+            self.trip = shortest.max(NEAR).as_secs_f64();
+        }
         self.shortest_at = now;
         self.similar_at = now;
     }
@@ -578,7 +585,7 @@ impl Congestion {
         let path = self.path_rate() / self.arriving_part();
         let rate = match self.mode {
             Mode::Startup { .. } => {
-                let first = self.initial_window() as f64 / self.trip();
+                let first = self.initial_window() as f64 / self.trip;
                 STARTUP_GAIN * path.max(first)
             }
             Mode::Drain => path / STARTUP_GAIN,
@@ -590,7 +597,7 @@ impl Congestion {
             Mode::ProbeRtt { .. } => path,
         };
         // The least window goes in a round trip, however little arrived.
-        let least = self.least_window() as f64 / self.trip();
+        let least = self.least_window() as f64 / self.trip;
         let rate = rate.max(least);
         self.rate = (rate as u64).clamp(1, FASTEST);
         let burst = BURST.max((rate * BURST_TIME.as_secs_f64()) as u64);
@@ -611,12 +618,7 @@ impl Congestion {
 
     /// What is under way at that rate without a queue, times a gain.
     fn product(&self, gain: f64) -> f64 {
-        gain * self.path_rate() / self.arriving_part() * self.trip()
-    }
-
-    /// The round trip without a queue, in seconds; as long as a timer can tell.
-    fn trip(&self) -> f64 {
-        self.shortest.unwrap_or(NEAR).max(NEAR).as_secs_f64()
+        gain * self.path_rate() / self.arriving_part() * self.trip
     }
 
     fn is_near(&self) -> bool {

@@ -176,9 +176,10 @@ impl Endpoint {
         &mut self,
         now: Instant,
         association: AssociationId,
-        request: Packet,
+        mut request: Packet,
     ) -> Result<Ticket, CallError> {
-        self.ask(now, association, request, None)
+        let entity = std::mem::take(&mut request.entity);
+        self.ask(now, association, (&request, entity), None, None)
     }
 
     /// The same, where an entity of so many bytes follows by [`Endpoint::write`].
@@ -190,23 +191,26 @@ impl Endpoint {
         &mut self,
         now: Instant,
         association: AssociationId,
-        head: Packet,
+        mut head: Packet,
         len: u64,
     ) -> Result<Ticket, CallError> {
-        self.ask(now, association, head, Some(len))
+        let entity = std::mem::take(&mut head.entity);
+        self.ask(now, association, (&head, entity), None, Some(len))
     }
 
-    fn ask(
+    /// Both of these, where the time that is left is perhaps to be added to the messages.
+    pub(crate) fn ask(
         &mut self,
         now: Instant,
         id: AssociationId,
-        packet: Packet,
+        packet: (&Packet, Bytes),
+        left: Option<i32>,
         len: Option<u64>,
     ) -> Result<Ticket, CallError> {
         let Some(association) = self.associations.get_mut(&id) else {
             return Err(CallError::not_sent(Cause::Closed));
         };
-        let outcome = association.request(now, &mut self.shared, packet, len);
+        let outcome = association.request(now, &mut self.shared, packet, left, len);
         self.touch(id);
         outcome
     }

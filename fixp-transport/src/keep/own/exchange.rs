@@ -1,9 +1,13 @@
 //! An exchange: a request and its answer, one of them coming and the other going (SPEC 10.14, 10.16).
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::association::Role;
+use super::event::AssociationId;
 use super::receive_stream::ReceiveStream;
 use super::send_stream::SendStream;
+use super::shared::Shared;
 use super::wire::Reset;
 use crate::keep::ledger::Hold;
 
@@ -95,6 +99,30 @@ impl Exchange {
     /// Whether both directions have ended.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.going, Going::Over) && self.coming.is_over()
+    }
+
+    /// What goes out ends here; the peer is told in the order of those that end.
+    pub(super) fn stop(
+        &mut self,
+        number: u64,
+        role: Role,
+        answer: bool,
+        reason: u64,
+        resets: &mut VecDeque<u64>,
+    ) {
+        let sent = if answer == (role == Role::Server) { self.sent() } else { 0 };
+        self.going = Going::Reset(Reset { exchange: number, answer, reason, sent });
+        if !std::mem::replace(&mut self.resets, true) {
+            resets.push_back(number);
+        }
+    }
+
+    /// It holds no bytes of an incomplete packet any more.
+    #[inline]
+    pub(super) fn gathers_no_more(&mut self, shared: &mut Shared, association: AssociationId, number: u64) {
+        if let Some(age) = self.age.take() {
+            shared.gathered((age, association, number));
+        }
     }
 
     /// What is left of a time that was told when the first of it came.

@@ -78,6 +78,9 @@ impl Pacer {
 
     #[inline]
     fn fill(&mut self, now: Instant) {
+        if now == self.filled {
+            return;
+        }
         let Some(passed) = now.checked_duration_since(self.filled) else { return };
         // A second at the fastest rate is all that fits, and more than any bucket holds that is of use.
         let nanos = if passed.as_secs() > 0 { BILLION } else { u64::from(passed.subsec_nanos()) };

@@ -1,7 +1,9 @@
 //! One direction of an exchange as it comes: put in order, read as a packet, gathered or handed on.
 
 use bytes::Bytes;
-use fixp_codec::{Cause, Decoder, Dialect, Error, ErrorKind, Event, HeadRef, Limits, Packet, StreamDecoder};
+use fixp_codec::{
+    Cause, Command, Decoder, Dialect, Error, ErrorKind, Event, HeadRef, Limits, Packet, StreamDecoder,
+};
 
 use super::config::Config;
 use super::early::Early;
@@ -366,8 +368,7 @@ impl ReceiveStream {
             self.hold.shrink(cost);
             return Err(Trouble::NoRoom);
         }
-        let mut packet = head.to_packet().map_err(Trouble::Broken)?;
-        packet.remove(self.bounds.dialect.content_length_key());
+        let packet = owned(head, self.bounds.dialect.content_length_key()).map_err(Trouble::Broken)?;
         self.end = Some(all);
         self.next = head_len as u64;
         self.taken = self.next;
@@ -431,6 +432,17 @@ impl ReceiveStream {
         let tell = self.granted.consume(more) && self.end.is_none_or(|end| before < end);
         (more, tell && !matches!(self.state, State::Over))
     }
+}
+
+/// A head of its own, without its CONTENT_LENGTH: nothing is allocated for one that has nothing else.
+fn owned(head: &HeadRef<'_>, length: u16) -> Result<Packet, Error> {
+    let Command { code, version, .. } = head.command();
+    if head.messages().all(|message| message.key() == length) {
+        return Ok(Packet { code, version, messages: Vec::new(), entity: Bytes::new() });
+    }
+    let mut packet = head.to_packet()?;
+    packet.remove(length);
+    Ok(packet)
 }
 
 fn of_head(error: Error) -> Trouble {

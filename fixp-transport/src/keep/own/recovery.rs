@@ -580,10 +580,10 @@ impl<T> Recovery<T> {
     /// anew, and always the same ones would find room in it.
     fn probe_timeout(&self) -> Duration {
         let once = self.rtt.smoothed() + (self.rtt.variation() * 4).max(GRAIN) + self.config.peer_delay;
-        let wait = (once * (1 << self.probes.min(10))).min(LONGEST_WAIT.max(once));
         if self.probes == 0 {
-            return wait;
+            return once;
         }
+        let wait = (once * (1 << self.probes.min(10))).min(LONGEST_WAIT.max(once));
         let parts = u32::try_from(self.spread >> 48).unwrap_or(0);
         wait + wait / (1 << 17) * parts
     }

@@ -39,17 +39,16 @@ pub(super) struct SendStream {
 }
 
 impl SendStream {
-    /// A stream with its head and as much of the entity as is there; nothing where the ledger has no room.
+    /// A stream of so many bytes with its head and as much of the entity as is there; nothing where the ledger has no
+    /// room.
     pub(super) fn new(
         ledger: &Ledger,
-        head: Bytes,
-        entity: Bytes,
+        (head, entity): (&[u8], Bytes),
         len: u64,
         (limit, window): (u64, u64),
         eighths: usize,
     ) -> Option<Self> {
         let cost = head.len() + entity.len() + 2 * PIECE_COST;
-        let len = head.len() as u64 + len;
         let mut stream = Self {
             hold: Hold::within(ledger, cost, eighths)?,
             pieces: VecDeque::with_capacity(2),
@@ -63,7 +62,7 @@ impl SendStream {
             window,
             stalled: false,
         };
-        stream.push(head);
+        stream.push(Bytes::copy_from_slice(head));
         stream.push(entity);
         Some(stream)
     }
@@ -227,8 +226,8 @@ mod tests {
     use super::*;
 
     fn stream(ledger: &Ledger) -> SendStream {
-        let (head, entity) = (Bytes::from_static(b"head"), Bytes::from_static(b"and entity"));
-        SendStream::new(ledger, head, entity, 10, (12, 100), 8).unwrap()
+        let entity = Bytes::from_static(b"and entity");
+        SendStream::new(ledger, (b"head", entity), 14, (12, 100), 8).unwrap()
     }
 
     #[test]
@@ -271,8 +270,7 @@ mod tests {
     #[test]
     fn a_writer_waits_for_half_of_the_window() {
         let ledger = Ledger::new(10_000);
-        let mut stream =
-            SendStream::new(&ledger, Bytes::from_static(b"head"), Bytes::new(), 150, (1000, 100), 8).unwrap();
+        let mut stream = SendStream::new(&ledger, (b"head", Bytes::new()), 154, (1000, 100), 8).unwrap();
         let mut bytes = Bytes::from(vec![7; 200]);
         assert!(!stream.write(&mut bytes));
         assert_eq!(bytes.len(), 150 - 96, "no more than the entity was to have, in the window");

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) stats: Stats,
     pub(super) sheet: Sheet,
     pub(super) items: Items,
+    /// Where packets are written before they are kept.
+    pub(super) written: Vec<u8>,
 }
 
 /// The age of an exchange, its association, and its number.
@@ -54,6 +56,7 @@ impl Shared {
             stats: Stats::default(),
             sheet: Sheet::new(),
             items: Items::default(),
+            written: Vec::new(),
         }
     }
 

@@ -20,22 +20,31 @@ impl<V> Sorted<V> {
     }
 
     /// The place of the first entry whose key is not below this.
+    #[inline]
     fn place(&self, key: u64) -> usize {
         match self.0.front() {
             Some(&(first, _)) if first >= key => 0,
-            _ => self.0.partition_point(|&(other, _)| other < key),
+            None => 0,
+            Some(_) => self.search(key),
         }
+    }
+
+    #[inline(never)]
+    fn search(&self, key: u64) -> usize {
+        self.0.partition_point(|&(other, _)| other < key)
     }
 
     pub(super) fn contains_key(&self, key: u64) -> bool {
         self.get(key).is_some()
     }
 
+    #[inline]
     pub(super) fn get(&self, key: u64) -> Option<&V> {
         let found = self.0.get(self.place(key))?;
         (found.0 == key).then_some(&found.1)
     }
 
+    #[inline]
     pub(super) fn get_mut(&mut self, key: u64) -> Option<&mut V> {
         let place = self.place(key);
         let found = self.0.get_mut(place)?;
