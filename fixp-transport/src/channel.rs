@@ -56,7 +56,9 @@ use session::Terms;
 /// A channel to one peer. Clones share it; when the last one goes, it says EXIT and ends.
 ///
 /// All requests go over one connection, which is made when it is needed and made anew when it is lost. To a
-/// peer of ours many are under way at once and a slow answer holds back no other; to another peer they go one
+/// peer of ours many are under way at once and a slow answer holds back no other; but one connection carries one entity
+/// at a time, and where a request or an answer is longer than the server gathers (256 KiB unless set) the others wait
+/// until its handler has read it, or given it: what is large belongs to [`Channel::transfer`]. To another peer they go one
 /// at a time, unless [`ChannelBuilder::depth`] says more, and a time-out closes the connection, since the late
 /// answer would go to the wrong caller.
 #[derive(Clone)]
@@ -250,6 +252,8 @@ impl ChannelBuilder {
     /// After how much silence an idle connection is tried (30 s; nothing for never), and how long the answer
     /// may take (10 s). A peer of ours is asked by our own PING, laxcus6 by TEST; lexst1 has no request for
     /// it, and TCP's keep-alive does it.
+    /// A peer that takes nothing of a large request for both times together is taken to be gone, too, whatever its
+    /// handler is doing.
     #[must_use]
     pub const fn heartbeat(mut self, after: Option<Duration>, time: Duration) -> Self {
         self.config.heartbeat = match after {

@@ -125,7 +125,9 @@ pub struct Answer {
     /// The packet. Its version, CONTENT_LENGTH and what its dialect wants beside it are added on the way.
     pub packet: Packet,
     /// The entity, where it is not in the packet but comes in pieces. It leaves as it comes over TCP, and over KEEP
-    /// UDP to our own; else it is gathered first.
+    /// UDP to our own; else it is gathered first. Over TCP it is gathered, too, where others are answered on the same
+    /// connection and it is not longer than [`gather`](crate::limits::ServerLimits::gather); a longer one holds them
+    /// back until it is out, and belongs to a [transfer](crate::Channel::transfer).
     pub body: Option<Body>,
     /// How many copies leave (UDP only), at least 1.
     pub copies: u8,

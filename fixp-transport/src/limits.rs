@@ -28,7 +28,8 @@ pub struct ServerLimits {
     pub head: usize,
     /// Bytes of an entity. A longer one ends the connection; one of a peer of ours is refused, and dropped as it comes.
     pub entity: u64,
-    /// Bytes of an entity that is gathered before the handler is called. A longer one is handed to it in pieces.
+    /// Bytes of an entity that is gathered before the handler is called. A longer one is handed to it in pieces. Also of
+    /// the body of an answer that is gathered before its head leaves, where others would wait behind it.
     pub gather: usize,
     /// Requests of one connection whose answers are not written, where its peer pipelines.
     pub requests_per_connection: usize,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use bytes::Bytes;
 use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_laboratory::Laboratory;
 use fixp_transport::extension::Refusal;
@@ -15,10 +16,10 @@ use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::rate::RateLimiter;
 use fixp_transport::server::PublicKey;
 use fixp_transport::{
-    Body, CallError, CallOptions, Cause, Channel, Echo, Fate, Handler, Nobody, Repeat, Reply, Request,
-    Server, handler_fn, socket, tables, udp,
+    Answer, Body, CallError, CallOptions, Cause, Channel, Echo, Fate, Handler, Nobody, Repeat, Reply,
+    Request, Server, handler_fn, socket, tables, udp,
 };
-use lab::{Counting, application, large, number, numbered, open, serve};
+use lab::{Counting, application, large, number, numbered, open, serve, serve_as};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -455,5 +456,91 @@ async fn a_transfer_that_is_dropped_ends_its_work() {
         transfer.abort();
         let ended = timeout(Duration::from_secs(10), came.recv()).await;
         assert_eq!(ended, Ok(Some(false)), "{}", dialect.name());
+    }
+}
+
+/// A body of so many pieces of 1000 bytes, one in so long a time.
+fn slow(pieces: u64, pause: Duration) -> Body {
+    let pieces_of = futures_util::stream::unfold(0, move |given| async move {
+        sleep(pause).await;
+        (given < pieces).then(|| (Ok(Bytes::from_static(&[1; 1000])), given + 1))
+    });
+    Body::from_stream(pieces * 1000, pieces_of)
+}
+
+/// SPEC 10.3: an answer that comes slowly holds back no other, a heartbeat neither.
+#[test]
+fn a_slow_body_holds_back_no_other_answer() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        Laboratory::run("slow body", |lab| async move {
+            let handler = handler_fn(async |request: Request| {
+                let okay = Packet::new(tables::of(request.peer.dialect).okay);
+                match &request.packet.entity[..] {
+                    b"slow" => Answer::from(okay).with_body(slow(3, Duration::from_secs(5))).into(),
+                    b"breaks" => {
+                        let short = slow(2, Duration::from_secs(1));
+                        let body = Body::from_reader(3000, short.into_reader());
+                        Answer::from(okay).with_body(body).into()
+                    }
+                    _ => okay.into(),
+                }
+            });
+            let server = serve(&lab, dialect, ServerLimits::default(), handler).await;
+            let builder =
+                Channel::builder(dialect).heartbeat(Some(Duration::from_secs(1)), Duration::from_secs(1));
+            let channel = open(&lab, builder);
+            let request = |entity| Packet::new(application(dialect)).with_entity(entity);
+            channel.call(request("first")).await.unwrap();
+            let small = async {
+                for _ in 0..20 {
+                    sleep(Duration::from_millis(900)).await;
+                    let begun = lab.now();
+                    channel.call(request("small")).await.unwrap();
+                    assert!(lab.now() - begun < Duration::from_millis(100), "{:?}", lab.now() - begun);
+                }
+            };
+            let (slow, broken, ()) =
+                tokio::join!(biased; channel.call(request("slow")), channel.call(request("breaks")), small);
+            assert_eq!(slow.unwrap().entity, vec![1; 3000]);
+            let unwritable = Cause::Refused(Refusal::Unwritable);
+            assert_eq!(broken.err(), Some(CallError::possibly_executed(unwritable)));
+            assert_eq!((channel.stats().connections, channel.stats().cuts), (1, 0));
+            // Dropped while it is gathered, it ends.
+            assert!(timeout(Duration::from_secs(1), channel.call(request("slow"))).await.is_err());
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(server.stats().bytes_in_flight, 0);
+        });
+    }
+}
+
+/// SPEC 10.3: between two long answers whatever is there goes first.
+#[test]
+fn the_next_long_body_waits_for_short_answers() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        Laboratory::run("long bodies", |lab| async move {
+            let handler = handler_fn(async |request: Request| {
+                let okay = Packet::new(tables::of(request.peer.dialect).okay);
+                if request.packet.entity == "long" {
+                    return Answer::from(okay).with_body(Body::from_bytes(vec![0; 2 << 20])).into();
+                }
+                Reply::from(okay)
+            });
+            let builder = Server::builder(handler).bulk_rate(RateLimiter::new(1 << 20));
+            let _server = serve_as(&lab, builder).await;
+            let channel = open(&lab, Channel::builder(dialect));
+            let request = |entity| Packet::new(application(dialect)).with_entity(entity);
+            channel.call(request("first")).await.unwrap();
+            let begun = lab.now();
+            let took = async |call| channel.call(request(call)).await.map(|_| lab.now() - begun).unwrap();
+            let (first, second, small) = tokio::join!(biased; took("long"), took("long"), async {
+                sleep(Duration::from_millis(500)).await;
+                took("small").await
+            });
+            let (long, short) = (first.max(second).as_secs_f64(), small.as_secs_f64());
+            assert!(
+                (3.5..4.5).contains(&long) && (1.5..2.5).contains(&short),
+                "{first:?} {second:?} {small:?}"
+            );
+        });
     }
 }

@@ -370,7 +370,7 @@ impl<'e> Run<'e> {
                 }
             }
             Ok(Event::End) => self.seen.push(Seen::End),
-            Ok(Event::Cancel(serial)) => {
+            Ok(Event::Cancel(serial, _)) => {
                 self.granted = 0;
                 self.seen.push(Seen::Cancel(serial));
             }

@@ -32,8 +32,8 @@ pub(crate) enum Event<'i> {
     Piece(&'i [u8]),
     /// A large entity is complete.
     End,
-    /// The caller of the request with this serial has gone.
-    Cancel(i64),
+    /// The caller of the request with this serial has gone, which is said in so many bytes.
+    Cancel(i64, usize),
 }
 
 /// The room that what has come needs.
@@ -63,12 +63,15 @@ pub(crate) struct Ticket {
     announce: bool,
     /// The bytes that the request counts for.
     pub(crate) cost: usize,
+    /// Whether others are answered in between: it has a serial, and a deadline, which a transfer on a connection of its
+    /// own has not (SPEC 10.9).
+    pub(crate) among_others: bool,
 }
 
 impl Ticket {
     #[cfg(test)]
     pub(crate) const fn of_serial(serial: i64) -> Self {
-        Self { serial: Some(serial), announce: false, cost: 0 }
+        Self { serial: Some(serial), announce: false, cost: 0, among_others: false }
     }
 
     /// Whether a packet is how a client begins that must know what we can do before its first request, in a
@@ -442,7 +445,7 @@ impl Connection {
         if extension::is_own(packet.code) && self.partner.is_none() {
             return Err(Fault::Extension);
         }
-        let mut ticket = Ticket { serial: None, announce: announced.is_some(), cost };
+        let mut ticket = Ticket { serial: None, announce: announced.is_some(), cost, among_others: false };
         let (mut ordered, mut deadline) = (None, None);
         if self.partner.is_some() {
             let number = |key| packet.first(key).and_then(fixp_codec::Value::as_i64);
@@ -451,8 +454,10 @@ impl Connection {
                 .first(key::DEADLINE)
                 .and_then(fixp_codec::Value::as_i32)
                 .map(|left| now + Duration::from_millis(u64::try_from(left).unwrap_or(0)));
+            ticket.among_others = ticket.serial.is_some() && deadline.is_some();
             if packet.code == extension::CANCEL {
-                return number(key::SERIAL).map(Event::Cancel).ok_or(Fault::Extension);
+                let serial = number(key::SERIAL).ok_or(Fault::Extension)?;
+                return Ok(Event::Cancel(serial, cost));
             }
             if let Some(channel) = packet.first(key::CHANNEL) {
                 let place = || {

@@ -108,15 +108,34 @@ pub(crate) async fn serve<S, H>(
 #[allow(clippy::large_enum_variant, reason = "it goes at once into a future, whose box is used again")]
 enum Job {
     Handle(Request),
+    /// The body of this answer is to be gathered.
+    Gather(Answer),
     Wait(oneshot::Receiver<Outcome>),
 }
 
 async fn work<H: Handler>(handler: Arc<H>, job: Job) -> Outcome {
     match job {
         Job::Handle(request) => Outcome::Reply(handler.handle(request).await),
+        // It is rare, and must not make all others larger.
+        Job::Gather(answer) => Box::pin(gather(answer)).await,
         // The sender is dropped when nothing is executed any more.
         Job::Wait(outcome) => outcome.await.unwrap_or(Outcome::Reply(Reply::Silence)),
     }
+}
+
+/// An answer with its whole entity.
+async fn gather(mut answer: Answer) -> Outcome {
+    if let Some(body) = answer.body.take() {
+        // How long it is has been looked at.
+        match body.collect(usize::MAX).await {
+            Ok(entity) => answer.packet.entity = entity,
+            Err(error) => {
+                tracing::warn!(code = %answer.packet.code, %error, "the body of an answer broke off");
+                return Outcome::Refused(Refusal::Unwritable);
+            }
+        }
+    }
+    Outcome::Reply(answer.into())
 }
 
 /// The connection has ended.
@@ -262,7 +281,7 @@ where
         while let Poll::Ready((ticket, outcome)) = self.running.poll_ended(cx) {
             progress = true;
             match outcome {
-                Some(outcome) => self.finish(ticket, outcome),
+                Some(outcome) => self.done(ticket, outcome, cx),
                 None => self.release(ticket),
             }
             self.write_ahead(now, cx)?;
@@ -495,9 +514,10 @@ where
                     self.came();
                     self.upload = None;
                 }
-                Ok(Event::Cancel(serial)) => {
+                Ok(Event::Cancel(serial, cost)) => {
                     self.came();
                     self.running.cancel(serial);
+                    self.requests = self.requests.saturating_sub(cost);
                 }
             }
             self.write_ahead(now, cx)?;
@@ -571,8 +591,30 @@ where
         let reads = matches!(&job, Job::Handle(request) if request.body.is_some());
         let work = (self.start)(job);
         if let Poll::Ready(outcome) = self.running.start(ticket, work, reads, cx) {
-            self.finish(ticket, outcome);
+            self.done(ticket, outcome, cx);
         }
+    }
+
+    /// Work has come to its end. A short body is gathered before the head of its answer is written, so that others
+    /// are answered while its source is slow (SPEC 10.3).
+    fn done(&mut self, mut ticket: Ticket, outcome: Outcome, cx: &mut Context<'_>) {
+        if let Some(len) = self.short_body(ticket, &outcome)
+            && let Outcome::Reply(Reply::Answer(answer)) = outcome
+        {
+            ticket.cost += len;
+            self.requests += len;
+            return self.run(ticket, Job::Gather(answer), cx);
+        }
+        self.finish(ticket, outcome);
+    }
+
+    /// The length of a body for which there is room, where others would wait behind it.
+    fn short_body(&mut self, ticket: Ticket, outcome: &Outcome) -> Option<usize> {
+        let Outcome::Reply(Reply::Answer(Answer { body: Some(body), .. })) = outcome else { return None };
+        let limits = &self.shared.limits;
+        let held = self.requests + self.connection.outbox().len();
+        let most = limits.gather.min(limits.bytes_per_connection.saturating_sub(held));
+        usize::try_from(body.len()).ok().filter(|len| ticket.among_others && *len <= most)
     }
 
     /// A request has been dealt with.
@@ -598,7 +640,12 @@ where
             Outcome::Refused(refusal) => self.connection.refused(refusal),
         };
         if self.download.is_some() || !self.ready.is_empty() {
-            self.ready.push_back((ticket, answer));
+            // Behind an answer whose body goes: those without bodies before those with.
+            let at = match answer.body {
+                None => self.ready.partition_point(|(_, before)| before.body.is_none()),
+                Some(_) => self.ready.len(),
+            };
+            self.ready.insert(at, (ticket, answer));
         } else {
             self.write(ticket, answer);
         }
