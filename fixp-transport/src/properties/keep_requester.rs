@@ -13,7 +13,7 @@ use super::script::Script;
 use crate::keep::control;
 use crate::keep::pieces::{Bounds, Mark, PIECE_COST};
 use crate::keep::requester::{Config, Requester};
-use crate::{Cause, Fate};
+use crate::{CallError, Cause, Fate};
 
 const BOUNDS: Bounds = Bounds { pieces: 40, entity: 9000 };
 /// What a datagram that is any bytes may bring in messages, as the requester counts it.
@@ -205,6 +205,10 @@ impl Run {
                                 && (0..*of).all(|index| self.came.contains(&((*of, tag.clone()), index)))
                         });
                     assert!(all, "every piece of it came");
+                }
+                // A piece of the answer has told how long it is.
+                Err(CallError { cause: Cause::TooLarge { size, limit }, fate: Fate::PossiblyExecuted }) => {
+                    assert!(size > limit && limit == BOUNDS.entity, "{size} {limit}");
                 }
                 Err(error) => match error.fate {
                     Fate::NotSent if error.cause == Cause::Timeout => {

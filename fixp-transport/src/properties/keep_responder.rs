@@ -11,7 +11,7 @@ use fixp_codec::{Decoder, Dialect, Packet};
 use super::keep_wire::{self, TAG};
 use super::script::Script;
 use crate::keep::budget::Rates;
-use crate::keep::pieces::Mark;
+use crate::keep::pieces::{Bounds, Mark};
 use crate::keep::responder::{Config, Responder, Ticket};
 use crate::keep::{Limits, control};
 
@@ -142,6 +142,9 @@ impl Run {
 
     fn gets(&mut self, from: SocketAddr, bytes: Bytes) {
         self.counts.entry(from).or_default().came += bytes.len() as u64;
+        if let Some(identity) = self.too_large(&bytes) {
+            self.executed.remove(&(from, identity));
+        }
         self.real.handle_datagram(self.now, from, &bytes);
         self.last = Some((from, bytes));
         while let Some(event) = self.real.poll_event() {
@@ -150,8 +153,16 @@ impl Run {
         }
     }
 
+    /// The identity of a request that is refused because this piece of it tells that it is too large.
+    fn too_large(&self, bytes: &[u8]) -> Option<i32> {
+        let packet = Decoder::new(self.dialect).packet(bytes).ok()?;
+        let mark = Mark::of(self.dialect, &packet)?;
+        let bounds = Bounds { pieces: self.limits.pieces, entity: self.limits.entity };
+        bounds.exclude(mark, packet.entity().len()).then_some(mark.identity)
+    }
+
     /// A request is not executed again unless it was cancelled and that has settled, or was forgotten, or another
-    /// one of that identity was executed in between.
+    /// one of that identity was executed, or refused, in between.
     fn execute(&mut self, from: SocketAddr, packet: &Packet) {
         assert!(self.counts.contains_key(&from), "somebody has sent it");
         if from == peer(PEERS) {
