@@ -470,11 +470,15 @@ impl Moving {
     }
 }
 
-impl Drop for Moving {
+impl Moving {
     /// Nobody waits for the rest. To a peer that knows the request by a serial that can be said; to any other the
     /// connection is reset, since it would take an end in order for that of the requests alone.
-    fn drop(&mut self) {
+    fn give_up(&mut self) {
         let Some(mut stream) = self.stream.take() else { return };
+        if self.complete && self.body.is_none() && self.outbox.is_empty() {
+            // All of it is over, whether or not its reader has seen the end.
+            return;
+        }
         let whole = self.body.is_none() && self.outbox.is_empty() && !self.complete;
         if let (Some(serial), true) = (self.serial, whole) {
             let cancel = Packet::new(extension::CANCEL).with(key::SERIAL, serial);
@@ -485,6 +489,12 @@ impl Drop for Moving {
         } else {
             self.transfers.connector.reset(stream);
         }
+    }
+}
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 
@@ -502,7 +512,7 @@ impl futures_util::Stream for Moving {
                 return Poll::Ready(None);
             }
             if let Err(cause) = ready!(this.poll_move(cx)) {
-                this.stream = None;
+                this.give_up();
                 return Poll::Ready(Some(Err(match cause {
                     Cause::Body(error) => error,
                     _ => BodyError::Cut { missing: this.left },

@@ -454,7 +454,8 @@ impl Channel {
     }
 
     /// The same, where something is to stand in the request that is not known before it leaves: how long its answer is
-    /// still waited for, say. What is called last is not called where there is no connection for it.
+    /// still waited for, say. What is called last is not called where there is no connection for it; over KEEP UDP it
+    /// is called before the association is there.
     ///
     /// # Errors
     ///

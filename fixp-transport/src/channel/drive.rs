@@ -392,6 +392,8 @@ impl<C: Connect> Driver<C> {
         }
         if let Some(cause) = broken
             && !progress
+            // Where so many have been told nothing was read: that is for the next turn.
+            && self.told < TOLD
         {
             return Turn::Cut(cause);
         }

@@ -269,6 +269,14 @@ impl Responder {
         is_ours
     }
 
+    /// Whether somebody still waits for the answer of a request: it was neither cancelled nor replaced.
+    #[must_use]
+    pub fn is_awaited(&self, ticket: Ticket) -> bool {
+        let exchange = self.tickets.get(&ticket).and_then(|key| self.exchanges.get(key));
+        let stage = exchange.and_then(|exchange| exchange.done.as_ref()).map(|done| &done.stage);
+        matches!(stage, Some(Stage::Executing { ticket: of, cancelled: false }) if *of == ticket)
+    }
+
     /// A request has been executed: with an answer, or without one (SPEC 11 has such requests), and then nothing
     /// more is sent for it. An answer whose client has cancelled is dropped.
     ///
@@ -315,10 +323,12 @@ impl Responder {
         if !self.is_latest(key) {
             held.rest();
         }
-        if let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) {
-            held.came(done.came);
-            (done.stage, done.told, done.came) = (Stage::Held(Box::new(held)), now, 0);
-        }
+        // To have room for it the exchange itself may have given way.
+        let Some(Exchange { done: Some(done), .. }) = self.exchanges.get_mut(&key) else {
+            return Err(AnswerError::Full);
+        };
+        held.came(done.came);
+        (done.stage, done.told, done.came) = (Stage::Held(Box::new(held)), now, 0);
         self.turn(key);
         Ok(())
     }

@@ -385,7 +385,8 @@ impl Connection {
                 Ok(Found::Head(packet, head, entity)) => {
                     self.head_since = None;
                     let beyond = entity > self.entity_limit;
-                    if beyond && self.partner.is_none() {
+                    let announces = || self.extensions && Capabilities::of_request(&packet).is_some();
+                    if beyond && self.partner.is_none() && !announces() {
                         return Some(Err(Fault::TooLarge(entity)));
                     }
                     let large = beyond || entity > self.gather as u64;

@@ -361,6 +361,11 @@ where
     /// A whole request of KEEP UDP: what becomes of it is told to its machine in any case.
     fn whole(&mut self, cx: &mut Context<'_>, whole: Whole, held: Held<H>, now: Instant) {
         let Whole { ticket, from, dialect, mut packet } = whole;
+        // While it waited for room it was cancelled, or another took its place.
+        if !self.keep.is_awaited(ticket) {
+            let _ = self.keep.answer(now.into_std(), ticket, None);
+            return;
+        }
         Counters::add(&self.shared.counters.keep_requests);
         let local = self.local.towards(from, self.socket.reached_at(from));
         let mut asked = Asked {

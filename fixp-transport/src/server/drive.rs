@@ -255,6 +255,7 @@ where
                     self.active = now;
                     self.trimmed = false;
                     if std::mem::take(&mut self.part) {
+                        self.report_again(now, cx);
                         self.settle();
                         turn::give_way(cx);
                         return Poll::Pending;
@@ -270,6 +271,7 @@ where
                 }
             }
         }
+        self.report_again(now, cx);
         self.settle();
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -495,10 +497,14 @@ where
                     self.begin(now, incoming, None, cx);
                 }
                 // Its pieces come all the same, and nobody reads them.
-                Ok(Event::Large(Incoming { ticket, .. }, len)) if len > self.shared.limits.entity => {
+                Ok(Event::Large(Incoming { ticket, packet, .. }, len)) if len > self.shared.limits.entity => {
                     Counters::add(&self.shared.counters.requests);
+                    // Nothing of it is held.
+                    self.came();
                     self.barrier |= ticket.serial.is_none();
-                    self.finish(ticket, Outcome::Refused(Refusal::TooLarge));
+                    let is_request = packet.code.is_request();
+                    let refused = Outcome::Refused(Refusal::TooLarge);
+                    self.finish(ticket, if is_request { refused } else { Outcome::Reply(Reply::Silence) });
                 }
                 Ok(Event::Large(incoming, len)) => {
                     let (feed, drain) = pipe();
@@ -613,7 +619,9 @@ where
         let Outcome::Reply(Reply::Answer(Answer { body: Some(body), .. })) = outcome else { return None };
         let limits = &self.shared.limits;
         let held = self.requests + self.connection.outbox().len();
-        let most = limits.gather.min(limits.bytes_per_connection.saturating_sub(held));
+        // The other half is for what comes, a CANCEL say; and nobody's room is taken for what is not there yet.
+        let most = limits.gather.min((limits.bytes_per_connection / 2).saturating_sub(held));
+        let most = most.min(limits.bytes.saturating_sub(self.shared.budget.used()));
         usize::try_from(body.len()).ok().filter(|len| ticket.among_others && *len <= most)
     }
 
@@ -727,6 +735,13 @@ where
 
     /// Nothing can be done now: what time would change it, and whether it has come.
     fn wait(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stage != Stage::Open {
+            // Nothing more is taken.
+            if self.wanted.take().is_some() {
+                self.shared.budget.waits_no_more();
+            }
+            self.came();
+        }
         self.report(now, cx);
         let limits = &self.shared.limits;
         let busy = !self.running.is_empty() || self.download.is_some() || self.barrier;
@@ -801,6 +816,13 @@ where
         let place =
             self.place.get_or_insert_with(|| self.shared.coming.enter(now, self.peer.ip(), cx.waker()));
         place.update(now, self.coming, left, waits);
+    }
+
+    /// Who makes progress without end is not taken for slow.
+    fn report_again(&mut self, now: Instant, cx: &mut Context<'_>) {
+        if self.place.is_some() {
+            self.report(now, cx);
+        }
     }
 
     /// Sees to it that the task is polled at this time, or some time before.

@@ -36,6 +36,9 @@ use crate::tables;
 /// An error while it waits, and one that [`ServiceHandler::refusing`] names, becomes the dialect's REFUSE, which
 /// tells a peer of ours that the request was not executed ([`Refusal::Overloaded`]); any other error becomes
 /// the dialect's SERVER_ERROR.
+///
+/// A stop does not wait for what a handler within the service still does behind its answers, as it does for a handler
+/// by itself ([`Handler::finished`]): a service cannot be asked.
 pub struct ServiceHandler<S, C> {
     /// A service need not be `Sync`: it is cloned under a lock, and called outside of it.
     service: Mutex<S>,

@@ -212,17 +212,17 @@ impl BatchedSocket {
             let transmit =
                 Transmit { destination: to, ecn: None, contents, segment_size: None, src_ip: from };
             match state.try_send(socket.into(), &transmit) {
-                // The host has lost that address, or never had it: a datagram to all of a network.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput
-                    ) => {}
+                Err(error) if is_not_ours(&error) => {}
                 sent => return sent,
             }
         }
         socket.send_to(contents, to).map(|_| ())
     }
+}
+
+/// The host has lost the address that it was to send from, or never had it: a datagram came to all of a network.
+fn is_not_ours(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput)
 }
 
 impl Datagrams for BatchedSocket {
@@ -286,10 +286,17 @@ impl Datagrams for BatchedSocket {
         let from = self.reached_at(to);
         self.socket.poll_write(cx, |socket| {
             self.offload.send(bytes, segment, |contents, segment_size| match &self.state {
-                Some(state) if segment_size.is_some() => state.try_send(
-                    socket.into(),
-                    &Transmit { destination: to, ecn: None, contents, segment_size, src_ip: from },
-                ),
+                Some(state) if segment_size.is_some() => {
+                    let send = |src_ip| {
+                        let transmit =
+                            Transmit { destination: to, ecn: None, contents, segment_size, src_ip };
+                        state.try_send(socket.into(), &transmit)
+                    };
+                    match send(from) {
+                        Err(error) if from.is_some() && is_not_ours(&error) => send(None),
+                        sent => sent,
+                    }
+                }
                 // One datagram goes the short way.
                 _ => self.send_from(socket, from, contents, to),
             })

@@ -197,7 +197,13 @@ impl Caller {
                 self.own_answered(now, ticket, begun, outcome);
             }
             Event::Closed { association } => own.forget(association),
-            Event::Readable { ticket: begun } | Event::Writable { ticket: begun } => {
+            Event::Readable { ticket: begun } => {
+                if let Some(ticket) = own.tickets.get(&begun).copied() {
+                    self.fed(ticket);
+                    self.flows(ticket);
+                }
+            }
+            Event::Writable { ticket: begun } => {
                 if let Some(ticket) = own.tickets.get(&begun).copied() {
                     self.flows(ticket);
                 }

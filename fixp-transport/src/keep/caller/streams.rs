@@ -120,6 +120,7 @@ impl Caller {
             streams.full = !all;
         }
         if bytes.len() < before {
+            self.fed(ticket);
             self.moved(now, ticket);
         }
         self.settle_own(now, v6);
@@ -199,7 +200,7 @@ impl Caller {
     }
 
     /// Something has moved.
-    fn fed(&mut self, ticket: Ticket) {
+    pub(super) fn fed(&mut self, ticket: Ticket) {
         let Some(call) = self.calls.get_mut(&ticket) else { return };
         let Some(streams) = call.streams.as_mut() else { return };
         if std::mem::take(&mut streams.hungry) {
@@ -224,7 +225,6 @@ impl Caller {
 
     /// Something may move.
     pub(super) fn flows(&mut self, ticket: Ticket) {
-        self.fed(ticket);
         if is_streamed(&self.calls, ticket) {
             self.flows.push_back((ticket, Flow::Moves));
         }

@@ -93,8 +93,8 @@ impl Sources {
 
     /// What gives way so that an address gets what it wants: the oldest of the network that has most, unless its
     /// own has half as much; then the oldest of all, unless its own has more than a little. A request that has been
-    /// executed is forgotten last for bytes. For a place that is so among all, but of the network that has most it is
-    /// forgotten first.
+    /// executed is forgotten last for bytes. For a place it is forgotten first of the network that has most, and of all
+    /// behind a request that is not whole and before an answer that is held.
     pub(super) fn gives_way(&self, ip: IpAddr, want: Want, limits: &Limits) -> Option<(Gives, Number)> {
         let own = self.of.get(&Prefix::of(ip));
         let (own, (most, prefix), order, little, orders) = match want {

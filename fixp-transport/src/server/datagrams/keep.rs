@@ -202,6 +202,12 @@ impl Keep {
         })
     }
 
+    /// Whether somebody still waits for the answer of a request.
+    pub(super) fn is_awaited(&self, ticket: Ticket) -> bool {
+        let machine = self.machines.get(ticket.dialect);
+        machine.is_some_and(|machine| machine.responder.is_awaited(ticket.ticket))
+    }
+
     /// A request has been handled, with an answer or without one.
     pub(super) fn answer(
         &mut self,
