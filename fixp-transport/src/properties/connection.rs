@@ -187,7 +187,11 @@ impl Expected {
     /// What comes of one packet; whether anything can come behind it.
     fn packet(&mut self, settings: &Settings, partner: &mut bool, framed: Framed) -> bool {
         let limits = &settings.limits;
-        if framed.len > limits.entity && !*partner {
+        let raw = |key| framed.packet.first(key).and_then(Value::as_raw);
+        let announces = settings.extensions
+            && matches!(raw(key::CAPABILITIES), Some([1..=u8::MAX, bits, ..]) if bits & 1 == 0);
+        // Whoever announces himself in this packet is told why it is refused.
+        if framed.len > limits.entity && !*partner && !announces {
             self.events.push(Seen::Fault(Fault::TooLarge(framed.len)));
             return false;
         }
@@ -201,8 +205,6 @@ impl Expected {
         let mut packet = framed.packet;
         let pieces = if large { std::mem::take(&mut packet.entity) } else { Bytes::new() };
         let raw = |key| packet.first(key).and_then(Value::as_raw);
-        let announces = settings.extensions
-            && matches!(raw(key::CAPABILITIES), Some([1..=u8::MAX, bits, ..]) if bits & 1 == 0);
         *partner |= announces;
         let number = |key| packet.first(key).and_then(Value::as_i64).filter(|_| *partner);
         let serial = number(key::SERIAL);
