@@ -16,7 +16,6 @@ pub(super) use self::unix::Polled;
 mod unix {
     use std::os::fd::OwnedFd;
     use std::sync::{Mutex, MutexGuard, PoisonError};
-    use std::task::Waker;
 
     use tokio::io::unix::AsyncFd;
 
@@ -26,15 +25,8 @@ mod unix {
     #[derive(Debug)]
     pub(in crate::socket) struct Polled {
         reads: AsyncFd<UdpSocket>,
-        /// There was no room.
-        writes: Mutex<Option<Writes>>,
-    }
-
-    /// The same socket as another descriptor, which tells when there is room, and who waits for that.
-    #[derive(Debug)]
-    struct Writes {
-        socket: AsyncFd<OwnedFd>,
-        waker: Waker,
+        /// Where there was no room, the same socket as another descriptor, which tells one task when there is.
+        writes: Mutex<Option<AsyncFd<OwnedFd>>>,
     }
 
     impl Polled {
@@ -74,7 +66,7 @@ mod unix {
             }
         }
 
-        /// Writes as soon as it can be.
+        /// Writes as soon as it can be. Only the last task that found no room is told.
         pub(in crate::socket) fn poll_write<T>(
             &self,
             cx: &mut Context<'_>,
@@ -93,22 +85,19 @@ mod unix {
                     let socket = self.socket().try_clone()?.into();
                     #[allow(deprecated, reason = "as above")]
                     let socket = AsyncFd::with_interest(socket, Interest::WRITABLE)?;
-                    none.insert(Writes { socket, waker: cx.waker().clone() })
+                    none.insert(socket)
                 }
             };
-            waits.waker.clone_from(cx.waker());
             loop {
-                let mut ready = ready!(waits.socket.poll_write_ready(cx))?;
+                let mut ready = ready!(waits.poll_write_ready(cx))?;
                 if let Ok(done) = ready.try_io(|_| write(self.socket())) {
-                    // Whoever else has waited here looks again.
-                    waits.waker.wake_by_ref();
                     *writes = None;
                     return Poll::Ready(done);
                 }
             }
         }
 
-        fn writes(&self) -> MutexGuard<'_, Option<Writes>> {
+        fn writes(&self) -> MutexGuard<'_, Option<AsyncFd<OwnedFd>>> {
             self.writes.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }
