@@ -369,7 +369,7 @@ impl Dialect {
     /// that have agreed on them.
     #[must_use]
     pub const fn with_major(mut self, major: u8) -> Self {
-        self.built_in = BuiltIn::No;
+        // Only commands are read otherwise, and those are not folded.
         self.extra_major = Some(major);
         if major < 8 {
             self.legal[major as usize] = MinorSet::ALL;

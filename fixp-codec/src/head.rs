@@ -227,7 +227,7 @@ pub(crate) fn read<'a>(
     input: &'a [u8],
 ) -> Result<HeadRef<'a>, Error> {
     let (len, entity_len) =
-        dispatch!(dialect, policy, |table, strict| read_by(table, strict, limits, input))?;
+        dispatch!(dialect, policy, |table, strict| read_by((table, dialect), strict, limits, input))?;
     let bytes = input.get(..len).unwrap_or(input);
     Ok(HeadRef { dialect, bytes, entity_len })
 }
@@ -261,10 +261,19 @@ macro_rules! dispatch {
 use dispatch;
 
 #[inline(always)]
-fn read_by(dialect: &Dialect, strict: bool, limits: &Limits, input: &[u8]) -> Result<(usize, usize), Error> {
+fn read_by(
+    (dialect, whole): (&Dialect, &Dialect),
+    strict: bool,
+    limits: &Limits,
+    input: &[u8],
+) -> Result<(usize, usize), Error> {
     let mut reader = Reader::new(input).bounded(limits.head);
     let command = match reader.array(Cause::CommandCut) {
-        Ok(bytes) => Command::read(dialect, strict, bytes)?,
+        // One that the table lacks may be of the major that was added to it.
+        Ok(bytes) => match Command::read(dialect, strict, bytes) {
+            Ok(command) => command,
+            Err(_) => Command::read(whole, strict, bytes)?,
+        },
         Err(cut) => return Err(cut_or_tag(cut, limits, input)),
     };
     too_many(&command, limits)?;

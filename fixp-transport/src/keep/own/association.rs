@@ -168,6 +168,8 @@ pub(super) struct Association {
     pub(super) role: Role,
     pub(super) peer: SocketAddr,
     pub(super) dialect: &'static Dialect,
+    /// The same with our own commands.
+    table: &'static Dialect,
     /// The number that this side has chosen, and that of the other, when it is known.
     pub(super) number: u64,
     pub(super) peer_number: u64,
@@ -256,6 +258,7 @@ impl Association {
             role,
             peer,
             dialect,
+            table: extension::own(dialect),
             number,
             peer_number: 0,
             state: State::Opening { opens: 0, again: now, pause: config.open_every },
@@ -348,7 +351,7 @@ impl Association {
             Role::Client => (config.answer, config.gather_answers),
             Role::Server => (config.request, config.gather_requests),
         };
-        Bounds { dialect: self.dialect, head: config.head, entity, gather }
+        Bounds { dialect: self.table, head: config.head, entity, gather }
     }
 
     /// What goes out, as it is written: with the time that is left where that is to be added.
@@ -369,7 +372,7 @@ impl Association {
             extra: left.as_slice(),
             len: usize::try_from(all).unwrap_or(usize::MAX),
         };
-        let encoder = Encoder::new(extension::own(self.dialect));
+        let encoder = Encoder::new(self.table);
         let written = &mut shared.written;
         written.clear();
         encoder.head(&sized, written).map_err(AnswerError::Encode)?;

@@ -10,7 +10,6 @@ use super::early::Early;
 use super::event::Entity;
 use super::flow::Granted;
 use super::ready::{PIECE_COST, Ready};
-use crate::extension;
 use crate::keep::Ledger;
 use crate::keep::ledger::Hold;
 
@@ -20,6 +19,7 @@ const MESSAGE_COST: usize = 64;
 /// What a packet may be like.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
+    /// With our own commands.
     pub(super) dialect: &'static Dialect,
     /// Bytes of the head.
     pub(super) head: usize,
@@ -275,7 +275,7 @@ impl ReceiveStream {
         if let State::Head(decoder) = &mut self.state {
             let limits = Limits { head: self.bounds.head, ..Limits::default() };
             let limits = Limits { entity: usize::MAX, ..limits };
-            let reads = Decoder::new(extension::own(self.bounds.dialect)).with_limits(limits);
+            let reads = Decoder::new(self.bounds.dialect).with_limits(limits);
             // A head that comes whole is read where it stands.
             if decoder.is_none() {
                 match reads.head(bytes) {

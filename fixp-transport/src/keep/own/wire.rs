@@ -3,7 +3,10 @@
 //! What cannot be read as a whole is dropped as a whole: a reader gives nothing for it.
 
 use bytes::BufMut;
-use fixp_codec::{Code, Decoder, Dialect, Encoder, PacketRef, Source, ValueRef, number};
+use fixp_codec::dialect::RequestOrder;
+use fixp_codec::{
+    Code, Command, Decoder, Dialect, Draft, Encoder, LAXCUS6, PacketRef, Type, VERSION, ValueRef, number,
+};
 
 use super::acknowledged::{self, Acknowledged};
 use super::config::Config;
@@ -20,8 +23,13 @@ const BUFFER: u32 = Config::BUFFER;
 
 /// Whether a datagram is one of the own transport by its command, broken or not.
 pub(super) fn is_own(dialect: &'static Dialect, datagram: &[u8]) -> bool {
-    let command = Decoder::new(extension::own(dialect)).command(datagram.get(..COMMAND).unwrap_or_default());
-    command.is_ok_and(|command| [OPEN, OPENED, SEGMENT, CLOSE].contains(&command.code))
+    let [Code::REQUEST_TAG, _, _, first, second, ..] = *datagram else { return false };
+    let (major, minor) = match dialect.request_order() {
+        RequestOrder::MajorFirst => (first, second),
+        RequestOrder::MinorFirst => (second, first),
+    };
+    let code = Code::Request { major, minor };
+    [OPEN, OPENED, SEGMENT, CLOSE].contains(&code) && extension::own(dialect).reads(code)
 }
 
 /// The limits that an end sets at the beginning of an association (SPEC 10.12).
@@ -213,6 +221,14 @@ pub(super) struct Items {
     pub(super) resets: Vec<Reset>,
 }
 
+impl Items {
+    fn clear(&mut self) {
+        self.chunks.clear();
+        self.windows.clear();
+        self.resets.clear();
+    }
+}
+
 /// A SEGMENT that is sound; what it carries beside stands in the [`Items`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment<'a> {
@@ -263,6 +279,9 @@ pub(super) fn read<'a>(
     datagram: &'a [u8],
     items: &mut Items,
 ) -> Option<Datagram<'a>> {
+    if let Some(segment) = segment_as_written(dialect, datagram, items) {
+        return Some(Datagram::Segment(segment));
+    }
     let packet = Decoder::new(extension::own(dialect)).packet(datagram).ok()?;
     Some(match packet.code() {
         OPEN => Datagram::Open(hello(&packet)?),
@@ -281,9 +300,7 @@ pub(super) fn read<'a>(
 }
 
 fn segment<'a>(packet: &PacketRef<'a>, items: &mut Items) -> Option<Segment<'a>> {
-    items.chunks.clear();
-    items.windows.clear();
-    items.resets.clear();
+    items.clear();
     let (mut association, mut number, mut acknowledged, mut at) = (None, None, None, 0_usize);
     for message in packet.messages() {
         match message.key() {
@@ -309,57 +326,140 @@ fn segment<'a>(packet: &PacketRef<'a>, items: &mut Items) -> Option<Segment<'a>>
     Some(Segment { association: association?, number: number?, acknowledged, entity })
 }
 
-/// A packet that is being written: messages first, then [`Sheet::finish`].
-///
-/// It is used again for the next packet, so that nothing is allocated for one.
-#[derive(Debug)]
-pub(super) struct Sheet {
-    code: Code,
-    messages: Vec<(u16, Part)>,
-    raw: Vec<u8>,
-    /// The bytes of all that is on it.
-    len: usize,
-    entity: usize,
+/// The same in one pass, of a SEGMENT as it is written here: without a message that is not one of its own, twice what
+/// stands there once, or any value that is not as it should be. Nothing of others, of which it decides nothing.
+fn segment_as_written<'a>(
+    dialect: &'static Dialect,
+    datagram: &'a [u8],
+    items: &mut Items,
+) -> Option<Segment<'a>> {
+    let (&[tag, v0, v1, first, second, c0, c1], mut rest) = datagram.split_first_chunk::<COMMAND>()?;
+    let (major, minor) = match dialect.request_order() {
+        RequestOrder::MajorFirst => (first, second),
+        RequestOrder::MinorFirst => (second, first),
+    };
+    let begins = tag == Code::REQUEST_TAG && u16::from_le_bytes([v0, v1]) == VERSION;
+    if !begins || (Code::Request { major, minor }) != SEGMENT {
+        return None;
+    }
+    let [raw, int64, int32] = [Type::Raw, Type::Int64, Type::Int32].map(|ty| dialect.code_of(ty));
+    let (mut association, mut number, mut acknowledged, mut entity) = (None, None, None, None);
+    items.clear();
+    let mut at = 0_usize;
+    for _ in 0..u16::from_le_bytes([c0, c1]) {
+        let (&[k0, k1, f0, f1], behind) = rest.split_first_chunk::<MESSAGE>()?;
+        let field = u16::from_le_bytes([f0, f1]);
+        let (value, behind) = behind.split_at_checked(usize::from(field & 0xfff))?;
+        rest = behind;
+        let ty = Some((field >> 12) as u8);
+        match u16::from_le_bytes([k0, k1]) {
+            key::ASSOCIATION if association.is_none() && ty == raw => {
+                association = Some(u64::from_le_bytes(value.try_into().ok()?));
+            }
+            key::NUMBER if number.is_none() && ty == int64 && (1..=8).contains(&value.len()) => {
+                number = Some(number::read(value)).filter(|number| i64::try_from(*number).is_ok());
+            }
+            key::ACKNOWLEDGED if acknowledged.is_none() && ty == raw => {
+                acknowledged = Some(Acknowledged::read(value).ok()?);
+            }
+            key::CHUNK if ty == raw => {
+                let chunk = Chunk::read(value)?;
+                items.chunks.push((chunk, at));
+                at = at.checked_add(chunk.len)?;
+            }
+            key::WINDOW if ty == raw => items.windows.push(Window::read(value)?),
+            key::RESET if ty == raw => items.resets.push(Reset::read(value)?),
+            key if key == dialect.content_length_key()
+                && entity.is_none()
+                && ty == int32
+                && (1..=4).contains(&value.len()) =>
+            {
+                entity = Some(i32::try_from(number::read(value)).ok()?);
+            }
+            _ => return None,
+        }
+    }
+    let entity = rest.get(..usize::try_from(entity?).ok()?)?;
+    let segment = Segment { association: association?, number: number?, acknowledged, entity };
+    (at <= entity.len()).then_some(segment)
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Part {
-    Raw(usize, usize),
-    Int64(i64),
-    Int32(i32),
-    Int16(i16),
+/// A packet that is being written: messages first, then [`Sheet::finish`].
+///
+/// They stand on it as they go on the wire. It is used again for the next packet, so that nothing is allocated for one.
+#[derive(Debug)]
+pub(super) struct Sheet {
+    dialect: &'static Dialect,
+    code: Code,
+    /// Room for the command, and the messages.
+    bytes: Vec<u8>,
+    count: u16,
+    entity: usize,
+    /// What the dialect cannot say.
+    error: Option<fixp_codec::Error>,
 }
 
 impl Sheet {
     pub(super) const fn new() -> Self {
-        Self { code: SEGMENT, messages: Vec::new(), raw: Vec::new(), len: COMMAND, entity: 0 }
+        Self { dialect: &LAXCUS6, code: SEGMENT, bytes: Vec::new(), count: 0, entity: 0, error: None }
     }
 
-    fn begin(&mut self, code: Code) {
-        self.code = code;
-        self.messages.clear();
-        self.raw.clear();
-        self.len = COMMAND;
-        self.entity = 0;
+    /// Begins a packet in a dialect with our own commands.
+    fn begin(&mut self, dialect: &'static Dialect, code: Code) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&[0; COMMAND]);
+        (self.dialect, self.code, self.count, self.entity, self.error) = (dialect, code, 0, 0, None);
+    }
+
+    /// Puts a message, whose value is written by this.
+    #[inline]
+    fn put(&mut self, key: u16, ty: Type, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(code) = self.dialect.code_of(ty) else { return self.refuse(key, ty) };
+        let start = self.bytes.len();
+        let [low, high] = key.to_le_bytes();
+        self.bytes.extend_from_slice(&[low, high, 0, 0]);
+        write(&mut self.bytes);
+        // None of ours is near the 4095 bytes that there are for it: 32 ranges have 650.
+        let length = self.bytes.len() - start - MESSAGE;
+        let field = u16::from(code) << 12 | length as u16 & 0xfff;
+        if let Some(place) = self.bytes.get_mut(start + 2..start + MESSAGE) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        self.count += 1;
+    }
+
+    #[cold]
+    fn refuse(&mut self, key: u16, ty: Type) {
+        let value = match ty {
+            Type::Int64 => ValueRef::Int64(0),
+            Type::Int32 => ValueRef::Int32(0),
+            Type::Int16 => ValueRef::Int16(0),
+            _ => ValueRef::Raw(&[0]),
+        };
+        let messages = [(key, value)];
+        let encoder = Encoder::new(self.dialect);
+        self.error = encoder.head_len(&Draft::new(self.code).with_messages(&messages)).err();
     }
 
     fn raw(&mut self, key: u16, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.raw.len();
-        write(&mut self.raw);
-        self.messages.push((key, Part::Raw(start, self.raw.len())));
-        self.len += MESSAGE + self.raw.len() - start;
+        self.put(key, Type::Raw, write);
+    }
+
+    fn number(&mut self, key: u16, ty: Type, bits: u64) {
+        let bytes = bits.to_le_bytes();
+        let (bytes, _) = bytes.split_at(number::shortest(bits));
+        self.put(key, ty, |out| out.extend_from_slice(bytes));
     }
 
     fn raw8(&mut self, key: u16, number: u64) {
         self.raw(key, |out| out.extend_from_slice(&number.to_le_bytes()));
     }
 
-    /// Begins a SEGMENT.
-    pub(super) fn segment(&mut self, association: u64, number: u64) {
-        self.begin(SEGMENT);
+    /// Begins a SEGMENT, in a dialect with our own commands.
+    pub(super) fn segment(&mut self, dialect: &'static Dialect, association: u64, number: u64) {
+        self.begin(dialect, SEGMENT);
         self.raw8(key::ASSOCIATION, association);
-        self.messages.push((key::NUMBER, Part::Int64(number.cast_signed())));
-        self.len += MESSAGE + number::shortest(number);
+        self.number(key::NUMBER, Type::Int64, number);
     }
 
     pub(super) fn acknowledged(&mut self, come: &Ranges, delay: std::time::Duration, most: usize) {
@@ -396,13 +496,13 @@ impl Sheet {
     }
 
     /// The bytes of the packet as it stands.
-    pub(super) const fn wire_len(&self) -> usize {
-        self.len + MESSAGE + number::shortest(self.entity as u64) + self.entity
+    pub(super) fn wire_len(&self) -> usize {
+        self.bytes.len() + MESSAGE + number::shortest(self.entity as u64) + self.entity
     }
 
     /// How long a chunk with this place can be in a packet of so many bytes.
-    pub(super) const fn room(&self, exchange: u64, offset: u64, most: usize, limit: usize) -> usize {
-        let beside = self.len + Chunk::wire_len(exchange, offset, 0) + MESSAGE + 1 + self.entity;
+    pub(super) fn room(&self, exchange: u64, offset: u64, most: usize, limit: usize) -> usize {
+        let beside = self.bytes.len() + Chunk::wire_len(exchange, offset, 0) + MESSAGE + 1 + self.entity;
         let Some(room) = limit.checked_sub(beside) else { return 0 };
         let mut len = if room < most { room } else { most };
         // Its length and that of the entity may need more bytes than the one that was counted for each.
@@ -417,10 +517,10 @@ impl Sheet {
     }
 
     /// How many bytes of padding make the packet exactly so long, where any do.
-    pub(super) const fn padding(&self, limit: usize) -> Option<usize> {
+    pub(super) fn padding(&self, limit: usize) -> Option<usize> {
         let mut width = 1;
         while width <= 4 {
-            if let Some(entity) = limit.checked_sub(self.len + MESSAGE + width)
+            if let Some(entity) = limit.checked_sub(self.bytes.len() + MESSAGE + width)
                 && number::shortest(entity as u64) == width
             {
                 return entity.checked_sub(self.entity);
@@ -430,50 +530,28 @@ impl Sheet {
         None
     }
 
-    /// Writes all but the entity.
-    pub(super) fn finish(
-        &self,
-        dialect: &'static Dialect,
-        out: &mut impl BufMut,
-    ) -> Result<usize, fixp_codec::Error> {
-        Encoder::new(extension::own(dialect)).head(self, out)
+    /// Writes all but the entity, and tells how many bytes that were.
+    pub(super) fn finish(&mut self, out: &mut impl BufMut) -> Result<usize, fixp_codec::Error> {
+        self.number(self.dialect.content_length_key(), Type::Int32, self.entity as u64);
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let command = Command { code: self.code, version: VERSION, message_count: self.count };
+        let mut place = self.bytes.get_mut(..COMMAND).unwrap_or_default();
+        Encoder::new(self.dialect).command(&command, &mut place)?;
+        out.put_slice(&self.bytes);
+        Ok(self.bytes.len())
     }
 
     fn hello(&mut self, hello: Hello, server: bool) {
         self.raw8(key::SENDER, hello.number);
         if hello.buffer != BUFFER {
             let buffer = i32::try_from(hello.buffer).unwrap_or(i32::MAX);
-            self.messages.push((key::BUFFER, Part::Int32(buffer)));
+            self.number(key::BUFFER, Type::Int32, buffer.cast_unsigned().into());
         }
         for window in hello.grants.unusual(server) {
             self.window(window);
         }
-    }
-}
-
-impl Source for Sheet {
-    fn code(&self) -> Code {
-        self.code
-    }
-
-    fn messages(&self) -> impl Iterator<Item = (u16, ValueRef<'_>)> {
-        self.messages.iter().map(|&(key, part)| {
-            let value = match part {
-                Part::Raw(start, end) => ValueRef::Raw(self.raw.get(start..end).unwrap_or_default()),
-                Part::Int64(number) => ValueRef::Int64(number),
-                Part::Int32(number) => ValueRef::Int32(number),
-                Part::Int16(number) => ValueRef::Int16(number),
-            };
-            (key, value)
-        })
-    }
-
-    fn entity(&self) -> &[u8] {
-        &[]
-    }
-
-    fn entity_len(&self) -> usize {
-        self.entity
     }
 }
 
@@ -484,9 +562,9 @@ impl Sheet {
         dialect: &'static Dialect,
         hello: Hello,
     ) -> Result<Vec<u8>, fixp_codec::Error> {
-        self.begin(OPEN);
+        self.begin(extension::own(dialect), OPEN);
         self.hello(hello, false);
-        self.written(dialect)
+        self.written()
     }
 
     pub(super) fn opened(
@@ -495,10 +573,10 @@ impl Sheet {
         association: u64,
         hello: Hello,
     ) -> Result<Vec<u8>, fixp_codec::Error> {
-        self.begin(OPENED);
+        self.begin(extension::own(dialect), OPENED);
         self.raw8(key::ASSOCIATION, association);
         self.hello(hello, true);
-        self.written(dialect)
+        self.written()
     }
 
     /// To a peer, by its own number.
@@ -507,9 +585,9 @@ impl Sheet {
         dialect: &'static Dialect,
         association: u64,
     ) -> Result<Vec<u8>, fixp_codec::Error> {
-        self.begin(CLOSE);
+        self.begin(extension::own(dialect), CLOSE);
         self.raw8(key::ASSOCIATION, association);
-        self.written(dialect)
+        self.written()
     }
 
     /// To somebody who named a number that is not known here, perhaps with the word that nothing was executed.
@@ -519,17 +597,18 @@ impl Sheet {
         sender: u64,
         unbegun: bool,
     ) -> Result<Vec<u8>, fixp_codec::Error> {
-        self.begin(CLOSE);
+        self.begin(extension::own(dialect), CLOSE);
         self.raw8(key::SENDER, sender);
         if unbegun {
-            self.messages.push((key::REFUSAL, Part::Int16(Refusal::Overloaded.number())));
+            let refusal = Refusal::Overloaded.number();
+            self.number(key::REFUSAL, Type::Int16, refusal.cast_unsigned().into());
         }
-        self.written(dialect)
+        self.written()
     }
 
-    fn written(&self, dialect: &'static Dialect) -> Result<Vec<u8>, fixp_codec::Error> {
+    fn written(&mut self) -> Result<Vec<u8>, fixp_codec::Error> {
         let mut out = Vec::with_capacity(self.wire_len());
-        self.finish(dialect, &mut out)?;
+        self.finish(&mut out)?;
         Ok(out)
     }
 }

@@ -155,7 +155,7 @@ impl Association {
     ) -> Option<(usize, bool)> {
         let number = self.recovery.next_number();
         let sheet = &mut shared.sheet;
-        sheet.segment(self.peer_number, number);
+        sheet.segment(self.table, self.peer_number, number);
         let mut carried = Carried::new();
         // SPEC 10.13: a probe of the path is lost without a trace, perhaps.
         let acknowledges = self.owed > 0 && !self.come.is_empty() && !matches!(purpose, Purpose::Mtu(_));
@@ -184,7 +184,7 @@ impl Association {
         sheet.pad(pads);
         let len = sheet.wire_len();
         let start = out.len();
-        if let Err(error) = sheet.finish(self.dialect, out) {
+        if let Err(error) = sheet.finish(out) {
             self.end = Some(End::Unwritable(error));
             return None;
         }
