@@ -111,15 +111,17 @@ impl Hold {
     /// Gives back so many bytes, at most all.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        self.ledger.give(bytes);
+        if bytes > 0 {
+            self.bytes -= bytes;
+            self.ledger.give(bytes);
+        }
     }
 
-    /// Takes so many bytes, at most all, apart.
-    pub(crate) fn split(&mut self, bytes: usize) -> Self {
-        let bytes = bytes.min(self.bytes);
+    /// So many bytes, at most all, are somebody else's from now on, who gives them back to the ledger.
+    pub(crate) const fn hand_over(&mut self, bytes: usize) -> usize {
+        let bytes = if bytes < self.bytes { bytes } else { self.bytes };
         self.bytes -= bytes;
-        Self { ledger: self.ledger.clone(), bytes }
+        bytes
     }
 
     /// What is booked.

@@ -19,7 +19,7 @@ use super::exchange::{Exchange, Going, Stage};
 use super::flow::{Allowance, Granted};
 use super::mtu::PathMtu;
 use super::ranges::Ranges;
-use super::receive_stream::{Bounds, ReceiveStream, Trouble};
+use super::receive_stream::{Bounds, Trouble};
 use super::recovery::{self, Recovery};
 use super::send_stream::SendStream;
 use super::shared::Shared;
@@ -354,46 +354,6 @@ impl Association {
         Bounds { dialect: self.table, head: config.head, entity, gather }
     }
 
-    /// What goes out, as it is written: with the time that is left where that is to be added.
-    fn stream(
-        &self,
-        shared: &mut Shared,
-        (packet, entity): (&Packet, Bytes),
-        left: Option<i32>,
-        len: Option<u64>,
-        limit: u64,
-    ) -> Result<SendStream, AnswerError> {
-        let length = self.dialect.content_length_key();
-        let all = len.unwrap_or(entity.len() as u64);
-        let left = left.map(|left| (key::DEADLINE, ValueRef::Int32(left)));
-        let sized = Extended {
-            packet,
-            keeps: |key| key != length,
-            extra: left.as_slice(),
-            len: usize::try_from(all).unwrap_or(usize::MAX),
-        };
-        let encoder = Encoder::new(self.table);
-        let written = &mut shared.written;
-        written.clear();
-        encoder.head(&sized, written).map_err(AnswerError::Encode)?;
-        let head = written.len();
-        // A short entity is copied for less than it takes to keep it apart.
-        let apart = if entity.len() <= SHORT {
-            written.extend_from_slice(&entity);
-            Bytes::new()
-        } else {
-            entity
-        };
-        // An answer cannot wait: it was executed.
-        let eighths = if self.role == Role::Client { Config::REQUESTS_SHARE } else { 8 };
-        let limits = (limit, shared.config.send_window - shared.config.send_window / RECORDS_SHARE);
-        let stream = SendStream::new(&shared.ledger, (written, apart), head as u64 + all, limits, eighths);
-        if written.capacity() > WRITTEN_KEPT {
-            *written = Vec::new();
-        }
-        stream.ok_or(AnswerError::Full)
-    }
-
     /// Books what is remembered of the packets under way. False where there is no room for one more; no timer is needed
     /// then, since something is under way that makes some.
     fn book_records(&mut self) -> bool {
@@ -435,20 +395,22 @@ impl Association {
             return Err(CallError::not_sent(Cause::Timeout));
         }
         let deadline = told.map(|millis| now + Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
-        let stream = self.stream(shared, (packet, entity), left, len, 0).map_err(|error| {
-            CallError::not_sent(match error {
-                AnswerError::Encode(error) => Cause::Encode(error),
-                _ => Cause::Full,
-            })
-        })?;
-        let Some(hold) = Hold::within(&shared.ledger, Config::EXCHANGE_COST, Config::REQUESTS_SHARE) else {
+        let Some(mut exchange) = shared.exchange(now, Config::REQUESTS_SHARE) else {
             return Err(CallError::not_sent(Cause::Full));
         };
+        let share = Config::REQUESTS_SHARE;
+        if let Err(error) =
+            write(&mut exchange.stream, self.table, shared, (packet, entity), (left, len), 0, share)
+        {
+            shared.recycle(exchange);
+            return Err(CallError::not_sent(match error {
+                AnswerError::Encode(error) => Cause::Encode(error),
+                _ => Cause::Full,
+            }));
+        }
         self.next_serial += 1;
         let serial = self.next_serial;
-        let coming = ReceiveStream::new(&shared.ledger, self.bounds(shared), shared.config.exchange_window);
-        let going = Going::Stream(Box::new(stream));
-        let mut exchange = Box::new(Exchange::new(now, serial, going, coming, hold));
+        exchange.begin(now, serial, Going::Stream, self.bounds(shared), shared.config.exchange_window);
         exchange.deadline = deadline;
         if let Some(deadline) = deadline {
             self.note_deadline(deadline, serial);
@@ -497,9 +459,7 @@ impl Association {
     fn begin_own(&mut self, mut exchange: Box<Exchange>) {
         self.exchanges.take(1);
         let number = self.exchanges.used();
-        if let Going::Stream(stream) = &mut exchange.going {
-            stream.raise(self.peer_window);
-        }
+        exchange.stream.raise(self.peer_window);
         exchange.in_row = true;
         self.row.push_back(number);
         self.live.insert(number, exchange);
@@ -587,11 +547,11 @@ impl Association {
             }
             Some((mut packet, len)) => {
                 let entity = std::mem::take(&mut packet.entity);
-                match self.stream(shared, (&packet, entity), None, len, self.peer_window) {
-                    Ok(stream) => {
-                        if let Some(exchange) = self.live.get_mut(number) {
-                            exchange.going = Going::Stream(Box::new(stream));
-                        }
+                let (stream, limit) = (&mut exchange.stream, self.peer_window);
+                // It cannot wait: it was executed.
+                match write(stream, self.table, shared, (&packet, entity), (None, len), limit, 8) {
+                    Ok(()) => {
+                        exchange.going = Going::Stream;
                         self.stand_in_row(number);
                         Ok(())
                     }
@@ -646,7 +606,7 @@ impl Association {
             Some(number) => self.live.get_mut(number),
             None => self.waiting.get_mut(&ticket.serial),
         };
-        let Some(Exchange { going: Going::Stream(stream), .. }) = exchange.map(Box::as_mut) else {
+        let Some(stream) = exchange.and_then(|exchange| exchange.stream()) else {
             bytes.clear();
             return true;
         };
@@ -683,7 +643,7 @@ impl Association {
                 }
                 if exchange.stage == Stage::Over
                     && exchange.coming.is_over()
-                    && matches!(&exchange.going, Going::Stream(stream) if !stream.is_sent())
+                    && exchange.stream().is_some_and(|stream| !stream.is_sent())
                 {
                     exchange.stop(number, self.role, false, 0, &mut self.resets);
                 }
@@ -713,12 +673,14 @@ impl Association {
             self.tell_bytes = true;
         }
         if over {
-            self.forget(now, number);
+            self.forget(now, shared, number);
         }
     }
 
-    fn forget(&mut self, now: Instant, number: u64) {
-        if self.live.remove(number).is_none() || self.role == Role::Client {
+    fn forget(&mut self, now: Instant, shared: &mut Shared, number: u64) {
+        let Some(exchange) = self.live.remove(number) else { return };
+        shared.recycle(exchange);
+        if self.role == Role::Client {
             return;
         }
         self.done.insert(number);
@@ -846,7 +808,7 @@ impl Association {
         for number in numbers {
             let Some(exchange) = self.live.get_mut(number) else { continue };
             let rests = now.saturating_duration_since(exchange.moved);
-            match (exchange.stage, &exchange.going) {
+            match (exchange.stage, exchange.going) {
                 (Stage::Awaited, _) => {
                     let lives = now.saturating_duration_since(exchange.began);
                     if rests < shared.config.request_idle && lives < shared.config.request_life {
@@ -870,8 +832,8 @@ impl Association {
                     let ticket = self.ticket(number);
                     shared.event(Event::Cancelled { ticket });
                 }
-                (Stage::Answering, Going::Stream(stream)) => {
-                    if !stream.is_pending() {
+                (Stage::Answering, Going::Stream) => {
+                    if !exchange.stream.is_pending() {
                         // It is its source that rests.
                         exchange.moved = now;
                         continue;
@@ -953,9 +915,48 @@ impl Association {
     }
 }
 
+/// Begins what goes out, as it is written: with the time that is left where that is to be added, and for an entity of so
+/// many bytes where not all of it is there.
+fn write(
+    stream: &mut SendStream,
+    table: &'static Dialect,
+    shared: &mut Shared,
+    (packet, entity): (&Packet, Bytes),
+    (left, len): (Option<i32>, Option<u64>),
+    limit: u64,
+    eighths: usize,
+) -> Result<(), AnswerError> {
+    let length = table.content_length_key();
+    let all = len.unwrap_or(entity.len() as u64);
+    let left = left.map(|left| (key::DEADLINE, ValueRef::Int32(left)));
+    let sized = Extended {
+        packet,
+        keeps: |key| key != length,
+        extra: left.as_slice(),
+        len: usize::try_from(all).unwrap_or(usize::MAX),
+    };
+    let written = &mut shared.written;
+    written.clear();
+    Encoder::new(table).head(&sized, written).map_err(AnswerError::Encode)?;
+    let head = written.len();
+    // A short entity is copied for less than it takes to keep it apart.
+    let apart = if entity.len() <= SHORT {
+        written.extend_from_slice(&entity);
+        Bytes::new()
+    } else {
+        entity
+    };
+    let limits = (limit, shared.config.send_window - shared.config.send_window / RECORDS_SHARE);
+    let begun = stream.begin((written, apart), head as u64 + all, limits, eighths);
+    if written.capacity() > WRITTEN_KEPT {
+        *written = Vec::new();
+    }
+    if begun { Ok(()) } else { Err(AnswerError::Full) }
+}
+
 /// Truthful: what was not begun was not sent.
 fn error_of(exchange: &Exchange, cause: Cause) -> CallError {
-    if matches!(exchange.going, Going::Stream(_)) && exchange.sent() == 0 {
+    if matches!(exchange.going, Going::Stream) && exchange.sent() == 0 {
         CallError::not_sent(cause)
     } else {
         CallError::possibly_executed(cause)

@@ -420,7 +420,7 @@ impl Endpoint {
 
     /// What has happened next.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.shared.events.pop_front().map(|(event, _hold)| event)
+        self.shared.poll_event()
     }
 
     /// Whether there is no exchange at all.

@@ -4,19 +4,21 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::association::Role;
+use super::config::Config;
 use super::event::AssociationId;
-use super::receive_stream::ReceiveStream;
+use super::receive_stream::{Bounds, ReceiveStream};
 use super::send_stream::SendStream;
 use super::shared::Shared;
 use super::wire::Reset;
+use crate::keep::Ledger;
 use crate::keep::ledger::Hold;
 
 /// What goes out: the request of a client, the answer of a server.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Going {
     /// Nothing yet.
     Nothing,
-    Stream(Box<SendStream>),
+    Stream,
     /// It is over before its end, and the peer is told.
     Reset(Reset),
     /// The peer has it all, or knows that it never will.
@@ -37,12 +39,16 @@ pub(super) enum Stage {
 }
 
 /// See the [module](self).
+///
+/// One is used again for another when it has ended, with what it has allocated.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    _hold: Hold,
+    hold: Hold,
     /// What its ticket says.
     pub(super) serial: u64,
     pub(super) going: Going,
+    /// What goes out, if that is a stream.
+    pub(super) stream: SendStream,
     /// The length of what went out, when all of it was acknowledged.
     pub(super) whole: u64,
     pub(super) coming: ReceiveStream,
@@ -62,19 +68,14 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub(super) const fn new(
-        now: Instant,
-        serial: u64,
-        going: Going,
-        coming: ReceiveStream,
-        hold: Hold,
-    ) -> Self {
+    pub(super) fn new(now: Instant, ledger: &Ledger) -> Self {
         Self {
-            _hold: hold,
-            serial,
-            going,
+            hold: Hold::new(ledger),
+            serial: 0,
+            going: Going::Nothing,
+            stream: SendStream::new(ledger),
             whole: 0,
-            coming,
+            coming: ReceiveStream::new(ledger),
             stage: Stage::Awaited,
             deadline: None,
             began: now,
@@ -86,10 +87,40 @@ impl Exchange {
         }
     }
 
+    /// Books what it costs beside its content.
+    pub(super) fn book(&mut self, eighths: usize) -> bool {
+        self.hold.grow_within(Config::EXCHANGE_COST, eighths)
+    }
+
+    /// Begins it.
+    pub(super) fn begin(&mut self, now: Instant, serial: u64, going: Going, bounds: Bounds, window: u64) {
+        (self.serial, self.going, self.began, self.moved) = (serial, going, now, now);
+        self.coming.begin(bounds, window);
+    }
+
+    /// It has ended: nothing is held for it.
+    pub(super) fn clear(&mut self) {
+        self.hold.shrink(usize::MAX);
+        self.stream.clear();
+        self.coming.clear();
+        (self.going, self.whole, self.stage) = (Going::Nothing, 0, Stage::Awaited);
+        (self.deadline, self.age) = (None, None);
+        (self.in_row, self.resets, self.tells) = (false, false, false);
+    }
+
+    /// What goes out, if that is a stream.
+    #[inline]
+    pub(super) const fn stream(&mut self) -> Option<&mut SendStream> {
+        match self.going {
+            Going::Stream => Some(&mut self.stream),
+            Going::Nothing | Going::Reset(_) | Going::Over => None,
+        }
+    }
+
     /// How much of what goes out was sent.
     pub(super) fn sent(&self) -> u64 {
         match &self.going {
-            Going::Stream(stream) => stream.sent(),
+            Going::Stream => self.stream.sent(),
             Going::Reset(reset) => reset.sent,
             Going::Nothing => 0,
             Going::Over => self.whole,

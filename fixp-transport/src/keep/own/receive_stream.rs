@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use fixp_codec::{
-    Cause, Command, Decoder, Dialect, Error, ErrorKind, Event, HeadRef, Limits, Packet, StreamDecoder,
+    Cause, Command, Decoder, Dialect, Error, ErrorKind, Event, HeadRef, LAXCUS6, Limits, Packet,
+    StreamDecoder,
 };
 
 use super::config::Config;
@@ -93,11 +94,12 @@ pub(super) struct ReceiveStream {
 }
 
 impl ReceiveStream {
-    pub(super) fn new(ledger: &Ledger, bounds: Bounds, window: u64) -> Self {
+    /// Nothing can come yet.
+    pub(super) fn new(ledger: &Ledger) -> Self {
         Self {
             hold: Hold::new(ledger),
-            bounds,
-            granted: Granted::new(window),
+            bounds: Bounds { dialect: &LAXCUS6, head: 0, entity: 0, gather: 0 },
+            granted: Granted::new(0),
             next: 0,
             highest: 0,
             end: None,
@@ -105,8 +107,21 @@ impl ReceiveStream {
             head: 0,
             taken: 0,
             settled: 0,
-            state: State::Head(None),
+            state: State::Over,
         }
+    }
+
+    /// A packet like this may come, in this window.
+    pub(super) fn begin(&mut self, bounds: Bounds, window: u64) {
+        (self.bounds, self.granted, self.state) = (bounds, Granted::new(window), State::Head(None));
+    }
+
+    /// Nothing again.
+    pub(super) fn clear(&mut self) {
+        self.hold.shrink(usize::MAX);
+        (self.early, self.state) = (Early::default(), State::Over);
+        (self.next, self.highest, self.end) = (0, 0, None);
+        (self.head, self.taken, self.settled) = (0, 0, 0);
     }
 
     /// Where the bytes end that have come.
@@ -154,9 +169,9 @@ impl ReceiveStream {
     }
 
     /// What is booked for the packet, or for its head where the entity is read; it goes with that.
-    pub(super) fn take_hold(&mut self) -> Hold {
+    pub(super) fn take_booked(&mut self) -> usize {
         let bytes = if matches!(self.state, State::Over) { self.hold.bytes() } else { self.head };
-        self.hold.split(bytes)
+        self.hold.hand_over(bytes)
     }
 
     /// Takes the bytes at an offset, the last ones of all or not. After an error that is neither
@@ -282,7 +297,7 @@ impl ReceiveStream {
                     Ok(head) => {
                         let len = head.head_bytes().len();
                         let rest = bytes.get(len..).unwrap_or_default();
-                        return self.begin(&head, rest, run, received);
+                        return self.head_read(&head, rest, run, received);
                     }
                     Err(error) if error.kind() == ErrorKind::Truncated => {}
                     Err(error) => return Err(of_head(error)),
@@ -308,7 +323,7 @@ impl ReceiveStream {
                     let fed = head.head_bytes().len();
                     self.next = fed as u64;
                     self.hold.shrink(booked(all));
-                    return match self.begin(&head, bytes, run, received) {
+                    return match self.head_read(&head, bytes, run, received) {
                         Err(Trouble::NoRoom) => Err(Trouble::Full),
                         other => other,
                     };
@@ -335,7 +350,7 @@ impl ReceiveStream {
     }
 
     /// The head is there, and these bytes of the entity.
-    fn begin(
+    fn head_read(
         &mut self,
         head: &HeadRef<'_>,
         rest: &[u8],

@@ -12,12 +12,17 @@ use crate::keep::ledger::Hold;
 
 /// What a piece costs beside its bytes.
 const PIECE_COST: usize = 64;
+/// Bytes for which a head that is used again keeps its room.
+const KEPT: usize = 512;
 
-/// A packet on its way out, head and entity as one row of bytes. The application's bytes are not copied.
+/// A packet on its way out, head and entity as one row of bytes. The application's bytes are not copied, unless they are
+/// few.
 #[derive(Debug)]
 pub(super) struct SendStream {
     hold: Hold,
-    /// What has been written and not acknowledged without a hole, with the place of each.
+    /// The first bytes: the head, and a short entity.
+    head: Vec<u8>,
+    /// What has been written behind it and not acknowledged without a hole, with the place of each.
     pieces: VecDeque<(u64, Bytes)>,
     /// Where what has been written ends.
     written: u64,
@@ -39,32 +44,54 @@ pub(super) struct SendStream {
 }
 
 impl SendStream {
-    /// A stream of so many bytes with its head and as much of the entity as is there; nothing where the ledger has no
-    /// room.
-    pub(super) fn new(
-        ledger: &Ledger,
-        (head, entity): (&[u8], Bytes),
-        len: u64,
-        (limit, window): (u64, u64),
-        eighths: usize,
-    ) -> Option<Self> {
-        let cost = head.len() + entity.len() + 2 * PIECE_COST;
-        let mut stream = Self {
-            hold: Hold::within(ledger, cost, eighths)?,
-            pieces: VecDeque::with_capacity(2),
+    /// Nothing, of which nothing is booked.
+    pub(super) fn new(ledger: &Ledger) -> Self {
+        Self {
+            hold: Hold::new(ledger),
+            head: Vec::new(),
+            pieces: VecDeque::new(),
             written: 0,
-            len,
+            len: 0,
             sent: 0,
             acked: 0,
             acked_behind: Spans::default(),
             lost: Spans::default(),
-            limit,
-            window,
+            limit: 0,
+            window: 0,
             stalled: false,
-        };
-        stream.push(Bytes::copy_from_slice(head));
-        stream.push(entity);
-        Some(stream)
+        }
+    }
+
+    /// Begins a stream of so many bytes with its head and as much of the entity as is there; false where the ledger has
+    /// no room.
+    pub(super) fn begin(
+        &mut self,
+        (head, entity): (&[u8], Bytes),
+        len: u64,
+        (limit, window): (u64, u64),
+        eighths: usize,
+    ) -> bool {
+        if !self.hold.grow_within(head.len() + entity.len() + 2 * PIECE_COST, eighths) {
+            return false;
+        }
+        self.head.extend_from_slice(head);
+        self.written = head.len() as u64;
+        (self.len, self.limit, self.window) = (len, limit, window);
+        self.push(entity);
+        true
+    }
+
+    /// Nothing again. Of what it has allocated a little is kept for the next one.
+    pub(super) fn clear(&mut self) {
+        self.hold.shrink(usize::MAX);
+        self.head.clear();
+        self.head.shrink_to(KEPT);
+        self.pieces.clear();
+        self.pieces.shrink_to(2);
+        (self.written, self.len, self.sent, self.acked) = (0, 0, 0, 0);
+        (self.limit, self.window, self.stalled) = (0, 0, false);
+        self.acked_behind.clear();
+        self.lost.clear();
     }
 
     fn push(&mut self, piece: Bytes) {
@@ -157,16 +184,20 @@ impl SendStream {
 
     /// Copies bytes that are here.
     pub(super) fn copy(&self, range: Range<u64>, out: &mut impl BufMut) {
-        let first = self.pieces.partition_point(|(start, piece)| start + piece.len() as u64 <= range.start);
-        let mut at = range.start;
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        let head = self.head.len().min(place(range.end));
+        out.put_slice(self.head.get(place(range.start)..head).unwrap_or_default());
+        let mut at = range.start.max(head as u64);
+        if at >= range.end {
+            return;
+        }
+        let first = self.pieces.partition_point(|(start, piece)| start + piece.len() as u64 <= at);
         for (start, piece) in self.pieces.iter().skip(first) {
             if at >= range.end {
                 break;
             }
-            let from = usize::try_from(at - start).unwrap_or(usize::MAX);
-            let most = usize::try_from(range.end - at).unwrap_or(usize::MAX);
-            let part = piece.get(from..).unwrap_or_default();
-            let part = part.get(..most).unwrap_or(part);
+            let part = piece.get(place(at - start)..).unwrap_or_default();
+            let part = part.get(..place(range.end - at)).unwrap_or(part);
             out.put_slice(part);
             at += part.len() as u64;
         }
@@ -187,6 +218,11 @@ impl SendStream {
             self.acked_behind.remove(behind);
         }
         let mut done = 0;
+        // A short head stays until the exchange ends.
+        if self.head.len() > KEPT && self.acked >= self.head.len() as u64 {
+            done += self.head.len() + PIECE_COST;
+            self.head = Vec::new();
+        }
         while let Some((_, piece)) =
             self.pieces.pop_front_if(|(start, piece)| *start + piece.len() as u64 <= self.acked)
         {
@@ -227,7 +263,9 @@ mod tests {
 
     fn stream(ledger: &Ledger) -> SendStream {
         let entity = Bytes::from_static(b"and entity");
-        SendStream::new(ledger, (b"head", entity), 14, (12, 100), 8).unwrap()
+        let mut stream = SendStream::new(ledger);
+        assert!(stream.begin((b"head", entity), 14, (12, 100), 8));
+        stream
     }
 
     #[test]
@@ -259,18 +297,35 @@ mod tests {
         assert!(stream.on_sent(0..14) == 14 && stream.is_sent());
         stream.on_acked(8..10);
         stream.on_acked(0..5);
-        assert_eq!(ledger.held(), 10 + PIECE_COST);
         stream.on_acked(5..8);
         assert_eq!((stream.acked, stream.acked_behind.is_empty()), (10, true), "the hole is filled");
         stream.on_acked(10..14);
         assert!(stream.is_acked());
+        assert_eq!(ledger.held(), 4 + PIECE_COST, "a short head stays");
+        stream.clear();
         assert_eq!(ledger.held(), 0);
+    }
+
+    #[test]
+    fn a_long_head_goes_when_it_has_come() {
+        let ledger = Ledger::new(10_000);
+        let mut stream = SendStream::new(&ledger);
+        let head = [7; KEPT + 1];
+        let len = head.len() as u64;
+        assert!(stream.begin((&head, Bytes::from_static(b"and entity")), len + 10, (len + 10, 100), 8));
+        stream.on_sent(0..len + 10);
+        stream.on_acked(0..len);
+        assert_eq!(ledger.held(), 10 + PIECE_COST);
+        let mut out = Vec::new();
+        stream.copy(len + 4..len + 10, &mut out);
+        assert_eq!(out, b"entity");
     }
 
     #[test]
     fn a_writer_waits_for_half_of_the_window() {
         let ledger = Ledger::new(10_000);
-        let mut stream = SendStream::new(&ledger, (b"head", Bytes::new()), 154, (1000, 100), 8).unwrap();
+        let mut stream = SendStream::new(&ledger);
+        assert!(stream.begin((b"head", Bytes::new()), 154, (1000, 100), 8));
         let mut bytes = Bytes::from(vec![7; 200]);
         assert!(!stream.write(&mut bytes));
         assert_eq!(bytes.len(), 150 - 96, "no more than the entity was to have, in the window");

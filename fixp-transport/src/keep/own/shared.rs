@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::config::Config;
 use super::event::{AssociationId, Event};
+use super::exchange::Exchange;
 use super::stats::Stats;
 use super::wire::{Items, Sheet};
 use crate::keep::Ledger;
@@ -16,8 +17,10 @@ use crate::keep::ledger::Hold;
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) ledger: Ledger,
-    /// With what is booked for each until it is taken.
-    pub(super) events: VecDeque<(Event, Option<Hold>)>,
+    /// With the bytes that are booked for each until it is taken.
+    events: VecDeque<(Event, usize)>,
+    /// Exchanges that have ended, with what they have allocated: the next ones use it again.
+    spare: Vec<Box<Exchange>>,
     /// Exchanges that hold bytes of a packet which is not complete, by their age.
     pub(super) gathering: BTreeSet<Gathering>,
     next_age: u64,
@@ -39,6 +42,8 @@ pub(super) type Gathering = (u64, AssociationId, u64);
 
 /// What a waiting datagram costs beside its bytes.
 const CONTROL_COST: usize = 96;
+/// Ended exchanges that are kept: some 20 KiB.
+const SPARE: usize = 16;
 /// Datagrams that wait and are of no association; further ones are lost, as on the way.
 const CONTROLS: usize = 1024;
 
@@ -48,6 +53,7 @@ impl Shared {
             config,
             ledger,
             events: VecDeque::new(),
+            spare: Vec::new(),
             gathering: BTreeSet::new(),
             next_age: 0,
             gives_way: None,
@@ -61,7 +67,36 @@ impl Shared {
     }
 
     pub(super) fn event(&mut self, event: Event) {
-        self.events.push_back((event, None));
+        self.booked_event(event, 0);
+    }
+
+    /// An event for which so many bytes are booked.
+    pub(super) fn booked_event(&mut self, event: Event, bytes: usize) {
+        self.events.push_back((event, bytes));
+    }
+
+    /// The next event. What it has is its receiver's.
+    #[inline]
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        let (event, bytes) = self.events.pop_front()?;
+        if bytes > 0 {
+            self.ledger.give(bytes);
+        }
+        Some(event)
+    }
+
+    /// An exchange that has not begun; nothing where there is no room for it.
+    pub(super) fn exchange(&mut self, now: Instant, eighths: usize) -> Option<Box<Exchange>> {
+        let mut exchange = self.spare.pop().unwrap_or_else(|| Box::new(Exchange::new(now, &self.ledger)));
+        exchange.book(eighths).then_some(exchange)
+    }
+
+    /// An exchange has ended.
+    pub(super) fn recycle(&mut self, mut exchange: Box<Exchange>) {
+        if self.spare.len() < SPARE {
+            exchange.clear();
+            self.spare.push(exchange);
+        }
     }
 
     /// A datagram that is not of an association, or of one that has ended. False where there is no room for it.
@@ -96,5 +131,12 @@ impl Shared {
             self.starved = None;
             self.gives_way = Some(pressed);
         }
+    }
+}
+
+/// What nobody has taken is booked no longer.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.ledger.give(self.events.iter().map(|(_, bytes)| bytes).sum());
     }
 }

@@ -9,6 +9,12 @@ use std::ops::Range;
 pub(super) struct Spans(VecDeque<Range<u64>>);
 
 impl Spans {
+    /// Takes all away.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+        self.0.shrink_to(0);
+    }
+
     /// Adds a range.
     pub(super) fn insert(&mut self, range: Range<u64>) {
         if range.is_empty() {

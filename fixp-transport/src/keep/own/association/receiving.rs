@@ -6,11 +6,10 @@ use fixp_codec::{Packet, Value};
 
 use super::{Association, End, Item, RANGES, Role};
 use crate::extension::{Refusal, key};
-use crate::keep::ledger::Hold;
 use crate::keep::own::config::Config;
 use crate::keep::own::event::{Entity, Event};
-use crate::keep::own::exchange::{Exchange, Going, Stage};
-use crate::keep::own::receive_stream::{ReceiveStream, Received, Trouble};
+use crate::keep::own::exchange::{Going, Stage};
+use crate::keep::own::receive_stream::{Received, Trouble};
 use crate::keep::own::recovery::Kind;
 use crate::keep::own::shared::Shared;
 use crate::keep::own::wire::{Chunk, Items, Reset, Segment, Window};
@@ -106,8 +105,7 @@ impl Association {
         match (self.role, window) {
             (Role::Client, Window::Request { exchange, limit })
             | (Role::Server, Window::Answer { exchange, limit }) => {
-                if let Some(Exchange { going: Going::Stream(stream), .. }) =
-                    self.live.get_mut(exchange).map(Box::as_mut)
+                if let Some(stream) = self.live.get_mut(exchange).and_then(|exchange| exchange.stream())
                     && stream.raise(limit)
                 {
                     self.stand_in_row(exchange);
@@ -139,11 +137,10 @@ impl Association {
         if self.done.contains(number) {
             return Ok(false);
         }
-        let hold = Hold::of(&shared.ledger, Config::EXCHANGE_COST).ok_or(Trouble::NoRoom)?;
-        let coming = ReceiveStream::new(&shared.ledger, self.bounds(shared), shared.config.exchange_window);
-        let exchange = Exchange::new(now, number, Going::Nothing, coming, hold);
+        let mut exchange = shared.exchange(now, 8).ok_or(Trouble::NoRoom)?;
+        exchange.begin(now, number, Going::Nothing, self.bounds(shared), shared.config.exchange_window);
         self.watch.get_or_insert(now + Config::WATCH);
-        self.live.insert(number, Box::new(exchange));
+        self.live.insert(number, exchange);
         if self.closing {
             self.refuse(shared, number, Refusal::Overloaded);
         }
@@ -258,13 +255,11 @@ impl Association {
         }
         packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         exchange.stage = Stage::Told;
-        let hold = exchange.coming.take_hold();
+        let booked = exchange.coming.take_booked();
         let ticket = self.ticket(number);
         let (peer, dialect) = (self.peer, self.dialect);
         shared.stats.executed += 1;
-        shared
-            .events
-            .push_back((Event::Request { ticket, peer, dialect, head: packet, entity, left }, Some(hold)));
+        shared.booked_event(Event::Request { ticket, peer, dialect, head: packet, entity, left }, booked);
     }
 
     /// An answer has come, or its head.
@@ -276,7 +271,7 @@ impl Association {
         let refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).map(Refusal::of_number);
         packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         exchange.stage = if entity == Entity::Whole { Stage::Over } else { Stage::Told };
-        let hold = exchange.coming.take_hold();
+        let booked = exchange.coming.take_booked();
         let ticket = Self::ticket_of(self.id, exchange.serial);
         let outcome = match refusal {
             Some(refusal) => {
@@ -286,7 +281,7 @@ impl Association {
             }
             None => Ok((packet, entity)),
         };
-        shared.events.push_back((Event::Answer { ticket, outcome }, Some(hold)));
+        shared.booked_event(Event::Answer { ticket, outcome }, booked);
     }
 
     fn reset(&mut self, now: Instant, shared: &mut Shared, reset: Reset) -> Result<(), Trouble> {
@@ -309,7 +304,7 @@ impl Association {
                     Stage::Awaited => exchange.stage = Stage::Over,
                     Stage::Answering | Stage::Over => {}
                 }
-                if matches!(exchange.going, Going::Nothing | Going::Stream(_)) {
+                if matches!(exchange.going, Going::Nothing | Going::Stream) {
                     self.stop(number, true, 0);
                 }
             }
@@ -396,8 +391,11 @@ impl Association {
         match item {
             Item::Chunk { number, offset, len } => {
                 let Some(exchange) = self.live.get_mut(number) else { return };
-                let Going::Stream(stream) = &mut exchange.going else { return };
+                if !matches!(exchange.going, Going::Stream) {
+                    return;
+                }
                 exchange.moved = now;
+                let stream = &mut exchange.stream;
                 stream.on_acked(offset..offset + u64::from(len));
                 if stream.is_acked() {
                     exchange.whole = stream.sent();
@@ -426,9 +424,7 @@ impl Association {
         match item {
             Item::Nothing => {}
             Item::Chunk { number, offset, len } => {
-                if let Some(Exchange { going: Going::Stream(stream), .. }) =
-                    self.live.get_mut(number).map(Box::as_mut)
-                {
+                if let Some(stream) = self.live.get_mut(number).and_then(|exchange| exchange.stream()) {
                     stream.on_lost(offset..offset + u64::from(len));
                     self.stand_in_row(number);
                 }

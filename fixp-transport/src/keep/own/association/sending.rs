@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Association, Carried, End, Item, RANGES, Role, State};
 use crate::keep::own::config::Config;
-use crate::keep::own::exchange::{Exchange, Going};
+use crate::keep::own::exchange::Going;
 use crate::keep::own::recovery::{Kind, Permit};
 use crate::keep::own::shared::Shared;
 use crate::keep::own::wire::{self, Chunk, Hello, Reset, Window};
@@ -131,9 +131,9 @@ impl Association {
         let numbers: Vec<u64> = self.live.keys().collect();
         for number in numbers {
             let Some(exchange) = self.live.get_mut(number) else { continue };
-            match &mut exchange.going {
-                Going::Stream(stream) => {
-                    if stream.repeat(Config::BASE as u64) {
+            match exchange.going {
+                Going::Stream => {
+                    if exchange.stream.repeat(Config::BASE as u64) {
                         self.stand_in_row(number);
                     }
                 }
@@ -190,10 +190,9 @@ impl Association {
         }
         for item in carried.items() {
             if let Item::Chunk { number, offset, len } = item
-                && let Some(Exchange { going: Going::Stream(stream), .. }) =
-                    self.live.get(number).map(Box::as_ref)
+                && let Some(exchange) = self.live.get(number)
             {
-                stream.copy(offset..offset + u64::from(len), out);
+                exchange.stream.copy(offset..offset + u64::from(len), out);
             }
         }
         out.resize(start + len, 0);
@@ -268,11 +267,12 @@ impl Association {
                 self.row.pop_front();
                 continue;
             };
-            let Going::Stream(stream) = &mut exchange.going else {
+            if !matches!(exchange.going, Going::Stream) {
                 exchange.in_row = false;
                 self.row.pop_front();
                 continue;
-            };
+            }
+            let stream = &mut exchange.stream;
             let Some(range) = stream.next(left) else {
                 if stream.is_ready(u64::MAX) {
                     blocked += 1;
