@@ -881,6 +881,20 @@ impl Association {
         waits.then(|| self.heard.max(self.pinged) + alive)
     }
 
+    /// Whether a timer is as early as anything that may have become due before it since it was set. What is not looked at
+    /// here is one of the long times, which begin now, and only ever move on.
+    #[inline]
+    pub(super) fn is_due_behind(&self, now: Instant, timer: Instant, shared: &Shared) -> bool {
+        let behind = |at: Option<Instant>| at.is_none_or(|at| timer <= at);
+        self.is_open()
+            && behind(self.acknowledge_at)
+            && behind(self.recovery.poll_timeout())
+            && behind(self.paced)
+            && behind(self.deadlines.peek().map(|&Reverse((at, _))| at))
+            && behind(self.starved_until)
+            && timer <= now + shared.shortest_long_time
+    }
+
     /// When it has something to do.
     pub(super) fn next_timeout(&self, shared: &Shared) -> Option<Instant> {
         let config = &shared.config;

@@ -211,7 +211,9 @@ impl Endpoint {
             return Err(CallError::not_sent(Cause::Closed));
         };
         let outcome = association.request(now, &mut self.shared, packet, left, len);
-        self.touch(id);
+        if stand_in_row(association, &mut self.row) {
+            self.end(id);
+        }
         outcome
     }
 
@@ -269,7 +271,9 @@ impl Endpoint {
     ) -> Result<(), AnswerError> {
         let Some(association) = self.associations.get_mut(&ticket.association) else { return Ok(()) };
         let outcome = association.answer(now, &mut self.shared, ticket, answer);
-        self.touch(ticket.association);
+        if stand_in_row(association, &mut self.row) {
+            self.end(ticket.association);
+        }
         outcome
     }
 
@@ -398,10 +402,10 @@ impl Endpoint {
             let segment = association.poll_transmit(now, &mut self.shared, buffer, most);
             let to = association.peer;
             let more = segment.is_some() && association.wants_transmit();
-            if more || association.end.is_some() {
-                self.touch(id);
-            } else {
-                self.arm(now, id);
+            if !more && association.end.is_none() {
+                arm(now, association, &self.shared, &mut self.timers);
+            } else if stand_in_row(association, &mut self.row) {
+                self.end(id);
             }
             if let Some(segment) = segment {
                 let bytes = buffer.len() - start;
@@ -444,6 +448,42 @@ impl Endpoint {
             ..self.shared.stats
         }
     }
+}
+
+/// Puts an association into the row of those that may have something to send. True where it has ended instead.
+#[inline]
+fn stand_in_row(association: &mut Association, row: &mut VecDeque<AssociationId>) -> bool {
+    if association.is_drained() {
+        association.end.get_or_insert(End::Closed);
+    }
+    let ended = association.end.is_some();
+    if !ended && !std::mem::replace(&mut association.queued, true) {
+        row.push_back(association.id);
+    }
+    ended
+}
+
+/// Sets the timer of an association. One that is too early stays, and is set anew when it is due: mostly the
+/// time moves on with each datagram.
+#[inline]
+fn arm(
+    now: Instant,
+    association: &mut Association,
+    shared: &Shared,
+    timers: &mut BTreeSet<(Instant, AssociationId)>,
+) {
+    if association.timer.is_some_and(|timer| association.is_due_behind(now, timer, shared)) {
+        return;
+    }
+    let Some(at) = association.next_timeout(shared) else { return };
+    let at = if at <= now { now + SOON } else { at };
+    if association.timer.is_some_and(|timer| timer <= at) {
+        return;
+    }
+    if let Some(timer) = association.timer.replace(at) {
+        timers.remove(&(timer, association.id));
+    }
+    timers.insert((at, association.id));
 }
 
 /// What comes.
@@ -546,7 +586,9 @@ impl Endpoint {
             return false;
         }
         let taken = association.segment(now, &mut self.shared, segment, items);
-        self.touch(id);
+        if stand_in_row(association, &mut self.row) {
+            self.end(id);
+        }
         if let Some(pressed) = self.shared.gives_way.take()
             && let Some((_, id, number)) = self.heaviest().or(pressed)
             && let Some(association) = self.associations.get_mut(&id)
@@ -690,33 +732,13 @@ impl Endpoint {
 
     /// After anything has happened to an association: it may have something to send, and after that another timer,
     /// or an end.
+    #[inline]
     fn touch(&mut self, id: AssociationId) {
-        let Some(association) = self.associations.get_mut(&id) else { return };
-        if association.is_drained() {
-            association.end.get_or_insert(End::Closed);
-        }
-        if association.end.is_some() {
+        if let Some(association) = self.associations.get_mut(&id)
+            && stand_in_row(association, &mut self.row)
+        {
             self.end(id);
-            return;
         }
-        if !std::mem::replace(&mut association.queued, true) {
-            self.row.push_back(id);
-        }
-    }
-
-    /// Sets the timer of an association. One that is too early stays, and is set anew when it is due: mostly the
-    /// time moves on with each datagram.
-    fn arm(&mut self, now: Instant, id: AssociationId) {
-        let Some(association) = self.associations.get_mut(&id) else { return };
-        let Some(at) = association.next_timeout(&self.shared) else { return };
-        let at = if at <= now { now + SOON } else { at };
-        if association.timer.is_some_and(|timer| timer <= at) {
-            return;
-        }
-        if let Some(timer) = association.timer.replace(at) {
-            self.timers.remove(&(timer, id));
-        }
-        self.timers.insert((at, id));
     }
 
     fn end(&mut self, id: AssociationId) {

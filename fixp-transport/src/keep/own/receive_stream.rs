@@ -188,6 +188,13 @@ impl ReceiveStream {
         if end > self.granted.limit() || beyond || last && end < self.highest {
             return Err(Trouble::Violation);
         }
+        if matches!(self.state, State::Head(None)) && offset == 0 && self.highest == 0 && last {
+            let whole = self.whole(bytes)?;
+            if whole.is_some() {
+                received.packet = whole;
+                return Ok(());
+            }
+        }
         let taken = match &mut self.state {
             State::Over => return Ok(()),
             State::Discard => Ok(()),
@@ -214,6 +221,36 @@ impl ReceiveStream {
             self.taken = self.highest;
         }
         Ok(())
+    }
+
+    /// A packet that comes at once, and is to be gathered: mostly it is so, and costs less than one in pieces. Nothing where
+    /// it is not, or not to be taken.
+    #[inline]
+    fn whole(&mut self, bytes: &[u8]) -> Result<Option<(Packet, Entity)>, Trouble> {
+        let Ok(head) = self.decoder().head(bytes) else { return Ok(None) };
+        let (head_len, entity_len) = (head.head_bytes().len(), head.entity_len() as u64);
+        if head_len as u64 + entity_len != bytes.len() as u64
+            || entity_len > self.bounds.entity.min(self.bounds.gather)
+        {
+            return Ok(None);
+        }
+        let cost = bytes.len() + head.messages().len() * MESSAGE_COST;
+        if !self.hold.grow_within(cost, Config::GATHER_SHARE) {
+            return Ok(None);
+        }
+        let mut packet = owned(&head, self.bounds.dialect.content_length_key()).map_err(Trouble::Broken)?;
+        packet.entity = Bytes::copy_from_slice(bytes.get(head_len..).unwrap_or_default());
+        let end = bytes.len() as u64;
+        (self.next, self.highest, self.taken, self.end) = (end, end, end, Some(end));
+        self.head = cost;
+        self.state = State::Over;
+        Ok(Some((packet, Entity::Whole)))
+    }
+
+    fn decoder(&self) -> Decoder<'static> {
+        // How long an entity may be is looked at when the head is there.
+        let limits = Limits { head: self.bounds.head, entity: usize::MAX, ..Limits::default() };
+        Decoder::new(self.bounds.dialect).with_limits(limits)
     }
 
     /// Takes the next bytes, and those behind them that came earlier: where they overlap, those.
@@ -287,10 +324,8 @@ impl ReceiveStream {
     /// The next bytes of a head, or of an entity that is gathered; what is without a hole goes to `run`. Room has
     /// been booked for them, unless a head is among them.
     fn feed(&mut self, mut bytes: &[u8], run: u64, received: &mut Received) -> Result<(), Trouble> {
+        let reads = self.decoder();
         if let State::Head(decoder) = &mut self.state {
-            let limits = Limits { head: self.bounds.head, ..Limits::default() };
-            let limits = Limits { entity: usize::MAX, ..limits };
-            let reads = Decoder::new(self.bounds.dialect).with_limits(limits);
             // A head that comes whole is read where it stands.
             if decoder.is_none() {
                 match reads.head(bytes) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::event::{AssociationId, Event};
@@ -16,6 +16,8 @@ use crate::keep::ledger::Hold;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
+    /// The shortest of its times that have to do with silence.
+    pub(super) shortest_long_time: Duration,
     pub(super) ledger: Ledger,
     /// With the bytes that are booked for each until it is taken.
     events: VecDeque<(Event, usize)>,
@@ -49,7 +51,9 @@ const CONTROLS: usize = 1024;
 
 impl Shared {
     pub(super) fn new(config: Config, ledger: Ledger) -> Self {
+        let long = [config.alive, config.lost, config.idle, Config::WATCH];
         Self {
+            shortest_long_time: long.into_iter().min().unwrap_or_default(),
             config,
             ledger,
             events: VecDeque::new(),
