@@ -553,7 +553,7 @@ impl Association {
                     Ok(()) => {
                         exchange.going = Going::Stream;
                         self.stand_in_row(number);
-                        Ok(())
+                        return Ok(());
                     }
                     Err(error) => {
                         let refusal = match error {

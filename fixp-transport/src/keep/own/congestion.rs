@@ -344,6 +344,12 @@ impl Congestion {
         }
     }
 
+    /// Whether what is under way is known to be sent for want of more.
+    #[inline]
+    pub(super) fn is_limited(&self, in_flight: u64) -> bool {
+        self.limited_until == self.delivered + in_flight.max(1)
+    }
+
     /// There is nothing to send though more could be: rates measured now say less than the path can do.
     #[inline]
     pub fn on_limited(&mut self, in_flight: u64) {

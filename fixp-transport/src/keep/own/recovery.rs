@@ -392,6 +392,12 @@ impl<T> Recovery<T> {
         PROBES
     }
 
+    /// Whether [`on_limited`](Self::on_limited) would say nothing new.
+    #[inline]
+    pub(super) fn is_limited(&self) -> bool {
+        self.congestion.is_limited(self.in_flight)
+    }
+
     /// There is nothing to send, though [`permit`](Self::permit) says [`Permit::Now`].
     #[inline]
     pub fn on_limited(&mut self, _now: Instant) {

@@ -28,8 +28,7 @@ pub(super) fn is_own(dialect: &'static Dialect, datagram: &[u8]) -> bool {
         RequestOrder::MajorFirst => (first, second),
         RequestOrder::MinorFirst => (second, first),
     };
-    let code = Code::Request { major, minor };
-    [OPEN, OPENED, SEGMENT, CLOSE].contains(&code) && extension::own(dialect).reads(code)
+    [OPEN, OPENED, SEGMENT, CLOSE].contains(&Code::Request { major, minor })
 }
 
 /// The limits that an end sets at the beginning of an association (SPEC 10.12).
@@ -610,5 +609,134 @@ impl Sheet {
         let mut out = Vec::with_capacity(self.wire_len());
         self.finish(&mut out)?;
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use fixp_codec::{LEXST1, Message, Packet, Value};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What stands in a SEGMENT, to be compared.
+    fn told(segment: Option<Segment<'_>>, items: &Items) -> Option<impl PartialEq + std::fmt::Debug> {
+        let Segment { association, number, acknowledged, entity } = segment?;
+        let Items { chunks, windows, resets } = items;
+        let parts = (chunks.clone(), windows.clone(), resets.clone());
+        Some(((association, number), acknowledged.map(|it| format!("{it:?}")), entity.to_vec(), parts))
+    }
+
+    fn by_the_codec<'a>(
+        dialect: &'static Dialect,
+        bytes: &'a [u8],
+        items: &mut Items,
+    ) -> Option<Segment<'a>> {
+        let packet = Decoder::new(extension::own(dialect)).packet(bytes).ok()?;
+        if packet.code() == SEGMENT { segment(&packet, items) } else { None }
+    }
+
+    fn dialects() -> impl Strategy<Value = &'static Dialect> {
+        prop::sample::select(vec![&LAXCUS6, &LEXST1])
+    }
+
+    proptest! {
+        /// A sheet is what the codec writes.
+        #[test]
+        fn a_sheet_is_a_packet(
+            dialect in dialects(),
+            (association, number) in any::<(u64, u32)>(),
+            numbers in prop::collection::btree_set(0..500u64, 0..40),
+            windows in prop::collection::vec((any::<u64>(), any::<u32>()), 0..4),
+            (exchange, offset) in (1..u64::MAX, any::<u32>()),
+            len in 0..2000usize,
+        ) {
+            let mut come = Ranges::new(64);
+            numbers.iter().for_each(|&number| { come.insert(number); });
+            let (number, offset) = (u64::from(number), u64::from(offset));
+            let chunk = Chunk { exchange, answer: len % 2 == 0, last: len % 3 == 0, offset, len };
+            let delay = Duration::from_micros(number);
+            let mut sheet = Sheet::new();
+            sheet.segment(extension::own(dialect), association, number);
+            let mut packet = Packet::new(SEGMENT)
+                .with(key::ASSOCIATION, Value::Raw(Bytes::copy_from_slice(&association.to_le_bytes())))
+                .with(key::NUMBER, number.cast_signed());
+            let raw = |key, write: &dyn Fn(&mut Vec<u8>)| {
+                let mut bytes = Vec::new();
+                write(&mut bytes);
+                Message::new(key, Value::Raw(bytes.into()))
+            };
+            if !come.is_empty() {
+                sheet.acknowledged(&come, delay, 32);
+                let message = raw(key::ACKNOWLEDGED, &|out| acknowledged::write(&come, delay, 32, out));
+                packet.messages.push(message);
+            }
+            for (index, &(exchange, limit)) in windows.iter().enumerate() {
+                let limit = u64::from(limit);
+                let all = [
+                    Window::Request { exchange, limit },
+                    Window::Answer { exchange, limit },
+                    Window::Bytes { limit },
+                    Window::Exchanges { limit },
+                ];
+                let window = all[index];
+                sheet.window(window);
+                packet.messages.push(raw(key::WINDOW, &|out| window.write(out)));
+            }
+            sheet.chunk(chunk);
+            packet.messages.push(raw(key::CHUNK, &|out| {
+                for number in [exchange, chunk.flags(), offset, len as u64] {
+                    varint::write(number, out);
+                }
+            }));
+            let told_len = sheet.wire_len();
+            let mut wire = Vec::new();
+            prop_assert_eq!(sheet.finish(&mut wire), Ok(told_len - len));
+            wire.resize(wire.len() + len, 7);
+            let packet = packet.with_entity(vec![7; len]);
+            prop_assert_eq!(&wire[..], &packet.to_bytes(extension::own(dialect)).unwrap()[..]);
+            prop_assert_eq!(wire.len(), told_len);
+
+            // And what is written so is read in one pass.
+            let (mut quick, mut slow) = (Items::default(), Items::default());
+            let one_pass = segment_as_written(dialect, &wire, &mut quick);
+            prop_assert!(one_pass.is_some());
+            prop_assert_eq!(told(one_pass, &quick), told(by_the_codec(dialect, &wire, &mut slow), &slow));
+        }
+
+        /// What is read in one pass is what the codec reads.
+        #[test]
+        fn one_pass_reads_what_the_codec_reads(
+            dialect in dialects(),
+            chunks in prop::collection::vec((1..9u64, 0..9u64, 0..9usize), 0..3),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in 0..4usize,
+        ) {
+            let mut sheet = Sheet::new();
+            sheet.segment(extension::own(dialect), 7, 300);
+            sheet.window(Window::Bytes { limit: 5 });
+            sheet.reset(Reset { exchange: 3, answer: true, reason: 0, sent: 9 });
+            for &(exchange, offset, len) in &chunks {
+                sheet.chunk(Chunk { exchange, answer: false, last: false, offset, len });
+            }
+            let mut wire = Vec::new();
+            sheet.finish(&mut wire).unwrap();
+            wire.resize(wire.len() + chunks.iter().map(|&(.., len)| len).sum::<usize>(), 7);
+            for (at, byte) in changes {
+                let at = at.index(wire.len());
+                wire[at] = byte;
+            }
+            wire.truncate(wire.len() - cut);
+            let (mut quick, mut slow) = (Items::default(), Items::default());
+            let one_pass = segment_as_written(dialect, &wire, &mut quick);
+            if one_pass.is_some() {
+                let by_codec = by_the_codec(dialect, &wire, &mut slow);
+                prop_assert_eq!(told(one_pass, &quick), told(by_codec, &slow));
+            }
+        }
     }
 }

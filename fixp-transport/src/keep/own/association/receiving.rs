@@ -400,7 +400,10 @@ impl Association {
                 if stream.is_acked() {
                     exchange.whole = stream.sent();
                     exchange.going = Going::Over;
-                    self.settle(now, shared, number);
+                    // A client still waits for the answer, mostly.
+                    if self.role == Role::Server || exchange.stage == Stage::Over {
+                        self.settle(now, shared, number);
+                    }
                 } else if stream.is_writable() {
                     stream.stalled = false;
                     let ticket = Self::ticket_of(self.id, exchange.serial);

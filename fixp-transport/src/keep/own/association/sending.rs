@@ -113,7 +113,10 @@ impl Association {
 
     /// More could be sent than there is.
     fn note_limit(&mut self, now: Instant) {
-        if !self.has_work() && self.recovery.permit(now, self.mtu.current()) == Permit::Now {
+        if !self.has_work()
+            && !self.recovery.is_limited()
+            && self.recovery.permit(now, self.mtu.current()) == Permit::Now
+        {
             self.recovery.on_limited(now);
         }
     }
