@@ -57,6 +57,7 @@ pub mod recovery;
 pub mod rtt;
 mod send_stream;
 mod shared;
+mod sheet;
 mod sorted;
 mod spans;
 pub mod stats;

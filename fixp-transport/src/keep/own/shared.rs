@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::event::{AssociationId, Event};
 use super::exchange::Exchange;
+use super::sheet::Sheet;
 use super::stats::Stats;
-use super::wire::{Items, Sheet};
+use super::wire::Items;
 use crate::keep::Ledger;
 use crate::keep::ledger::Hold;
 
