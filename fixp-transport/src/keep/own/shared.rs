@@ -23,6 +23,7 @@ pub(super) struct Shared {
     /// With the bytes that are booked for each until it is taken.
     events: VecDeque<(Event, usize)>,
     /// Exchanges that have ended, with what they have allocated: the next ones use it again.
+    #[expect(clippy::vec_box, reason = "the box is what is used again")]
     spare: Vec<Box<Exchange>>,
     /// Exchanges that hold bytes of a packet which is not complete, by their age.
     pub(super) gathering: BTreeSet<Gathering>,
