@@ -11,6 +11,7 @@ use super::early::Early;
 use super::event::Entity;
 use super::flow::Granted;
 use super::ready::{PIECE_COST, Ready};
+use crate::extension::key;
 use crate::keep::Ledger;
 use crate::keep::ledger::Hold;
 
@@ -47,11 +48,18 @@ pub(super) enum Trouble {
     Broken(Error),
 }
 
+/// What of ours stood in a head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) deadline: Option<i32>,
+    pub(super) refusal: Option<i16>,
+}
+
 /// What a chunk has brought about.
 #[derive(Debug, Default)]
 pub(super) struct Received {
-    /// The packet, when it is whole, or its head, when the entity is to be read.
-    pub(super) packet: Option<(Packet, Entity)>,
+    /// The packet without what is ours, when it is whole, or its head, when the entity is to be read.
+    pub(super) packet: Option<(Packet, Entity, Told)>,
     /// There is something to read, where there was nothing.
     pub(super) readable: bool,
 }
@@ -62,6 +70,7 @@ enum State {
     Head(Option<Box<StreamDecoder<'static>>>),
     Gather {
         head: Packet,
+        told: Told,
         entity: Vec<u8>,
         len: usize,
     },
@@ -226,7 +235,7 @@ impl ReceiveStream {
     /// A packet that comes at once, and is to be gathered: mostly it is so, and costs less than one in pieces. Nothing where
     /// it is not, or not to be taken.
     #[inline]
-    fn whole(&mut self, bytes: &[u8]) -> Result<Option<(Packet, Entity)>, Trouble> {
+    fn whole(&mut self, bytes: &[u8]) -> Result<Option<(Packet, Entity, Told)>, Trouble> {
         let Ok(head) = self.decoder().head(bytes) else { return Ok(None) };
         let (head_len, entity_len) = (head.head_bytes().len(), head.entity_len() as u64);
         if head_len as u64 + entity_len != bytes.len() as u64
@@ -238,13 +247,14 @@ impl ReceiveStream {
         if !self.hold.grow_within(cost, Config::GATHER_SHARE) {
             return Ok(None);
         }
-        let mut packet = owned(&head, self.bounds.dialect.content_length_key()).map_err(Trouble::Broken)?;
+        let length = self.bounds.dialect.content_length_key();
+        let (mut packet, told) = owned(&head, length).map_err(Trouble::Broken)?;
         packet.entity = Bytes::copy_from_slice(bytes.get(head_len..).unwrap_or_default());
         let end = bytes.len() as u64;
         (self.next, self.highest, self.taken, self.end) = (end, end, end, Some(end));
         self.head = cost;
         self.state = State::Over;
-        Ok(Some((packet, Entity::Whole)))
+        Ok(Some((packet, Entity::Whole, told)))
     }
 
     fn decoder(&self) -> Decoder<'static> {
@@ -369,13 +379,13 @@ impl ReceiveStream {
         }
         self.next += bytes.len() as u64;
         match &mut self.state {
-            State::Gather { head, entity, len } => {
+            State::Gather { head, told, entity, len } => {
                 entity.extend_from_slice(bytes);
                 self.taken = self.next;
                 if entity.len() >= *len {
                     let mut packet = std::mem::replace(head, Packet::answer(0));
                     packet.entity = std::mem::take(entity).into();
-                    received.packet = Some((packet, Entity::Whole));
+                    received.packet = Some((packet, Entity::Whole, *told));
                     self.state = State::Over;
                 }
             }
@@ -418,16 +428,17 @@ impl ReceiveStream {
             self.hold.shrink(cost);
             return Err(Trouble::NoRoom);
         }
-        let packet = owned(head, self.bounds.dialect.content_length_key()).map_err(Trouble::Broken)?;
+        let length = self.bounds.dialect.content_length_key();
+        let (packet, told) = owned(head, length).map_err(Trouble::Broken)?;
         self.end = Some(all);
         self.next = head_len as u64;
         self.taken = self.next;
         self.head = cost;
         if gathers {
-            self.state = State::Gather { head: packet, entity, len: entity_len };
+            self.state = State::Gather { head: packet, told, entity, len: entity_len };
             return self.feed(rest, run, received);
         }
-        received.packet = Some((packet, Entity::Streamed(entity_len as u64)));
+        received.packet = Some((packet, Entity::Streamed(entity_len as u64), told));
         received.readable |= !ready.is_empty();
         self.next += rest.len() as u64;
         self.state = State::Read(ready);
@@ -484,15 +495,30 @@ impl ReceiveStream {
     }
 }
 
-/// A head of its own, without its CONTENT_LENGTH: nothing is allocated for one that has nothing else.
-fn owned(head: &HeadRef<'_>, length: u16) -> Result<Packet, Error> {
+/// A head of its own, without its CONTENT_LENGTH and what is ours, which is told apart: nothing is allocated for one that has
+/// nothing else.
+fn owned(head: &HeadRef<'_>, length: u16) -> Result<(Packet, Told), Error> {
     let Command { code, version, .. } = head.command();
-    if head.messages().all(|message| message.key() == length) {
-        return Ok(Packet { code, version, messages: Vec::new(), entity: Bytes::new() });
+    let (mut deadline, mut refusal, mut others) = (None, None, 0);
+    for message in head.messages() {
+        match message.key() {
+            key::DEADLINE => _ = deadline.get_or_insert(message.as_i32()),
+            key::REFUSAL => _ = refusal.get_or_insert(message.as_i16()),
+            other => others += usize::from(is_the_callers(other, length)),
+        }
     }
-    let mut packet = head.to_packet()?;
-    packet.remove(length);
-    Ok(packet)
+    let mut messages = Vec::with_capacity(others);
+    if others > 0 {
+        for message in head.messages().filter(|message| is_the_callers(message.key(), length)) {
+            messages.push(message.to_message()?);
+        }
+    }
+    let told = Told { deadline: deadline.flatten(), refusal: refusal.flatten() };
+    Ok((Packet { code, version, messages, entity: Bytes::new() }, told))
+}
+
+fn is_the_callers(key: u16, length: u16) -> bool {
+    key != length && !key::TRANSPORT.contains(&key)
 }
 
 fn of_head(error: Error) -> Trouble {

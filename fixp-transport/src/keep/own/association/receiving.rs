@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use fixp_codec::{Packet, Value};
+use fixp_codec::Packet;
 
 use super::{Association, End, Item, RANGES, Role};
-use crate::extension::{Refusal, key};
+use crate::extension::Refusal;
 use crate::keep::own::config::Config;
 use crate::keep::own::event::{Entity, Event};
 use crate::keep::own::exchange::{Going, Stage};
@@ -170,8 +170,11 @@ impl Association {
         if !self.begin(now, shared, number)? {
             return Ok(());
         }
-        self.count(number, chunk.offset + chunk.len as u64)?;
         let Some(exchange) = self.live.get_mut(number) else { return Ok(()) };
+        let news = exchange.coming.news(chunk.offset + chunk.len as u64);
+        if self.received.saturating_add(news) > self.granted.limit() {
+            return Err(Trouble::Violation);
+        }
         let before = exchange.coming.highest();
         let mut received = Received::default();
         let mut outcome = exchange.coming.receive(chunk.offset, bytes, chunk.last, &mut received);
@@ -189,10 +192,10 @@ impl Association {
         if outcome == Err(Trouble::NoRoom) && exchange.coming.is_gathering() {
             self.pressed = Some(number);
         }
-        if let Some((packet, entity)) = received.packet {
+        if let Some((packet, entity, told)) = received.packet {
             match self.role {
-                Role::Client => self.answered(shared, number, packet, entity),
-                Role::Server => self.requested(now, shared, number, packet, entity),
+                Role::Client => self.answered(shared, number, packet, entity, told.refusal),
+                Role::Server => self.requested(now, shared, number, packet, entity, told.deadline),
             }
         }
         if received.readable
@@ -239,21 +242,20 @@ impl Association {
         now: Instant,
         shared: &mut Shared,
         number: u64,
-        mut packet: Packet,
+        packet: Packet,
         entity: Entity,
+        deadline: Option<i32>,
     ) {
         let Some(exchange) = self.live.get_mut(number) else { return };
         if exchange.stage != Stage::Awaited {
             return;
         }
-        let told = packet.first(key::DEADLINE).and_then(Value::as_i32);
-        let told = told.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+        let told = deadline.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
         let left = told.map(|told| exchange.left(now, told));
         if left.is_some_and(|left| left.is_zero()) {
             self.refuse(shared, number, Refusal::Late);
             return;
         }
-        packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
         exchange.stage = Stage::Told;
         let booked = exchange.coming.take_booked();
         let ticket = self.ticket(number);
@@ -263,13 +265,19 @@ impl Association {
     }
 
     /// An answer has come, or its head.
-    fn answered(&mut self, shared: &mut Shared, number: u64, mut packet: Packet, entity: Entity) {
+    fn answered(
+        &mut self,
+        shared: &mut Shared,
+        number: u64,
+        packet: Packet,
+        entity: Entity,
+        refusal: Option<i16>,
+    ) {
         let Some(exchange) = self.live.get_mut(number) else { return };
         if exchange.stage != Stage::Awaited {
             return;
         }
-        let refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).map(Refusal::of_number);
-        packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
+        let refusal = refusal.map(Refusal::of_number);
         exchange.stage = if entity == Entity::Whole { Stage::Over } else { Stage::Told };
         let booked = exchange.coming.take_booked();
         let ticket = Self::ticket_of(self.id, exchange.serial);
