@@ -77,7 +77,7 @@ impl Config {
     /// What one is booked with whose client has not proven its address.
     pub const HALF_OPEN_COST: usize = 448;
     /// What an exchange is booked with beside its content.
-    pub const EXCHANGE_COST: usize = 832;
+    pub const EXCHANGE_COST: usize = 864;
     /// Default of [`Config::gather_requests`], 256 KiB. Costs that for each request under way.
     pub const GATHER_REQUESTS: u64 = 256 << 10;
     /// Default of [`Config::gather_answers`], 16 MiB, as long as a caller may want one in memory.
