@@ -118,43 +118,62 @@ impl Peer {
 /// The peers, a bounded number of them.
 #[derive(Debug)]
 pub(super) struct Peers {
-    map: BTreeMap<SocketAddr, Peer>,
+    /// Where each stands.
+    map: BTreeMap<SocketAddr, usize>,
+    slots: Vec<Option<(SocketAddr, Peer)>>,
+    free: Vec<usize>,
+    /// Where the last one stands that was asked for: mostly it is the next one, too.
+    last: usize,
     most: usize,
     expiry: Duration,
 }
 
 impl Peers {
     pub(super) fn new(most: usize, expiry: Duration) -> Self {
-        Self { map: BTreeMap::new(), most: most.max(1), expiry }
+        let (map, slots, free) = Default::default();
+        Self { map, slots, free, last: 0, most: most.max(1), expiry }
     }
 
     pub(super) fn len(&self) -> usize {
         self.map.len()
     }
 
+    fn place(&self, peer: SocketAddr) -> Option<usize> {
+        match self.slots.get(self.last) {
+            Some(Some((last, _))) if *last == peer => Some(self.last),
+            _ => self.map.get(&peer).copied(),
+        }
+    }
+
     pub(super) fn get(&self, peer: SocketAddr) -> Option<&Peer> {
-        self.map.get(&peer)
+        let slot = self.slots.get(self.place(peer)?)?;
+        slot.as_ref().map(|(_, peer)| peer)
     }
 
     pub(super) fn get_mut(&mut self, peer: SocketAddr) -> Option<&mut Peer> {
-        self.map.get_mut(&peer)
+        self.last = self.place(peer)?;
+        let slot = self.slots.get_mut(self.last)?;
+        slot.as_mut().map(|(_, peer)| peer)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (SocketAddr, &mut Peer)> {
-        self.map.iter_mut().map(|(&at, peer)| (at, peer))
+        self.slots.iter_mut().flatten().map(|(at, peer)| (*at, peer))
     }
 
     /// The peer of an address, new if it is not known or has been silent for too long; nothing where there are
     /// too many that cannot be forgotten.
     pub(super) fn entry(&mut self, now: Instant, peer: SocketAddr) -> Option<&mut Peer> {
-        if !self.map.contains_key(&peer) && self.map.len() >= self.most {
-            self.make_room(now);
+        if self.place(peer).is_none() {
             if self.map.len() >= self.most {
-                return None;
+                self.make_room(now);
+                if self.map.len() >= self.most {
+                    return None;
+                }
             }
+            self.insert(now, peer);
         }
         let expiry = self.expiry;
-        let entry = self.map.entry(peer).or_insert_with(|| Peer::new(now));
+        let entry = self.get_mut(peer)?;
         if entry.is_idle() && now.saturating_duration_since(entry.traffic) >= expiry {
             // What it holds for a port may outlive what we know of it.
             let spoilt = std::mem::take(&mut entry.spoilt);
@@ -164,14 +183,39 @@ impl Peers {
         Some(entry)
     }
 
+    fn insert(&mut self, now: Instant, peer: SocketAddr) {
+        let new = Some((peer, Peer::new(now)));
+        let at = self.free.pop().unwrap_or(self.slots.len());
+        match self.slots.get_mut(at) {
+            Some(slot) => *slot = new,
+            None => self.slots.push(new),
+        }
+        self.map.insert(peer, at);
+    }
+
+    fn remove(&mut self, peer: SocketAddr) {
+        let Some(at) = self.map.remove(&peer) else { return };
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = None;
+        }
+        self.free.push(at);
+        if self.map.is_empty() {
+            (self.slots, self.free) = Default::default();
+        }
+    }
+
     /// Forgets those that have been silent for too long.
     pub(super) fn sweep(&mut self, now: Instant) {
         let expiry = self.expiry;
-        self.map.retain(|_, peer| {
+        let forgets = |peer: &mut Peer| {
             peer.spoilt.retain(|&(_, until)| now < until);
             let silent = now.saturating_duration_since(peer.traffic) >= expiry;
-            !(peer.is_idle() && silent && peer.spoilt.is_empty())
-        });
+            peer.is_idle() && silent && peer.spoilt.is_empty()
+        };
+        let silent: Vec<_> = self.iter_mut().filter_map(|(at, peer)| forgets(peer).then_some(at)).collect();
+        for peer in silent {
+            self.remove(peer);
+        }
     }
 
     /// Forgets the silent eighth of those that can be forgotten, so that a full table is not searched for each
@@ -181,16 +225,12 @@ impl Peers {
         if self.map.len() < self.most {
             return;
         }
-        let mut idle: Vec<_> = self
-            .map
-            .iter()
-            .filter(|(_, peer)| peer.is_idle())
-            .map(|(&at, peer)| (peer.traffic, at))
-            .collect();
+        let mut idle: Vec<_> =
+            self.iter_mut().filter(|(_, peer)| peer.is_idle()).map(|(at, peer)| (peer.traffic, at)).collect();
         idle.sort_unstable();
         idle.truncate(self.most / 8 + 1);
         for (_, peer) in idle {
-            self.map.remove(&peer);
+            self.remove(peer);
         }
     }
 }

@@ -222,6 +222,7 @@ impl Caller {
             let given = lane.given > 0 && !matches!(lane.work, Work::Query { .. });
             lost.extend(lane.ticket().map(|ticket| (ticket, given)));
         }
+        lost.sort_unstable();
         for (ticket, given) in lost {
             let error = if given { CallError::possibly_executed(cause) } else { CallError::not_sent(cause) };
             self.ended(ticket, Err(error));
