@@ -15,8 +15,7 @@ use fixp_codec::{Dialect, LAXCUS6, Packet};
 use foldhash::{HashMap, HashMapExt};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use futures_util::task::AtomicWaker;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use self::transfer::Seen;
 use super::caller::{Action, Caller, Config, Options, Outcome, Port, Stats, Ticket, Transmission};
@@ -115,6 +114,7 @@ impl<B: Bind> Builder<B> {
             core: Mutex::new(Core {
                 caller,
                 waiters: HashMap::new(),
+                woken: Vec::new(),
                 seen: HashMap::new(),
                 sockets: Vec::new(),
                 buffer: Vec::new(),
@@ -124,8 +124,8 @@ impl<B: Bind> Builder<B> {
                 least: Timer::default().least(),
                 closing: None,
                 closed: false,
+                driver: None,
             }),
-            waker: AtomicWaker::new(),
             gone: Notify::new(),
         });
         let driver = Driver {
@@ -136,6 +136,7 @@ impl<B: Bind> Builder<B> {
             opening: FuturesUnordered::new(),
             timer: Timer::default(),
             inbox: Inbox::new(SLOTS),
+            woken: Vec::new(),
         };
         tokio::spawn(driver.run());
         Client { closer: Arc::new(Closer { shared }) }
@@ -212,7 +213,8 @@ impl Client {
         packet: Packet,
         options: Options,
     ) -> Result<Packet, CallError> {
-        self.place(peer, packet, options)?.await
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        self.place_for(Some(waker), peer, packet, options)?.await
     }
 
     /// Says EXIT to a peer, three times at most, and gives its answer: it forgets what it keeps of us. It is one
@@ -263,20 +265,24 @@ impl Client {
         packet: Packet,
         options: Options,
     ) -> Result<Pending, CallError> {
-        let (sender, outcome) = oneshot::channel();
+        self.place_for(None, peer, packet, options)
+    }
+
+    /// The same for a task that waits for it at once.
+    fn place_for(
+        &self,
+        waker: Option<Waker>,
+        peer: SocketAddr,
+        packet: Packet,
+        options: Options,
+    ) -> Result<Pending, CallError> {
         let now = now();
         let mut core = self.lock();
         let ticket = core.caller.request(now, peer, packet, options)?;
-        core.waiters.insert(ticket, sender);
-        // Most datagrams leave at once, without another task between.
-        core.transmit(now, &mut Context::from_waker(Waker::noop()), FIRST);
-        core.tell();
-        let left = core.has_work();
-        drop(core);
-        if left {
-            self.closer.shared.waker.wake();
-        }
-        Ok(Pending { closer: Arc::clone(&self.closer), ticket: Some(ticket), outcome })
+        let placed = waker.is_some();
+        core.waiters.insert(ticket, waker.map_or(Waiter::Nobody, Waiter::Task));
+        self.closer.shared.leave(core, now);
+        Ok(Pending { closer: Arc::clone(&self.closer), ticket: Some(ticket), placed })
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -294,17 +300,21 @@ impl fmt::Debug for Client {
 pub(crate) struct Pending {
     closer: Arc<Closer>,
     ticket: Option<Ticket>,
-    outcome: oneshot::Receiver<Outcome>,
+    /// It has just been placed by the task that waits for it, which is told of its end.
+    placed: bool,
 }
 
 impl Future for Pending {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let outcome = std::task::ready!(Pin::new(&mut self.outcome).poll(cx));
+        if std::mem::take(&mut self.placed) {
+            return Poll::Pending;
+        }
+        let Some(ticket) = self.ticket else { return Poll::Ready(Err(UNKNOWN)) };
+        let outcome = std::task::ready!(self.closer.shared.lock().poll_outcome(ticket, cx));
         self.ticket = None;
-        // Without the task that runs the sockets nobody knows.
-        Poll::Ready(outcome.unwrap_or(Err(CallError::possibly_executed(Cause::Closed))))
+        Poll::Ready(outcome)
     }
 }
 
@@ -312,30 +322,40 @@ impl Drop for Pending {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
         let mut core = self.closer.shared.lock();
-        if core.waiters.remove(&ticket).is_some() {
-            core.caller.cancel(now(), ticket);
-        }
-        drop(core);
-        self.closer.shared.waker.wake();
+        let waiter = core.waiters.remove(&ticket);
+        // One that has ended is left alone.
+        core.caller.cancel(now(), ticket);
+        self.closer.shared.unlock(core, true);
+        drop(waiter);
     }
 }
+
+/// Who waits for the end of a request, or that.
+enum Waiter {
+    Nobody,
+    Task(Waker),
+    Ended(Outcome),
+}
+
+/// How a request has ended that is not known any more.
+const UNKNOWN: CallError = CallError::possibly_executed(Cause::Closed);
 
 /// Transmissions that a caller hands to the socket by itself; the rest is the driver's.
 const FIRST: usize = 4;
 /// Transmissions before what has come is looked at: a peer asks for what it misses while a long request leaves.
 const BURST: usize = 64;
-/// Datagrams taken from one socket before the others have their turn.
-const TURN: usize = 64;
 /// How long peers of ours are told of the end.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// Rounds before other tasks have theirs.
-const ROUNDS: usize = 16;
+/// Rounds before other tasks have theirs, in each of which a socket gives what it has at once.
+const ROUNDS: usize = 64;
 /// Buffers for what comes: 256 KiB, one after the other for all sockets.
 const SLOTS: usize = 4;
 
 struct Core {
     caller: Caller,
-    waiters: HashMap<Ticket, oneshot::Sender<Outcome>>,
+    waiters: HashMap<Ticket, Waiter>,
+    /// Tasks that are to be woken once this is not locked any more.
+    woken: Vec<Waker>,
     /// What has become of transfers.
     seen: HashMap<Ticket, Seen>,
     sockets: Vec<(Port, Arc<dyn Datagrams>)>,
@@ -351,6 +371,8 @@ struct Core {
     /// Until when peers of ours may still be told of the end.
     closing: Option<Instant>,
     closed: bool,
+    /// Wakes the task that runs the sockets, unless that has been done.
+    driver: Option<Waker>,
 }
 
 #[derive(Clone, Copy)]
@@ -415,19 +437,37 @@ impl Core {
         self.tell();
     }
 
-    /// Tells the callers whose requests have ended.
+    /// Notes which requests have ended, and whom to tell.
     fn tell(&mut self) {
         while let Some((ticket, outcome)) = self.caller.poll_event() {
-            if let Some(waiter) = self.waiters.remove(&ticket) {
-                // A caller that has gone has nothing to be told.
-                let _ = waiter.send(outcome);
+            // A caller that has gone has nothing to be told.
+            if let Some(waiter) = self.waiters.get_mut(&ticket)
+                && let Waiter::Task(waker) = std::mem::replace(waiter, Waiter::Ended(outcome))
+            {
+                self.woken.push(waker);
             }
         }
         while let Some((ticket, flow)) = self.caller.poll_flow() {
             if let Some(seen) = self.seen.get_mut(&ticket) {
-                seen.note(flow);
+                self.woken.extend(seen.note(flow));
             }
         }
+    }
+
+    /// The end of a request, of which the task is told otherwise.
+    fn poll_outcome(&mut self, ticket: Ticket, cx: &Context<'_>) -> Poll<Outcome> {
+        match self.waiters.get_mut(&ticket) {
+            Some(Waiter::Task(waker)) => waker.clone_from(cx.waker()),
+            Some(waiter @ Waiter::Nobody) => *waiter = Waiter::Task(cx.waker().clone()),
+            Some(Waiter::Ended(_)) | None => {
+                let ended = self.waiters.remove(&ticket);
+                return Poll::Ready(match ended {
+                    Some(Waiter::Ended(outcome)) => outcome,
+                    _ => Err(UNKNOWN),
+                });
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -467,8 +507,6 @@ impl Blocked {
 
 struct Shared {
     core: Mutex<Core>,
-    /// Wakes the task that runs the sockets.
-    waker: AtomicWaker,
     /// Tells that the sockets are closed.
     gone: Notify,
 }
@@ -489,9 +527,24 @@ impl Shared {
         core.transmit(now, &mut Context::from_waker(Waker::noop()), BURST);
         core.closing = Some(now + GOODBYE);
         self.end_if_due(&mut core, now);
+        self.unlock(core, true);
+    }
+
+    /// Sends what there is, and wakes the task of the sockets for the rest.
+    fn leave(&self, mut core: MutexGuard<'_, Core>, now: Instant) {
+        // Most datagrams leave at once, without another task between.
+        core.transmit(now, &mut Context::from_waker(Waker::noop()), FIRST);
+        let left = core.has_work();
+        self.unlock(core, left);
+    }
+
+    /// Tells all who are to be told; nothing is locked when they are woken.
+    fn unlock(&self, mut core: MutexGuard<'_, Core>, driver: bool) {
         core.tell();
+        let driver = if driver { core.driver.take() } else { None };
+        let woken = std::mem::take(&mut core.woken);
         drop(core);
-        self.waker.wake();
+        woken.into_iter().chain(driver).for_each(Waker::wake);
     }
 
     /// Closes the sockets when that has been asked for, and peers know; tells whether they are closed.
@@ -525,6 +578,8 @@ struct Driver<B: Bind> {
     opening: FuturesUnordered<Opening<B::Socket>>,
     timer: Timer,
     inbox: Inbox,
+    /// Whom the caller has told to be woken.
+    woken: Vec<Waker>,
 }
 
 /// However the task ends, nobody is left waiting.
@@ -535,7 +590,7 @@ impl<B: Bind> Drop for Driver<B> {
             core.caller.close(now());
             core.end();
         }
-        drop(core);
+        self.shared.unlock(core, false);
         self.shared.gone.notify_waiters();
     }
 }
@@ -546,24 +601,40 @@ impl<B: Bind> Driver<B> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.waker.register(cx.waker());
+        let mut again = true;
         for _ in 0..ROUNDS {
-            let now = now();
-            // What these leave is done below: only what they may still have asks for another round.
-            let mut again = self.poll_opening(cx);
-            again |= self.poll_receive(now, cx);
-            let mut core = self.shared.lock();
+            again |= self.poll_opening(cx);
+            let (mut time, mut lost) = (None, Vec::new());
+            let (came, core) =
+                poll_receive(&self.shared, &self.sockets, &mut self.inbox, &mut time, &mut lost, cx);
+            // What has come together has been dealt with before the sockets were asked whether there is more.
+            if !(came || again) {
+                return Poll::Pending;
+            }
+            let now = time.unwrap_or_else(now);
+            let mut core = core.unwrap_or_else(|| self.shared.lock());
+            for (port, kind) in lost {
+                self.sockets.retain(|socket| socket.0 != port);
+                core.sockets.retain(|socket| socket.0 != port);
+                core.caller.handle_port_lost(now, port, kind);
+            }
+            if core.driver.as_ref().is_none_or(|driver| !driver.will_wake(cx.waker())) {
+                core.driver = Some(cx.waker().clone());
+            }
             core.caller.handle_timeout(now);
-            again |= core.transmit(now, cx, BURST);
+            again = core.transmit(now, cx, BURST);
             core.tell();
-            if self.shared.end_if_due(&mut core, now) {
+            let ended = self.shared.end_if_due(&mut core, now);
+            let (acts, due) = (core.caller.wants_action(), core.arm(now));
+            std::mem::swap(&mut core.woken, &mut self.woken);
+            drop(core);
+            self.woken.drain(..).for_each(Waker::wake);
+            if ended {
                 return Poll::Ready(());
             }
-            let (acts, due) = (core.caller.wants_action(), core.arm(now));
-            drop(core);
             again |= acts && self.act();
             again |= due.is_some_and(|at| self.timer.poll(now, at, cx).is_ready());
-            if !again {
+            if !(came || again) {
                 return Poll::Pending;
             }
         }
@@ -603,39 +674,6 @@ impl<B: Bind> Driver<B> {
         worked
     }
 
-    /// Takes what has come; tells whether there may be more.
-    fn poll_receive(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        let mut more = false;
-        let mut lost = None;
-        for (port, socket) in &self.sockets {
-            let mut taken = 0;
-            // What has been received together is of one socket.
-            while taken < TURN || !self.inbox.is_empty() {
-                taken += 1;
-                match self.inbox.poll_next(socket.as_ref(), cx) {
-                    Poll::Pending => break,
-                    Poll::Ready(Ok((from, bytes))) => {
-                        self.shared.lock().caller.handle_datagram(now, *port, from, bytes);
-                    }
-                    // Somebody's answer to an earlier datagram that nobody listens; it says not whose.
-                    Poll::Ready(Err(error)) if transient(error.kind()) => {}
-                    Poll::Ready(Err(error)) => {
-                        tracing::warn!(%error, "a port is lost");
-                        lost = Some((*port, error.kind()));
-                        break;
-                    }
-                }
-                more |= taken == TURN;
-            }
-        }
-        if let Some((port, kind)) = lost {
-            more = true;
-            self.close(port);
-            self.shared.lock().caller.handle_port_lost(now, port, kind);
-        }
-        more
-    }
-
     fn close(&mut self, port: Port) {
         self.sockets.retain(|socket| socket.0 != port);
         self.shared.lock().sockets.retain(|socket| socket.0 != port);
@@ -660,4 +698,43 @@ impl<B: Bind> Driver<B> {
         }
         worked
     }
+}
+
+/// Takes what each socket has at once, and the lock that this takes stays. Tells whether there may be more, and adds the
+/// sockets that are broken.
+fn poll_receive<'a>(
+    shared: &'a Shared,
+    sockets: &[(Port, Arc<dyn Datagrams>)],
+    inbox: &mut Inbox,
+    time: &mut Option<Instant>,
+    lost: &mut Vec<(Port, io::ErrorKind)>,
+    cx: &mut Context<'_>,
+) -> (bool, Option<MutexGuard<'a, Core>>) {
+    let (mut came, mut core) = (false, None::<MutexGuard<'_, Core>>);
+    for (port, socket) in sockets {
+        // Others have their turn while the system is asked.
+        core = None;
+        // What has been received together is of one socket.
+        while let Poll::Ready(received) = inbox.poll_next(socket.as_ref(), cx) {
+            came = true;
+            match received {
+                Ok((from, bytes)) => {
+                    // One look at the clock for those that came together.
+                    let now = *time.get_or_insert_with(now);
+                    let core = core.get_or_insert_with(|| shared.lock());
+                    core.caller.handle_datagram(now, *port, from, bytes);
+                }
+                // Somebody's answer to an earlier datagram that nobody listens; it says not whose.
+                Err(error) if transient(error.kind()) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a port is lost");
+                    lost.push((*port, error.kind()));
+                }
+            }
+            if inbox.is_empty() {
+                break;
+            }
+        }
+    }
+    (came, core)
 }

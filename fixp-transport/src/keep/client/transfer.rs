@@ -5,18 +5,18 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::MutexGuard;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use fixp_codec::Packet;
 use futures_util::Stream;
-use tokio::sync::oneshot;
 
-use super::{Client, Closer, Core, FIRST, now};
+use super::{Client, Closer, Core, Waiter, now};
 use crate::body::{Body, BodyError};
 use crate::bulk::Transferred;
 use crate::keep::caller::Options;
-use crate::keep::caller::{Flow, Outcome, Ticket};
+use crate::keep::caller::{Flow, Ticket};
 use crate::udp::security;
 use crate::{CallError, Cause, Fate, extension, tables};
 
@@ -29,20 +29,14 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Notes it, and wakes its owner.
-    pub(super) fn note(&mut self, flow: Flow) {
+    /// Notes it, and gives who is to be woken.
+    pub(super) fn note(&mut self, flow: Flow) -> Option<Waker> {
         match flow {
             Flow::Answer(packet, len) => self.answer = Some((packet, len)),
             Flow::Broken(_) => self.broken = true,
             Flow::Moves => {}
         }
-        self.wake();
-    }
-
-    pub(super) fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+        self.waker.take()
     }
 }
 
@@ -135,7 +129,6 @@ impl Client {
 struct Moving {
     closer: Arc<Closer>,
     ticket: Ticket,
-    outcome: oneshot::Receiver<Outcome>,
     /// What is sent, until all of it is; and what of it has no room yet.
     body: Option<Body>,
     piece: Bytes,
@@ -147,15 +140,13 @@ struct Moving {
 
 impl Moving {
     fn begin(client: &Client, peer: SocketAddr, head: Packet, body: Body) -> Result<Self, CallError> {
-        let (sender, outcome) = oneshot::channel();
         let mut core = client.lock();
         let ticket = core.caller.request_stream(now(), peer, head, body.len(), Options::default())?;
-        core.waiters.insert(ticket, sender);
+        core.waiters.insert(ticket, Waiter::Nobody);
         core.seen.insert(ticket, Seen::default());
         let moving = Self {
             closer: Arc::clone(&client.closer),
             ticket,
-            outcome,
             body: Some(body),
             piece: Bytes::new(),
             left: 0,
@@ -166,14 +157,8 @@ impl Moving {
     }
 
     /// Sends what there is, and wakes the task of the sockets for the rest.
-    fn leave(&self, mut core: std::sync::MutexGuard<'_, Core>) {
-        core.transmit(now(), &mut Context::from_waker(Waker::noop()), FIRST);
-        core.tell();
-        let left = core.has_work();
-        drop(core);
-        if left {
-            self.closer.shared.waker.wake();
-        }
+    fn leave(&self, core: MutexGuard<'_, Core>) {
+        self.closer.shared.leave(core, now());
     }
 
     /// Whether it is woken for what happens from now on.
@@ -216,12 +201,11 @@ impl Moving {
             let core = self.closer.shared.lock();
             return Poll::Ready(Err(core.caller.error(self.ticket, Cause::Body(error))));
         }
-        if let Poll::Ready(outcome) = Pin::new(&mut self.outcome).poll(cx) {
+        let mut core = self.closer.shared.lock();
+        if let Poll::Ready(outcome) = core.poll_outcome(self.ticket, cx) {
             self.ended = true;
-            let outcome = outcome.unwrap_or(Err(CallError::possibly_executed(Cause::Closed)));
             return Poll::Ready(outcome.map(|packet| (packet, 0)));
         }
-        let mut core = self.closer.shared.lock();
         match core.seen.get_mut(&self.ticket).and_then(|seen| seen.answer.take()) {
             Some((packet, len)) => {
                 self.left = len;
@@ -254,8 +238,9 @@ impl Stream for Moving {
             return Poll::Ready(Some(Ok(bytes)));
         }
         let broken = core.seen.get(&this.ticket).is_none_or(|seen| seen.broken);
+        let over = broken || core.poll_outcome(this.ticket, cx).is_ready();
         this.leave(core);
-        if broken || Pin::new(&mut this.outcome).poll(cx).is_ready() {
+        if over {
             this.ended = true;
             return Poll::Ready(Some(Err(BodyError::Cut { missing: this.left })));
         }
@@ -282,11 +267,11 @@ impl<R: Unpin> Stream for Held<R> {
 impl Drop for Moving {
     fn drop(&mut self) {
         let mut core = self.closer.shared.lock();
-        core.waiters.remove(&self.ticket);
-        core.seen.remove(&self.ticket);
+        let waiter = core.waiters.remove(&self.ticket);
+        let seen = core.seen.remove(&self.ticket);
         // One that has ended is left alone.
         core.caller.cancel(now(), self.ticket);
-        drop(core);
-        self.closer.shared.waker.wake();
+        self.closer.shared.unlock(core, true);
+        drop((waiter, seen));
     }
 }
