@@ -4,9 +4,10 @@
 mod fine;
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Sleep;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -32,18 +33,30 @@ const YEAR: Duration = Duration::from_secs(365 * 86400);
 const COARSE: Duration = Duration::from_millis(1);
 
 /// Wakes its task, perhaps too early: a look at what is due costs little, a timer set anew for every packet
-/// more. One that was never asked for costs nothing.
+/// more. One that was never asked for costs nothing, and one that is set early enough nearly nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fine: Option<Fine>,
+    set: Option<Set>,
+}
+
+/// A timer that is set.
+#[derive(Debug)]
+struct Set {
+    at: Instant,
+    /// It does up to here: from there on a finer one may be wanted.
+    until: Instant,
+    /// Whom it wakes.
+    task: Waker,
 }
 
 impl Timer {
     /// The same, but that it is fine where the system has such timers. Its clock is that of the system, which no test
     /// stops.
     pub(crate) fn make_fine(&mut self) {
+        self.set = None;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.fine.is_none() {
             self.fine =
@@ -63,18 +76,42 @@ impl Timer {
 
     /// Sees to it that the task is polled at this time, or some time before; ready when it is to look now, which is a
     /// moment after `now`.
+    #[inline]
     pub(crate) fn poll(&mut self, now: Instant, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.set {
+            Some(set) if now < set.until && set.at <= at && set.task.will_wake(cx.waker()) => Poll::Pending,
+            _ => self.set(now, at, cx),
+        }
+    }
+
+    fn set(&mut self, now: Instant, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let task = self.set.take().map(|set| set.task);
+        // Who has no turn left is polled again anyway, and no timer knows of it.
+        let knows = has_budget_remaining();
+        let Some((at, until)) = self.poll_set(now, at, cx) else { return Poll::Ready(()) };
+        if knows {
+            let task = task.filter(|task| task.will_wake(cx.waker())).unwrap_or_else(|| cx.waker().clone());
+            self.set = Some(Set { at, until, task });
+        }
+        Poll::Pending
+    }
+
+    /// When it goes off, and until when that is exact enough; nothing where that is now.
+    fn poll_set(&mut self, now: Instant, at: Instant, cx: &mut Context<'_>) -> Option<(Instant, Instant)> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Some(fine) = &mut self.fine
             && at.saturating_duration_since(now) < COARSE * 2
         {
             match fine.poll(now, at, cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) => return None,
                 Poll::Ready(Err(error)) => {
                     tracing::debug!(%error, "timers are 1 ms apart");
                     self.fine = None;
                 }
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    let at = fine.armed().unwrap_or(now);
+                    return Some((at, at));
+                }
             }
         }
         let at = tokio::time::Instant::from_std(at);
@@ -82,6 +119,7 @@ impl Timer {
         if sleep.deadline() > at || sleep.is_elapsed() {
             sleep.as_mut().reset(at);
         }
-        sleep.as_mut().poll(cx)
+        let at = sleep.deadline().into_std();
+        sleep.as_mut().poll(cx).is_pending().then(|| (at, at.checked_sub(COARSE * 2).unwrap_or(now)))
     }
 }

@@ -32,6 +32,11 @@ impl Fine {
         Ok(Self { timer, armed: None })
     }
 
+    /// When it goes off.
+    pub(super) const fn armed(&self) -> Option<Instant> {
+        self.armed
+    }
+
     /// Ready at this time, or when it was set to a time before. It is a moment after `now`: the clock is looked at where
     /// the timer is set.
     pub(super) fn poll(&mut self, now: Instant, at: Instant, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
