@@ -461,11 +461,15 @@ impl<H: Handler> Hub<H> {
 
 /// Runs a future until it ends, or, giving nothing, until nothing may go on.
 async fn until<F: Future>(end: &mut watch::Receiver<bool>, mut future: Pin<&mut F>) -> Option<F::Output> {
+    let told = end.clone();
     let mut ended = pin!(end.wait_for(|end| *end));
+    let mut listens = false;
     poll_fn(|cx| {
-        if ended.as_mut().poll(cx).is_ready() {
+        // It is listened to once, and only a glance after that: this is the way of all that comes.
+        if (!listens || told.has_changed().unwrap_or(true)) && ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
+        listens = true;
         future.as_mut().poll(cx).map(Some)
     })
     .await

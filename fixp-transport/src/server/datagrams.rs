@@ -64,7 +64,6 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
     admission: Arc<Admission>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let handler = Arc::clone(&shared.handler);
     let buffers = socket.buffers();
     if let Some(Buffers { receive, send }) = buffers {
         Counters::add_many(&shared.counters.receive_buffers, receive);
@@ -77,7 +76,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
             Via::Pieces(_) => Some(most),
             Via::Own(_) => None,
         };
-        handle(Arc::clone(&handler), request, gather, held)
+        handle(request, gather, held)
     };
     let mut service = Service {
         socket,

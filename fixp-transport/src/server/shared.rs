@@ -194,6 +194,10 @@ impl<H> Held<H> {
     pub(crate) fn take(shared: &Arc<Shared<H>>, bytes: usize) -> Option<Self> {
         shared.budget.take(bytes).then(|| Self { shared: Arc::clone(shared), bytes })
     }
+
+    pub(crate) fn handler(&self) -> &H {
+        &self.shared.handler
+    }
 }
 
 impl<H> Drop for Held<H> {

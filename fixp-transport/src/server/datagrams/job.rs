@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tracing::warn;
@@ -16,15 +15,13 @@ use crate::server::shared::Held;
 /// What a handler makes of a request; nothing where its time is over, or its answer cannot be had whole. The entity
 /// of the answer is gathered where there is a bound for it, and one of more bytes is none.
 pub(super) async fn handle<H: Handler>(
-    handler: Arc<H>,
     request: Request,
     gather: Option<usize>,
     held: Held<H>,
 ) -> Option<Reply> {
-    let _held = held;
     let deadline = request.deadline;
     let mut work = pin!(async {
-        let mut reply = handler.handle(request).await;
+        let mut reply = held.handler().handle(request).await;
         if let Reply::Answer(answer) = &mut reply
             && let Some(most) = gather
             && let Some(body) = answer.body.take()
