@@ -15,9 +15,11 @@ pub(super) use self::unix::Polled;
 #[cfg(unix)]
 mod unix {
     use std::os::fd::OwnedFd;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
     use tokio::io::unix::AsyncFd;
+    use tokio::task::coop::poll_proceed;
 
     use super::*;
 
@@ -27,6 +29,8 @@ mod unix {
         reads: AsyncFd<UdpSocket>,
         /// Where there was no room, the same socket as another descriptor, which tells one task when there is.
         writes: Mutex<Option<AsyncFd<OwnedFd>>>,
+        /// Whether there is one. Who is late to hear of it tries, and finds no room.
+        waits: AtomicBool,
     }
 
     impl Polled {
@@ -37,7 +41,7 @@ mod unix {
                 reason = "what replaces it is unsafe, and an owned socket needs none of that"
             )]
             let reads = AsyncFd::with_interest(socket, Interest::READABLE)?;
-            Ok(Self { reads, writes: Mutex::new(None) })
+            Ok(Self { reads, writes: Mutex::new(None), waits: AtomicBool::new(false) })
         }
 
         pub(in crate::socket) fn socket(&self) -> &UdpSocket {
@@ -51,18 +55,26 @@ mod unix {
             cx: &mut Context<'_>,
             mut read: impl FnMut(&UdpSocket) -> io::Result<(T, bool)>,
         ) -> Poll<io::Result<T>> {
+            let turn = ready!(poll_proceed(cx));
             loop {
-                let mut ready = ready!(self.reads.poll_read_ready(cx))?;
-                match ready.try_io(|socket| read(socket.get_ref())) {
-                    Ok(Ok((done, all))) => {
-                        if all {
-                            ready.clear_ready();
-                        }
-                        return Poll::Ready(Ok(done));
+                let mut done = None;
+                let tried = self.reads.try_io(Interest::READABLE, |socket| {
+                    let (value, all) = read(socket)?;
+                    done = Some(value);
+                    // What the system would say if it were asked again.
+                    if all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+                });
+                let ended = match (done, tried) {
+                    (Some(done), _) => Ok(done),
+                    (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+                    // Only who finds nothing has to be told when there is something.
+                    _ => {
+                        drop(ready!(self.reads.poll_read_ready(cx))?);
+                        continue;
                     }
-                    Ok(Err(error)) => return Poll::Ready(Err(error)),
-                    Err(_would_block) => {}
-                }
+                };
+                turn.made_progress();
+                return Poll::Ready(ended);
             }
         }
 
@@ -72,7 +84,7 @@ mod unix {
             cx: &mut Context<'_>,
             mut write: impl FnMut(&UdpSocket) -> io::Result<T>,
         ) -> Poll<io::Result<T>> {
-            if self.writes().is_none() {
+            if !self.waits.load(Relaxed) {
                 match write(self.socket()) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     done => return Poll::Ready(done),
@@ -85,6 +97,7 @@ mod unix {
                     let socket = self.socket().try_clone()?.into();
                     #[allow(deprecated, reason = "as above")]
                     let socket = AsyncFd::with_interest(socket, Interest::WRITABLE)?;
+                    self.waits.store(true, Relaxed);
                     none.insert(socket)
                 }
             };
@@ -92,6 +105,7 @@ mod unix {
                 let mut ready = ready!(waits.poll_write_ready(cx))?;
                 if let Ok(done) = ready.try_io(|_| write(self.socket())) {
                     *writes = None;
+                    self.waits.store(false, Relaxed);
                     return Poll::Ready(done);
                 }
             }
