@@ -71,6 +71,7 @@ impl Own {
     }
 
     /// The next thing that is not done here.
+    #[inline]
     pub(super) fn poll_event(&mut self) -> Option<Happened> {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
