@@ -71,6 +71,7 @@
 //! nothing was sent goes over the next one; another fails, unless repeating it is harmless. Where nobody answers
 //! OPEN the peer is a legacy one for [`Config::OWN_AGAIN`].
 
+mod calls;
 mod config;
 mod exchanges;
 mod lane;
@@ -80,6 +81,7 @@ mod placing;
 mod ports;
 mod stats;
 mod streams;
+mod timers;
 
 pub use crate::Repeat;
 pub use crate::udp::Security;
@@ -88,14 +90,13 @@ pub use ports::{Action, Port};
 pub use stats::Stats;
 pub use streams::Flow;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Bound;
 use std::time::Instant;
 
 use fixp_codec::{Code, Encoder, Packet, Value};
-use foldhash::quality::FixedState;
 
 use super::Ledger;
 use super::own::Ticket as OwnTicket;
@@ -104,15 +105,21 @@ use crate::extension::{Capabilities, Refusal, key};
 use crate::timer::after;
 use crate::udp::{MAX_DATAGRAM, canonical, security};
 use crate::{CallError, Cause, extension};
+use calls::Calls;
 use lane::{Lane, Work};
 use own::{Own, own_of};
 use peers::{Kind, Peers};
 use ports::Ports;
 use streams::Streams;
+use timers::Timers;
 
 /// The number of a request, never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Ticket(u64);
+pub struct Ticket {
+    serial: u64,
+    /// Where it stands among those that have not ended.
+    place: usize,
+}
 
 /// Datagrams to be sent, all to one peer from one port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,7 +165,6 @@ pub struct Caller {
     config: Config,
     table: &'static Table,
     calls: Calls,
-    next_ticket: u64,
     next_identity: i32,
     ports: Ports,
     /// The bytes of their buffers for receiving, as far as that is known.
@@ -181,7 +187,7 @@ pub struct Caller {
     busy: usize,
     /// An exchange has not begun for want of room.
     tight: bool,
-    timers: BTreeSet<(Instant, Timer)>,
+    timers: Timers,
     sweep: Option<Instant>,
     /// Until when no port is tried, of IPv4 and of IPv6.
     reopen: [Option<Instant>; 2],
@@ -192,9 +198,6 @@ pub struct Caller {
     stats: Stats,
     closed: bool,
 }
-
-/// Gone through only to end them, in their order.
-type Calls = HashMap<Ticket, Box<Call>, FixedState>;
 
 #[derive(Debug)]
 struct Call {
@@ -259,7 +262,6 @@ impl Caller {
         Self {
             table: table::of(config.dialect),
             calls: Calls::default(),
-            next_ticket: 0,
             next_identity: config.identity.unwrap_or(identity),
             ports: Ports::default(),
             buffer: None,
@@ -274,7 +276,7 @@ impl Caller {
             ledger: Ledger::new(config.bytes),
             busy: 0,
             tight: false,
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             sweep: None,
             reopen: [None; 2],
             outbox: VecDeque::new(),
@@ -325,8 +327,6 @@ impl Caller {
         if self.sweep.is_none() {
             self.sweep_at(after(now, self.config.peer_expiry / 4));
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
         let timeout = options.timeout.unwrap_or(self.config.timeout);
         let deadline = after(now, timeout);
         let (code, repeat) = (packet.code, options.repeat);
@@ -345,7 +345,7 @@ impl Caller {
             sent_before,
             streams,
         };
-        self.calls.insert(ticket, Box::new(call));
+        let ticket = self.calls.insert(call);
         self.queued += cost;
         let behind = self.waiting.contains(&peer);
         if behind || !self.place(now, ticket) {
@@ -356,7 +356,7 @@ impl Caller {
             }
         }
         // An endpoint looks at the times of its exchanges when it sends; here they end though its socket takes nothing.
-        if self.calls.contains_key(&ticket) {
+        if self.calls.contains(ticket) {
             self.timers.insert((deadline, Timer::Call(ticket)));
         }
         self.stats.requests += 1;
@@ -380,7 +380,7 @@ impl Caller {
             return Err(Cause::TooLarge { size, limit });
         }
         // The messages stand in each piece.
-        let piece = if self.table.plain.contains(&packet.code) { size } else { size.min(piece) };
+        let piece = if size <= piece || self.table.plain.contains(&packet.code) { size } else { piece };
         let (size, limit) = (cost - size + piece + EXTRA, MAX_DATAGRAM);
         if size > limit {
             return Err(Cause::TooLarge { size, limit });
@@ -392,7 +392,7 @@ impl Caller {
 
     /// Gives up a request: no event comes for it. One that has ended is left alone.
     pub fn cancel(&mut self, now: Instant, ticket: Ticket) {
-        if self.calls.contains_key(&ticket) {
+        if self.calls.contains(ticket) {
             self.stats.cancelled += 1;
             self.drop_call(now, ticket);
         }
@@ -556,7 +556,7 @@ impl Caller {
 
     /// Whether an exchange holds more than its request.
     fn holds_answer(&self, ticket: Ticket) -> bool {
-        let Some(call) = self.calls.get(&ticket) else { return false };
+        let Some(call) = self.calls.get(ticket) else { return false };
         let lane = call.place.port().and_then(|port| self.peers.get(call.peer)?.lane(port));
         lane.is_some_and(|lane| lane.held() > call.size)
     }
@@ -582,7 +582,7 @@ impl Caller {
 
     /// A request has its answer, or an error.
     fn conclude(&mut self, ticket: Ticket, outcome: Outcome) {
-        let Some(call) = self.calls.get(&ticket) else { return };
+        let Some(call) = self.calls.get(ticket) else { return };
         let ours = self.config.extensions
             && self.peers.get(call.peer).is_some_and(|peer| matches!(peer.kind, Kind::Ours(_)));
         let outcome = outcome.and_then(|mut packet| {
@@ -599,7 +599,7 @@ impl Caller {
 
     /// Tells how a request has ended, and forgets it. What its lane does is not its business.
     fn ended(&mut self, ticket: Ticket, outcome: Outcome) {
-        let sent_before = self.calls.get(&ticket).is_some_and(|call| call.sent_before);
+        let sent_before = self.calls.get(ticket).is_some_and(|call| call.sent_before);
         let outcome = match outcome {
             Err(CallError { cause, .. }) if sent_before => Err(CallError::possibly_executed(cause)),
             outcome => outcome,
@@ -615,19 +615,20 @@ impl Caller {
 
     /// Forgets a request.
     fn remove(&mut self, ticket: Ticket) {
-        let Some(call) = self.calls.remove(&ticket) else { return };
+        let Some(&Call { peer: to, cost, deadline, place, .. }) = self.calls.get(ticket) else { return };
+        self.calls.remove(ticket);
         self.running.remove(&ticket);
-        self.timers.remove(&(call.deadline, Timer::Call(ticket)));
-        if call.cost > 0 {
-            self.queued -= call.cost;
-            self.ledger.give(call.cost);
+        self.timers.remove(&(deadline, Timer::Call(ticket)));
+        if cost > 0 {
+            self.queued -= cost;
+            self.ledger.give(cost);
         }
-        if call.place == Place::Waiting
-            && let Some(peer) = self.peers.get_mut(call.peer)
+        if place == Place::Waiting
+            && let Some(peer) = self.peers.get_mut(to)
         {
             peer.waiting.retain(|&waiting| waiting != ticket);
             if peer.waiting.is_empty() {
-                self.waiting.remove(&call.peer);
+                self.waiting.remove(&to);
             }
         }
     }
@@ -635,14 +636,14 @@ impl Caller {
     /// The requests of which this is true, as they were begun.
     fn in_order(&self, of: impl Fn(&Call) -> bool) -> Vec<Ticket> {
         let all = self.calls.iter().filter(|(_, call)| of(call));
-        let mut tickets: Vec<Ticket> = all.map(|(&ticket, _)| ticket).collect();
+        let mut tickets: Vec<Ticket> = all.map(|(ticket, _)| ticket).collect();
         tickets.sort_unstable();
         tickets
     }
 
     /// How a request ends that nobody can answer any more: whether anything of it was sent, if that is still known.
     pub(crate) fn error(&self, ticket: Ticket, cause: Cause) -> CallError {
-        let Some(call) = self.calls.get(&ticket) else { return CallError::possibly_executed(cause) };
+        let Some(call) = self.calls.get(ticket) else { return CallError::possibly_executed(cause) };
         if let Place::Own(begun) = call.place {
             return match self.own.get(usize::from(call.peer.is_ipv6())) {
                 Some(Some(own)) => own.endpoint.error(begun, cause),
@@ -657,7 +658,7 @@ impl Caller {
     /// Ends a request by an error.
     fn fail(&mut self, now: Instant, ticket: Ticket, cause: Cause) {
         let error = self.error(ticket, cause);
-        let call = self.calls.get(&ticket).map(|call| (call.peer, call.place));
+        let call = self.calls.get(ticket).map(|call| (call.peer, call.place));
         self.ended(ticket, Err(error));
         if let Some((peer, place)) = call {
             self.vacate(now, peer, place);
@@ -666,7 +667,7 @@ impl Caller {
 
     /// Takes a request away without a word.
     fn drop_call(&mut self, now: Instant, ticket: Ticket) {
-        let call = self.calls.get(&ticket).map(|call| (call.peer, call.place));
+        let call = self.calls.get(ticket).map(|call| (call.peer, call.place));
         self.remove(ticket);
         if let Some((peer, place)) = call {
             self.vacate(now, peer, place);
@@ -732,13 +733,13 @@ impl Caller {
         if self.running.contains(&ticket) || self.starved(now, ticket) {
             return;
         }
-        let Some(call) = self.calls.get(&ticket) else { return };
+        let Some(call) = self.calls.get(ticket) else { return };
         let (v6, own) = (call.peer.is_ipv6(), matches!(call.place, Place::Own(_)));
         if let Some(own) = own_of(&mut self.own, v6).filter(|_| own) {
             own.endpoint.handle_timeout(now);
             self.settle_own(now, v6);
         }
-        if self.calls.contains_key(&ticket) {
+        if self.calls.contains(ticket) {
             self.fail(now, ticket, Cause::Timeout);
         }
     }
@@ -746,9 +747,15 @@ impl Caller {
     /// When [`Caller::handle_timeout`] is to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let first = self.timers.first().map(|&(at, _)| at);
-        let own = self.own.iter().flatten().filter_map(|own| own.timer);
-        own.fold(first, |first, at| Some(first.map_or(at, |first| first.min(at))))
+        let mut next = self.timers.next();
+        for own in self.own.iter().flatten() {
+            if let Some(at) = own.timer
+                && next.is_none_or(|next| at < next)
+            {
+                next = Some(at);
+            }
+        }
+        next
     }
 
     /// Those of the endpoints change with each datagram, and stand beside the others.
@@ -881,7 +888,7 @@ impl Caller {
             opened: own().map(|own| own.opened).sum(),
             lost: own().map(|own| own.lost).sum(),
             in_flight: self.calls.len(),
-            waiting: self.calls.values().filter(|call| call.place == Place::Waiting).count(),
+            waiting: self.calls.iter().filter(|(_, call)| call.place == Place::Waiting).count(),
             held: self.ledger.held(),
             ports: self.ports.len(),
             peers: self.peers.len(),

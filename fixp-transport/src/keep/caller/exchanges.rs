@@ -22,7 +22,7 @@ impl Caller {
     /// Begins what a request is about, from the port that it has.
     pub(super) fn begin(&mut self, now: Instant, ticket: Ticket, to: SocketAddr, port: Port) {
         let bind_ip = self.bind_ip(to, port);
-        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let Some(call) = self.calls.get_mut(ticket) else { return };
         let Some(mut packet) = call.packet.take() else { return };
         self.queued -= call.cost;
         self.ledger.give(std::mem::take(&mut call.cost));
@@ -120,7 +120,7 @@ impl Caller {
             peer.clear_until = Some(after(now, time));
         }
         if peer.is_own(now) {
-            if let Some(call) = self.calls.get_mut(&ticket) {
+            if let Some(call) = self.calls.get_mut(ticket) {
                 call.place = Place::Waiting;
             }
             if !self.place(now, ticket) {
@@ -147,7 +147,7 @@ impl Caller {
         let lane = self.peers.get(from).and_then(|peer| peer.lane(port));
         let Some(Lane { work: Work::Plain { ticket, announces, .. }, .. }) = lane else { return };
         let (ticket, announces) = (*ticket, *announces);
-        let asked = self.calls.get(&ticket).is_some_and(|call| call.code == security::QUERY);
+        let asked = self.calls.get(ticket).is_some_and(|call| call.code == security::QUERY);
         let read = read.filter(|packet| {
             let code = packet.code();
             // The second copy of an answer to SECURE_QUERY is no answer to what came after.

@@ -107,7 +107,7 @@ impl Caller {
         if !self.open_own(v6) {
             return false;
         }
-        let (Some(own), Some(call)) = (own_of(&mut self.own, v6), self.calls.get_mut(&ticket)) else {
+        let (Some(own), Some(call)) = (own_of(&mut self.own, v6), self.calls.get_mut(ticket)) else {
             return false;
         };
         let Some(packet) = &call.packet else { return true };
@@ -225,7 +225,7 @@ impl Caller {
         begun: own::Ticket,
         outcome: Outcome,
     ) {
-        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let Some(call) = self.calls.get_mut(ticket) else { return };
         let to = call.peer;
         let (unopened, ended) = match &outcome {
             Err(CallError { cause: Cause::Connect(_), .. }) => (true, true),
@@ -246,8 +246,10 @@ impl Caller {
             call.again += 1;
             call.sent_before |= matches!(&outcome, Err(error) if error.fate == Fate::PossiblyExecuted);
             call.place = Place::Waiting;
-            // An exchange of the endpoint had its time there.
-            self.timers.insert((call.deadline, Timer::Call(ticket)));
+            // An exchange of the endpoint may have had its time there.
+            let timer = (call.deadline, Timer::Call(ticket));
+            self.timers.remove(&timer);
+            self.timers.insert(timer);
             if self.ledger.take(call.size) {
                 call.cost = call.size;
                 self.queued += call.cost;
@@ -284,7 +286,7 @@ impl Caller {
         let lost = |call: &Call| matches!(call.place, Place::Own(_)) && call.peer.is_ipv6() == v6;
         for ticket in self.in_order(lost) {
             let error = self.error(ticket, cause);
-            if let Some(call) = self.calls.get(&ticket)
+            if let Some(call) = self.calls.get(ticket)
                 && let Some(peer) = self.peers.get_mut(call.peer)
             {
                 peer.own = peer.own.saturating_sub(1);

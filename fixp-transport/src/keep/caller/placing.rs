@@ -25,7 +25,7 @@ impl Caller {
 
     /// Gives a request a port, if there is one for it.
     pub(super) fn place(&mut self, now: Instant, ticket: Ticket) -> bool {
-        let Some(call) = self.calls.get(&ticket) else { return true };
+        let Some(call) = self.calls.get(ticket) else { return true };
         let (to, code) = (call.peer, call.code);
         self.stats.looked += 1;
         let plain = self.table.plain.contains(&code);
@@ -67,7 +67,7 @@ impl Caller {
             socket.users += 1;
         }
         self.idle_port(now, port);
-        if let Some(call) = self.calls.get_mut(&ticket) {
+        if let Some(call) = self.calls.get_mut(ticket) {
             call.place = Place::Lane(port);
         }
         if self.asks(now, to, code) {
@@ -150,7 +150,7 @@ impl Caller {
                 {
                     peer.waiting.remove(at);
                 }
-            } else if self.calls.get(&ticket).is_some_and(|call| call.code == exit) {
+            } else if self.calls.get(ticket).is_some_and(|call| call.code == exit) {
                 // It waits for one port, and holds nobody up.
                 at += 1;
             } else {

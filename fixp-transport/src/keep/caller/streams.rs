@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fixp_codec::Packet;
 
+use super::calls::Calls;
 use super::own::own_of;
 use super::peers::Kind;
-use super::{Caller, Calls, Options, Place, Ticket, Timer};
+use super::{Caller, Options, Place, Ticket, Timer};
 use crate::extension::key;
 use crate::keep::own;
 use crate::timer::after;
@@ -55,7 +56,7 @@ impl Streams {
 
 /// Whether the entities of a request go and come in pieces.
 pub(super) fn is_streamed(calls: &Calls, ticket: Ticket) -> bool {
-    calls.get(&ticket).is_some_and(|call| call.streams.is_some())
+    calls.get(ticket).is_some_and(|call| call.streams.is_some())
 }
 
 impl Caller {
@@ -105,7 +106,7 @@ impl Caller {
     /// kept.
     pub fn write(&mut self, now: Instant, ticket: Ticket, bytes: &mut Bytes) -> bool {
         let Some((v6, begun)) = self.streams(ticket) else {
-            if self.calls.contains_key(&ticket) {
+            if self.calls.contains(ticket) {
                 // It has no association yet.
                 return false;
             }
@@ -115,7 +116,7 @@ impl Caller {
         let Some(own) = own_of(&mut self.own, v6) else { return true };
         let before = bytes.len();
         let all = own.endpoint.write(now, begun, bytes);
-        if let Some(streams) = self.calls.get_mut(&ticket).and_then(|call| call.streams.as_mut()) {
+        if let Some(streams) = self.calls.get_mut(ticket).and_then(|call| call.streams.as_mut()) {
             streams.unsent = streams.unsent.saturating_sub((before - bytes.len()) as u64);
             streams.full = !all;
         }
@@ -138,7 +139,7 @@ impl Caller {
             self.hungers(now, ticket);
         }
         let bytes = bytes?;
-        let streams = self.calls.get_mut(&ticket).and_then(|call| call.streams.as_mut());
+        let streams = self.calls.get_mut(ticket).and_then(|call| call.streams.as_mut());
         let left = streams.and_then(|streams| streams.left.as_mut())?;
         *left = left.saturating_sub(bytes.len() as u64);
         if *left == 0 {
@@ -155,7 +156,7 @@ impl Caller {
 
     /// The family and the exchange of a request with an entity in pieces.
     fn streams(&self, ticket: Ticket) -> Option<(bool, own::Ticket)> {
-        let call = self.calls.get(&ticket).filter(|call| call.streams.is_some())?;
+        let call = self.calls.get(ticket).filter(|call| call.streams.is_some())?;
         match call.place {
             Place::Own(begun) => Some((call.peer.is_ipv6(), begun)),
             _ => None,
@@ -164,7 +165,7 @@ impl Caller {
 
     /// Something of the request has left: it has its time anew.
     fn moved(&mut self, now: Instant, ticket: Ticket) {
-        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let Some(call) = self.calls.get_mut(ticket) else { return };
         let Some(streams) = &mut call.streams else { return };
         streams.begun = true;
         if streams.left.is_none() {
@@ -177,7 +178,7 @@ impl Caller {
 
     /// An answer has begun whose entity is read in pieces.
     pub(super) fn answer_flows(&mut self, ticket: Ticket, mut packet: Packet, len: u64) {
-        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let Some(call) = self.calls.get_mut(ticket) else { return };
         let Some(streams) = &mut call.streams else { return };
         streams.left = Some(len);
         // From here on its reader takes its time, and the peer has some when the reader waits.
@@ -190,7 +191,7 @@ impl Caller {
     /// is to come from here.
     fn hungers(&mut self, now: Instant, ticket: Ticket) {
         let deadline = after(now, self.config.own.answer_idle);
-        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let Some(call) = self.calls.get_mut(ticket) else { return };
         let Some(streams) = call.streams.as_mut().filter(|streams| streams.left.is_some()) else { return };
         if !streams.hungry && (streams.unsent == 0 || streams.full) {
             streams.hungry = true;
@@ -201,7 +202,7 @@ impl Caller {
 
     /// Something has moved.
     pub(super) fn fed(&mut self, ticket: Ticket) {
-        let Some(call) = self.calls.get_mut(&ticket) else { return };
+        let Some(call) = self.calls.get_mut(ticket) else { return };
         let Some(streams) = call.streams.as_mut() else { return };
         if std::mem::take(&mut streams.hungry) {
             self.timers.remove(&(call.deadline, Timer::Call(ticket)));
@@ -210,7 +211,7 @@ impl Caller {
 
     /// Whether a time was that of an answer's next piece, which has not come.
     pub(super) fn starved(&mut self, now: Instant, ticket: Ticket) -> bool {
-        let Some(call) = self.calls.get(&ticket) else { return false };
+        let Some(call) = self.calls.get(ticket) else { return false };
         let (to, Place::Own(begun)) = (call.peer, call.place) else { return false };
         if !call.streams.is_some_and(|streams| streams.hungry) {
             return false;
@@ -243,7 +244,7 @@ impl Caller {
     }
 
     fn forget_stream(&mut self, ticket: Ticket, begun: own::Ticket) {
-        let Some(to) = self.calls.get(&ticket).map(|call| call.peer) else { return };
+        let Some(to) = self.calls.get(ticket).map(|call| call.peer) else { return };
         if let Some(own) = own_of(&mut self.own, to.is_ipv6()) {
             own.take(begun);
         }
