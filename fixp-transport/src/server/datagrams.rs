@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 
 use self::announced::Announced;
 use self::answer::{Asked, Unsent, Via};
-use self::job::{Job, handle};
+use self::job::{Job, handle, poll_work};
 use self::keep::{Keep, Whole};
 use self::local::Local;
 use self::outgoing::Outgoing;
@@ -531,16 +531,16 @@ where
     }
 
     fn start(&mut self, cx: &mut Context<'_>, asked: Asked, request: Request, held: Held<H>) {
-        let mut job = Job { work: self.spare.take().unwrap_or_else(|| Box::pin(None)), asked };
-        job.work.set(Some((self.work)(request, asked.via, held)));
+        let mut work = self.spare.take().unwrap_or_else(|| Box::pin(None));
+        work.set(Some((self.work)(request, asked.via, held)));
         // Most handlers answer at once: those cost no task.
-        match job.poll_work(cx) {
+        match poll_work(&mut work, &asked, cx) {
             Poll::Ready(reply) => {
-                self.spare = Some(job.work);
+                self.spare = Some(work);
                 self.reply(cx, &asked, reply);
             }
             Poll::Pending => {
-                let handle = self.jobs.spawn(job);
+                let handle = self.jobs.spawn(Job { work, asked });
                 match asked.via {
                     Via::Own(ticket) => {
                         self.own_jobs.insert(ticket, handle);

@@ -46,28 +46,32 @@ pub(super) struct Job<F> {
     pub(super) asked: Asked,
 }
 
-impl<F: Future<Output = Option<Reply>>> Job<F> {
-    pub(super) fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Option<Reply>> {
-        let work = self.work.as_mut().as_pin_mut();
-        // A handler that panics must not take the whole socket with it.
-        let polled = catch_unwind(AssertUnwindSafe(|| work.map_or(Poll::Ready(None), |work| work.poll(cx))));
-        let reply = match polled {
-            Ok(polled) => ready!(polled),
-            Err(_) => {
-                warn!(peer = %self.asked.peer.addr, "a handler panicked");
-                self.asked.own.then(|| self.asked.refusal(Refusal::Silent).into())
-            }
-        };
-        self.work.set(None);
-        Poll::Ready(reply)
-    }
+/// What becomes of a request that is being handled.
+pub(super) fn poll_work<F: Future<Output = Option<Reply>>>(
+    work: &mut Pin<Box<Option<F>>>,
+    asked: &Asked,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Reply>> {
+    let polls = work.as_mut().as_pin_mut();
+    // A handler that panics must not take the whole socket with it.
+    let polled = catch_unwind(AssertUnwindSafe(|| polls.map_or(Poll::Ready(None), |work| work.poll(cx))));
+    let reply = match polled {
+        Ok(polled) => ready!(polled),
+        Err(_) => {
+            warn!(peer = %asked.peer.addr, "a handler panicked");
+            asked.own.then(|| asked.refusal(Refusal::Silent).into())
+        }
+    };
+    work.set(None);
+    Poll::Ready(reply)
 }
 
 impl<F: Future<Output = Option<Reply>>> Future for Job<F> {
     type Output = (Asked, Option<Reply>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = ready!(self.poll_work(cx));
-        Poll::Ready((self.asked, reply))
+        let Self { work, asked } = &mut *self;
+        let reply = ready!(poll_work(work, asked, cx));
+        Poll::Ready((*asked, reply))
     }
 }
