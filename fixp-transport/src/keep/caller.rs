@@ -164,6 +164,8 @@ const WE: Capabilities = Capabilities::OURS.with(Capabilities::OWN_KEEP);
 pub struct Caller {
     config: Config,
     table: &'static Table,
+    /// Whether requests of a code are one datagram, of the last one: the next is mostly another of it.
+    plain: (Code, bool),
     calls: Calls,
     next_identity: i32,
     ports: Ports,
@@ -261,6 +263,7 @@ impl Caller {
         let identity = i32::try_from(random % IDENTITIES).unwrap_or(0) + 1;
         Self {
             table: table::of(config.dialect),
+            plain: (security::QUERY, table::of(config.dialect).plain.contains(&security::QUERY)),
             calls: Calls::default(),
             next_identity: config.identity.unwrap_or(identity),
             ports: Ports::default(),

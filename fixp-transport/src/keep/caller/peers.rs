@@ -138,6 +138,7 @@ impl Peers {
         self.map.len()
     }
 
+    #[inline]
     fn place(&self, peer: SocketAddr) -> Option<usize> {
         match self.slots.get(self.last) {
             Some(Some((last, _))) if *last == peer => Some(self.last),
@@ -163,17 +164,20 @@ impl Peers {
     /// The peer of an address, new if it is not known or has been silent for too long; nothing where there are
     /// too many that cannot be forgotten.
     pub(super) fn entry(&mut self, now: Instant, peer: SocketAddr) -> Option<&mut Peer> {
-        if self.place(peer).is_none() {
-            if self.map.len() >= self.most {
-                self.make_room(now);
+        self.last = match self.place(peer) {
+            Some(place) => place,
+            None => {
                 if self.map.len() >= self.most {
-                    return None;
+                    self.make_room(now);
+                    if self.map.len() >= self.most {
+                        return None;
+                    }
                 }
+                self.insert(now, peer)
             }
-            self.insert(now, peer);
-        }
+        };
         let expiry = self.expiry;
-        let entry = self.get_mut(peer)?;
+        let (_, entry) = self.slots.get_mut(self.last)?.as_mut()?;
         if entry.is_idle() && now.saturating_duration_since(entry.traffic) >= expiry {
             // What it holds for a port may outlive what we know of it.
             let spoilt = std::mem::take(&mut entry.spoilt);
@@ -183,7 +187,7 @@ impl Peers {
         Some(entry)
     }
 
-    fn insert(&mut self, now: Instant, peer: SocketAddr) {
+    fn insert(&mut self, now: Instant, peer: SocketAddr) -> usize {
         let new = Some((peer, Peer::new(now)));
         let at = self.free.pop().unwrap_or(self.slots.len());
         match self.slots.get_mut(at) {
@@ -191,6 +195,7 @@ impl Peers {
             None => self.slots.push(new),
         }
         self.map.insert(peer, at);
+        at
     }
 
     fn remove(&mut self, peer: SocketAddr) {

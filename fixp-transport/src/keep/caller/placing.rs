@@ -28,7 +28,10 @@ impl Caller {
         let Some(call) = self.calls.get(ticket) else { return true };
         let (to, code) = (call.peer, call.code);
         self.stats.looked += 1;
-        let plain = self.table.plain.contains(&code);
+        if self.plain.0 != code {
+            self.plain = (code, self.table.plain.contains(&code));
+        }
+        let (_, plain) = self.plain;
         let Some(peer) = self.peers.get(to) else { return false };
         if !plain && peer.is_own(now) {
             return self.place_own(now, ticket, to);
