@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 
 use self::transfer::Seen;
 use super::caller::{Action, Caller, Config, Options, Outcome, Port, Stats, Ticket, Transmission};
+use super::few::Few;
 use crate::socket::{BatchedSocket, Bind, Datagrams, Inbox};
 use crate::timer::{Timer, now};
 use crate::udp::{Security, bind_ip, transient};
@@ -113,7 +115,7 @@ impl<B: Bind> Builder<B> {
         let shared = Arc::new(Shared {
             core: Mutex::new(Core {
                 caller,
-                waiters: HashMap::new(),
+                waiters: Few::default(),
                 woken: Vec::new(),
                 seen: HashMap::new(),
                 sockets: Vec::new(),
@@ -214,7 +216,8 @@ impl Client {
         options: Options,
     ) -> Result<Packet, CallError> {
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-        self.place_for(Some(waker), peer, packet, options)?.await
+        let ticket = self.begin(Waiter::Task(waker), peer, packet, options)?;
+        Pending { closer: &*self.closer, ticket: Some(ticket), placed: true }.await
     }
 
     /// Says EXIT to a peer, three times at most, and gives its answer: it forgets what it keeps of us. It is one
@@ -265,24 +268,23 @@ impl Client {
         packet: Packet,
         options: Options,
     ) -> Result<Pending, CallError> {
-        self.place_for(None, peer, packet, options)
+        let ticket = self.begin(Waiter::Nobody, peer, packet, options)?;
+        Ok(Pending { closer: Arc::clone(&self.closer), ticket: Some(ticket), placed: false })
     }
 
-    /// The same for a task that waits for it at once.
-    fn place_for(
+    fn begin(
         &self,
-        waker: Option<Waker>,
+        waiter: Waiter,
         peer: SocketAddr,
         packet: Packet,
         options: Options,
-    ) -> Result<Pending, CallError> {
+    ) -> Result<Ticket, CallError> {
         let now = now();
         let mut core = self.lock();
         let ticket = core.caller.request(now, peer, packet, options)?;
-        let placed = waker.is_some();
-        core.waiters.insert(ticket, waker.map_or(Waiter::Nobody, Waiter::Task));
+        core.waiters.insert(ticket, waiter);
         self.closer.shared.leave(core, now);
-        Ok(Pending { closer: Arc::clone(&self.closer), ticket: Some(ticket), placed })
+        Ok(ticket)
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -297,14 +299,14 @@ impl fmt::Debug for Client {
 }
 
 /// A request under way. Dropping it gives the request up.
-pub(crate) struct Pending {
-    closer: Arc<Closer>,
+pub(crate) struct Pending<C: Deref<Target = Closer> = Arc<Closer>> {
+    closer: C,
     ticket: Option<Ticket>,
     /// It has just been placed by the task that waits for it, which is told of its end.
     placed: bool,
 }
 
-impl Future for Pending {
+impl<C: Deref<Target = Closer> + Unpin> Future for Pending<C> {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
@@ -318,11 +320,11 @@ impl Future for Pending {
     }
 }
 
-impl Drop for Pending {
+impl<C: Deref<Target = Closer>> Drop for Pending<C> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
         let mut core = self.closer.shared.lock();
-        let waiter = core.waiters.remove(&ticket);
+        let waiter = core.waiters.remove(ticket);
         // One that has ended is left alone.
         core.caller.cancel(now(), ticket);
         self.closer.shared.unlock(core, true);
@@ -353,7 +355,7 @@ const SLOTS: usize = 4;
 
 struct Core {
     caller: Caller,
-    waiters: HashMap<Ticket, Waiter>,
+    waiters: Few<Ticket, Waiter>,
     /// Tasks that are to be woken once this is not locked any more.
     woken: Vec<Waker>,
     /// What has become of transfers.
@@ -441,7 +443,7 @@ impl Core {
     fn tell(&mut self) {
         while let Some((ticket, outcome)) = self.caller.poll_event() {
             // A caller that has gone has nothing to be told.
-            if let Some(waiter) = self.waiters.get_mut(&ticket)
+            if let Some(waiter) = self.waiters.get_mut(ticket)
                 && let Waiter::Task(waker) = std::mem::replace(waiter, Waiter::Ended(outcome))
             {
                 self.woken.push(waker);
@@ -456,11 +458,11 @@ impl Core {
 
     /// The end of a request, of which the task is told otherwise.
     fn poll_outcome(&mut self, ticket: Ticket, cx: &Context<'_>) -> Poll<Outcome> {
-        match self.waiters.get_mut(&ticket) {
+        match self.waiters.get_mut(ticket) {
             Some(Waiter::Task(waker)) => waker.clone_from(cx.waker()),
             Some(waiter @ Waiter::Nobody) => *waiter = Waiter::Task(cx.waker().clone()),
             Some(Waiter::Ended(_)) | None => {
-                let ended = self.waiters.remove(&ticket);
+                let ended = self.waiters.remove(ticket);
                 return Poll::Ready(match ended {
                     Some(Waiter::Ended(outcome)) => outcome,
                     _ => Err(UNKNOWN),
@@ -542,7 +544,8 @@ impl Shared {
     fn unlock(&self, mut core: MutexGuard<'_, Core>, driver: bool) {
         core.tell();
         let driver = if driver { core.driver.take() } else { None };
-        let woken = std::mem::take(&mut core.woken);
+        // The room for the next ones stays.
+        let woken = if core.woken.is_empty() { Vec::new() } else { std::mem::take(&mut core.woken) };
         drop(core);
         woken.into_iter().chain(driver).for_each(Waker::wake);
     }
@@ -558,7 +561,7 @@ impl Shared {
 }
 
 /// Closes when the last client is dropped.
-struct Closer {
+pub(crate) struct Closer {
     shared: Arc<Shared>,
 }
 

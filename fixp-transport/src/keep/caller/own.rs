@@ -1,15 +1,15 @@
 //! The own transport's part: one endpoint for each address family, on its first port, one association for each peer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use fixp_codec::{Dialect, Packet};
-use foldhash::quality::FixedState;
 
 use super::peers::Kind;
 use super::streams::{Streams, is_streamed};
 use super::{Call, Caller, Config, Out, Outcome, Place, Port, Ticket, Timer, Transmission};
+use crate::keep::few::Few;
 use crate::keep::own::{self, AssociationId, Endpoint, Entity, Event};
 use crate::{CallError, Cause, Fate, Repeat};
 
@@ -21,7 +21,7 @@ pub(super) struct Own {
     associations: BTreeMap<SocketAddr, AssociationId>,
     /// The same the other way round.
     peers: BTreeMap<AssociationId, SocketAddr>,
-    tickets: HashMap<own::Ticket, Ticket, FixedState>,
+    tickets: Few<own::Ticket, Ticket>,
     /// The timer that stands for it.
     pub(super) timer: Option<Instant>,
     /// Whether it stands in the outbox.
@@ -67,12 +67,12 @@ impl Own {
 
     /// Whose exchange it was. It has ended.
     pub(super) fn take(&mut self, ticket: own::Ticket) -> Option<Ticket> {
-        self.tickets.remove(&ticket)
+        self.tickets.remove(ticket)
     }
 
     /// Ends an exchange that nobody waits for.
     pub(super) fn cancel(&mut self, now: Instant, ticket: own::Ticket) {
-        if self.tickets.remove(&ticket).is_some() {
+        if self.tickets.remove(ticket).is_some() {
             self.endpoint.cancel(now, ticket);
         }
     }
@@ -176,9 +176,9 @@ impl Caller {
         let Some(own) = own_of(&mut self.own, v6) else { return };
         match event {
             Event::Answer { ticket: begun, outcome: Ok((packet, Entity::Streamed(len))) }
-                if own.tickets.get(&begun).is_some_and(|ticket| is_streamed(&self.calls, *ticket)) =>
+                if own.tickets.get(begun).is_some_and(|ticket| is_streamed(&self.calls, *ticket)) =>
             {
-                if let Some(ticket) = own.tickets.get(&begun).copied() {
+                if let Some(ticket) = own.tickets.get(begun).copied() {
                     self.answer_flows(ticket, packet, len);
                 }
             }
@@ -198,13 +198,13 @@ impl Caller {
             }
             Event::Closed { association } => own.forget(association),
             Event::Readable { ticket: begun } => {
-                if let Some(ticket) = own.tickets.get(&begun).copied() {
+                if let Some(ticket) = own.tickets.get(begun).copied() {
                     self.fed(ticket);
                     self.flows(ticket);
                 }
             }
             Event::Writable { ticket: begun } => {
-                if let Some(ticket) = own.tickets.get(&begun).copied() {
+                if let Some(ticket) = own.tickets.get(begun).copied() {
                     self.flows(ticket);
                 }
             }

@@ -267,7 +267,7 @@ impl<R: Unpin> Stream for Held<R> {
 impl Drop for Moving {
     fn drop(&mut self) {
         let mut core = self.closer.shared.lock();
-        let waiter = core.waiters.remove(&self.ticket);
+        let waiter = core.waiters.remove(self.ticket);
         let seen = core.seen.remove(&self.ticket);
         // One that has ended is left alone.
         core.caller.cancel(now(), self.ticket);
