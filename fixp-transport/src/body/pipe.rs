@@ -68,6 +68,12 @@ impl Feed {
     pub(crate) fn ignored(&self) -> bool {
         lock(&self.0).ignored
     }
+
+    /// Whether a piece can be put that somebody may read.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let shared = lock(&self.0);
+        shared.piece.is_none() && !shared.ignored
+    }
 }
 
 impl Drop for Feed {

@@ -250,7 +250,8 @@ where
             return Poll::Ready(());
         }
         for _ in 0..ROUNDS {
-            match self.round(now, cx) {
+            let round = if self.only_reads() { self.round_of_reading(now, cx) } else { self.round(now, cx) };
+            match round {
                 Ok(true) => {
                     self.active = now;
                     self.trimmed = false;
@@ -277,15 +278,34 @@ where
         Poll::Pending
     }
 
+    /// Whether all there is to do is to read the pieces of a large entity and to show them to its reader.
+    fn only_reads(&mut self) -> bool {
+        self.running.only_reads()
+            && self.stage == Stage::Open
+            && self.connection.large_left() > 0
+            && self.connection.outbox().is_empty()
+            && self.download.is_none()
+    }
+
+    /// A round where all others would find nothing to do: there is one for each piece, so what is left out counts.
+    fn round_of_reading(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let ended = self.running.poll_reader(cx);
+        if ended.is_pending() && self.upload.as_ref().is_some_and(Feed::is_wanted) {
+            return self.read_piece(now, cx);
+        }
+        if let Poll::Ready(ended) = ended {
+            self.ended(ended, cx);
+        }
+        // Something else is to be done after all.
+        self.round(now, cx)
+    }
+
     /// Does what can be done; tells whether anything could.
     fn round(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let mut progress = false;
-        while let Poll::Ready((ticket, outcome)) = self.running.poll_ended(cx) {
+        while let Poll::Ready(ended) = self.running.poll_ended(cx) {
             progress = true;
-            match outcome {
-                Some(outcome) => self.done(ticket, outcome, cx),
-                None => self.release(ticket),
-            }
+            self.ended(ended, cx);
             self.write_ahead(now, cx)?;
         }
         progress |= self.pump(cx);
@@ -598,6 +618,14 @@ where
         let work = (self.start)(job);
         if let Poll::Ready(outcome) = self.running.start(ticket, work, reads, cx) {
             self.done(ticket, outcome, cx);
+        }
+    }
+
+    /// Work has come to its end, or was cancelled.
+    fn ended(&mut self, (ticket, outcome): (Ticket, Option<Outcome>), cx: &mut Context<'_>) {
+        match outcome {
+            Some(outcome) => self.done(ticket, outcome, cx),
+            None => self.release(ticket),
         }
     }
 

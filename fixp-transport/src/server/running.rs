@@ -1,7 +1,7 @@
 //! The requests of a connection that are being handled, all in the task of the connection.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -63,6 +63,11 @@ impl<F> Running<F> {
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Whether nothing is under way but that which reads the entity that is coming.
+    pub(super) fn only_reads(&self) -> bool {
+        self.reader.is_some() && self.others.is_empty()
+    }
 }
 
 impl<F: Future> Running<F> {
@@ -94,26 +99,28 @@ impl<F: Future> Running<F> {
 
     /// The next that has ended; without an output where it was cancelled.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<(Ticket, Option<F::Output>)> {
-        let ended = match &mut self.reader {
-            Some(job) => job.poll_work(cx).map(|ended| (job.ticket, ended)),
-            None => Poll::Pending,
-        };
-        let ended = match ended {
-            Poll::Ready(ended) => {
-                self.reader = None;
-                Some(ended)
-            }
-            Poll::Pending => match self.others.poll_next_unpin(cx) {
-                Poll::Ready(ended) => ended,
-                Poll::Pending => None,
-            },
-        };
-        let Some((ticket, ended)) = ended else { return Poll::Pending };
-        let output = ended.map(|(output, work)| {
-            self.spare = Some(work);
-            output
-        });
-        Poll::Ready((ticket, output))
+        if let Poll::Ready(ended) = self.poll_reader(cx) {
+            return Poll::Ready(ended);
+        }
+        match self.others.poll_next_unpin(cx) {
+            Poll::Ready(Some((ticket, ended))) => Poll::Ready((ticket, self.spared(ended))),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The same of that which reads, alone.
+    pub(super) fn poll_reader(&mut self, cx: &mut Context<'_>) -> Poll<(Ticket, Option<F::Output>)> {
+        let Some(job) = &mut self.reader else { return Poll::Pending };
+        let ticket = job.ticket;
+        let ended = ready!(job.poll_work(cx));
+        self.reader = None;
+        Poll::Ready((ticket, self.spared(ended)))
+    }
+
+    fn spared(&mut self, ended: Ended<F>) -> Option<F::Output> {
+        let (output, work) = ended?;
+        self.spare = Some(work);
+        Some(output)
     }
 
     /// Drops the work of a request with this serial; it is told as ended.
