@@ -324,33 +324,25 @@ impl Connection {
 
     fn advance<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Result<Event<'i>, Fault>> {
         loop {
-            match std::mem::replace(&mut self.phase, Phase::Head) {
-                Phase::Tell(packet, cost, len) => {
-                    self.phase = Phase::Large(len);
-                    return Some(self.incoming(now, packet, cost).map(|event| match event {
-                        Event::Request(incoming) => Event::Large(incoming, len),
-                        other => other,
-                    }));
-                }
-                waits @ (Phase::Room(..) | Phase::Over) => {
-                    self.phase = waits;
-                    return None;
-                }
-                other => self.phase = other,
-            }
-            // Of what is gathered only that is taken which has room.
             let mut most = input.len();
-            if let Phase::Gather(gathering) = &mut self.phase {
-                if gathering.asked.is_some() {
-                    return None;
+            match &mut self.phase {
+                Phase::Tell(_, _, len) => {
+                    let len = *len;
+                    return self.told(now, len);
                 }
-                if gathering.granted == 0 && gathering.left > 0 && most > 0 {
-                    return Some(Ok(Event::Room(gathering.ask(most))));
+                Phase::Room(..) | Phase::Over => return None,
+                // Of what is gathered only that is taken which has room.
+                Phase::Gather(gathering) => {
+                    if gathering.asked.is_some() {
+                        return None;
+                    }
+                    if gathering.granted == 0 && gathering.left > 0 && most > 0 {
+                        return Some(Ok(Event::Room(gathering.ask(most))));
+                    }
+                    most = most.min(gathering.granted);
                 }
-                most = most.min(gathering.granted);
-            }
-            if matches!(self.phase, Phase::Head) && self.head_since.is_none() && !input.is_empty() {
-                self.head_since = Some(now);
+                Phase::Head if self.head_since.is_none() && most > 0 => self.head_since = Some(now),
+                Phase::Head | Phase::Large(_) => {}
             }
             let found = match &mut self.reading {
                 Reading::Known(_, decoder) => {
@@ -422,6 +414,27 @@ impl Connection {
                     _ => return Some(Ok(Event::End)),
                 },
             }
+        }
+    }
+
+    /// The large packet that is to be told of, whose entity of this length is what comes next.
+    fn told(&mut self, now: Instant, len: u64) -> Option<Result<Event<'static>, Fault>> {
+        let Phase::Tell(packet, cost, _) = std::mem::replace(&mut self.phase, Phase::Large(len)) else {
+            return None;
+        };
+        Some(self.incoming(now, packet, cost).map(|event| match event {
+            Event::Request(incoming) => Event::Large(incoming, len),
+            other => other,
+        }))
+    }
+
+    /// As [`Connection::next`], of bytes that are all of a large entity: there is nothing to be found in them.
+    pub(crate) fn pass(&mut self, mut piece: &[u8]) {
+        debug_assert!(piece.len() as u64 <= self.large_left(), "bytes behind an entity");
+        if let (Phase::Large(left), Reading::Known(_, decoder)) = (&mut self.phase, &mut self.reading) {
+            *left = left.saturating_sub(piece.len() as u64);
+            // It counts them, too: what it says of them is known.
+            let _ = decoder.next(&mut piece);
         }
     }
 

@@ -417,10 +417,9 @@ where
             }
         }
         let piece = self.rest.split_to(self.rest.len().min(left)).freeze();
-        // All of it is of one entity: the connection only counts it.
-        let counted = self.connection.next(now, &mut &piece[..]);
-        if let (Some(Ok(Event::Piece(bytes))), Some(feed)) = (counted, &self.upload) {
-            feed.put_within(piece.slice_ref(bytes), cx);
+        self.connection.pass(&piece);
+        if let Some(feed) = &self.upload {
+            feed.put_within(piece, cx);
         }
         Ok(true)
     }
