@@ -46,22 +46,25 @@ impl Feed {
 
     /// Puts a piece where there is none.
     pub(crate) fn put(&self, piece: Bytes) {
-        wake(self.fill(piece));
+        self.fill(piece, |_| true);
     }
 
     /// The same for a task that looks at its own readers next: it is not woken for one of them.
     pub(crate) fn put_within(&self, piece: Bytes, cx: &Context<'_>) {
-        wake(self.fill(piece).filter(|waker| !waker.will_wake(cx.waker())));
+        self.fill(piece, |waker| !waker.will_wake(cx.waker()));
     }
 
-    fn fill(&self, piece: Bytes) -> Option<Waker> {
+    /// Wakes the reader, if it is to be; else its waker stays: with the next piece it would be the same again.
+    fn fill(&self, piece: Bytes, wakes: impl FnOnce(&mut Waker) -> bool) {
         let mut shared = lock(&self.0);
         if shared.ignored {
-            return None;
+            return;
         }
         debug_assert!(shared.piece.is_none(), "poll_ready was not asked");
         shared.piece = Some(piece);
-        shared.draining.take()
+        let waker = shared.draining.take_if(wakes);
+        drop(shared);
+        wake(waker);
     }
 
     /// Whether nobody reads what is put.
@@ -98,7 +101,10 @@ impl Drain {
             }
             None if shared.ended => Poll::Ready(None),
             None => {
-                shared.draining = Some(cx.waker().clone());
+                match &mut shared.draining {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
                 Poll::Pending
             }
         }
