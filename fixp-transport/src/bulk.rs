@@ -353,12 +353,8 @@ impl Moving {
                 }
                 Err(cause) => return Poll::Ready(Err(cause)),
             };
-            let came = self.receive(cx);
-            if let Some(cause) = self.lost
-                && came != Ok(true)
-            {
-                return Poll::Ready(Err(cause));
-            }
+            // Where nothing comes now, it may only not be this task's turn: the end of the stream is waited for.
+            let came = self.receive(cx).map_err(|cause| self.lost.unwrap_or(cause));
             if came? {
                 self.moved = Instant::now();
                 return Poll::Ready(Ok(()));
@@ -380,7 +376,7 @@ impl Moving {
             }
             if sleep.as_mut().poll(cx).is_ready() {
                 if until <= Instant::now() {
-                    return Poll::Ready(Err(Cause::Timeout));
+                    return Poll::Ready(Err(self.lost.unwrap_or(Cause::Timeout)));
                 }
                 continue;
             }

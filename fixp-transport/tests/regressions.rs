@@ -4,8 +4,12 @@
 #[path = "common/lab.rs"]
 mod lab;
 
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +24,9 @@ use fixp_transport::{
     Request, Server, handler_fn, socket, tables, udp,
 };
 use lab::{Counting, application, large, number, numbered, open, serve, serve_as};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
+use tokio::task::coop;
 use tokio::time::{sleep, timeout};
 
 async fn start(handler: impl Handler) -> Server<impl Handler> {
@@ -427,6 +433,67 @@ async fn a_large_request_that_is_refused_has_its_answer() {
         let answer = channel.call(head.clone().with_entity(vec![7; 4 << 20])).await;
         assert_eq!(answer.map(|answer| answer.code), Ok(laxcus6::answer::UNSUPPORT), "{turn}");
     }
+}
+
+/// Connections to a peer that has given its answer to all that may come, and takes nothing.
+struct Refusing(Bytes);
+
+/// One of them.
+struct Deaf(DuplexStream);
+
+impl socket::Connect for Refusing {
+    type Stream = Deaf;
+
+    async fn connect(&self) -> io::Result<Deaf> {
+        let (near, mut far) = duplex(1 << 10);
+        far.write_all(&self.0).await?;
+        Ok(Deaf(near))
+    }
+
+    fn peer(&self) -> SocketAddr {
+        "127.0.0.1:1".parse().unwrap()
+    }
+}
+
+impl AsyncRead for Deaf {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// SPEC 11.6: nor is what has come taken for nothing because the task has to give way before it can read it.
+#[tokio::test]
+async fn a_peer_that_went_is_heard_though_others_have_their_turn_first() {
+    let refusal = tables::of(&LEXST1).refuse;
+    let answer = Packet::new(refusal);
+    let channel = Channel::builder(&LEXST1).open(Refusing(answer.to_bytes(&LEXST1).unwrap()));
+    let piece = futures_util::stream::once(std::future::poll_fn(|cx| {
+        // As after much other work.
+        while let Poll::Ready(unit) = coop::poll_proceed(cx) {
+            unit.made_progress();
+        }
+        Poll::Ready(Ok(Bytes::from_static(&[7; 1 << 10])))
+    }));
+    let transfer = channel.transfer(Packet::new(lexst1::app::ADD_LOG), Body::from_stream(1 << 10, piece));
+    assert_eq!(transfer.await.map(|answer| answer.packet.code), Ok(refusal));
 }
 
 /// SPEC 10.9: a transfer that is whole at the server, and whose caller goes, is worked on no longer.
