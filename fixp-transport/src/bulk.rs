@@ -31,7 +31,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Packet, StreamDecoder, ValueRef};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::channel::session::{Session, Terms};
@@ -42,6 +42,7 @@ use crate::outbox::Outbox;
 use crate::scratch;
 use crate::socket::Connect;
 use crate::tables;
+use crate::timer::Timer;
 
 /// The answer to a transfer. Dropping its body ends the transfer, and its connection.
 #[derive(Debug)]
@@ -90,6 +91,8 @@ impl<C: Connect> Connector for C {
 /// A connection that is kept.
 struct Idle {
     stream: Stream,
+    /// That of the transfers on it: one that is set need not be set anew.
+    timer: Timer,
     until: Instant,
     /// Whether both ends have announced themselves on it.
     own: bool,
@@ -145,9 +148,9 @@ impl Transfers {
         // So that it can be cancelled.
         let serial = own.then(|| self.serials.fetch_add(1, Relaxed));
         let extra = serial.map(|serial| (key::SERIAL, ValueRef::Int64(serial)));
-        let stream = match self.kept(own) {
-            Some(stream) => stream,
-            None => self.connected(own).await?,
+        let (stream, timer) = match self.kept(own) {
+            Some(kept) => kept,
+            None => (self.connected(own).await?, Timer::default()),
         };
         last(&mut head);
         let mut outbox = Outbox::default();
@@ -174,7 +177,7 @@ impl Transfers {
             serial,
             stall: self.stall,
             moved: now,
-            sleep: None,
+            timer,
             transfers: self,
         };
         let mut packet = poll_fn(|cx| moving.poll_head(cx)).await.map_err(|cause| match moving.written {
@@ -196,29 +199,29 @@ impl Transfers {
     }
 
     /// A connection that is left from an earlier transfer.
-    fn kept(&self, own: bool) -> Option<Stream> {
+    fn kept(&self, own: bool) -> Option<(Stream, Timer)> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         idle.retain(|kept| kept.until > now);
         // One that the peer has ended meanwhile is readable.
         while let Some(place) = idle.iter().rposition(|kept| kept.own == own) {
-            let Idle { mut stream, .. } = idle.remove(place);
+            let Idle { mut stream, timer, .. } = idle.remove(place);
             let mut probe = [0; 1];
             let mut probe = tokio::io::ReadBuf::new(&mut probe);
             let mut cx = Context::from_waker(Waker::noop());
             if Pin::new(&mut stream).poll_read(&mut cx, &mut probe).is_pending() {
-                return Some(stream);
+                return Some((stream, timer));
             }
         }
         None
     }
 
-    fn keep(self: &Arc<Self>, stream: Stream, own: bool) {
+    fn keep(self: &Arc<Self>, stream: Stream, timer: Timer, own: bool) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= IDLE {
             return;
         }
-        idle.push(Idle { stream, until: Instant::now() + IDLE_TIME, own });
+        idle.push(Idle { stream, timer, until: Instant::now() + IDLE_TIME, own });
         if self.sweeping.swap(true, Relaxed) {
             return;
         }
@@ -327,7 +330,7 @@ struct Moving {
     serial: Option<i64>,
     stall: Duration,
     moved: Instant,
-    sleep: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
     transfers: Arc<Transfers>,
 }
 
@@ -368,16 +371,12 @@ impl Moving {
                 self.moved = Instant::now();
                 return Poll::Pending;
             }
-            let until = self.moved + self.stall;
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-            // A timer that is early costs a look.
-            if sleep.is_elapsed() {
-                sleep.as_mut().reset(until);
+            let (now, until) = (Instant::now(), self.moved + self.stall);
+            if until <= now {
+                return Poll::Ready(Err(self.lost.unwrap_or(Cause::Timeout)));
             }
-            if sleep.as_mut().poll(cx).is_ready() {
-                if until <= Instant::now() {
-                    return Poll::Ready(Err(self.lost.unwrap_or(Cause::Timeout)));
-                }
+            // A timer that is early costs a look.
+            if self.timer.poll(now.into_std(), until.into_std(), cx).is_ready() {
                 continue;
             }
             return Poll::Pending;
@@ -461,7 +460,8 @@ impl Moving {
             && self.outbox.is_empty()
             && self.lost.is_none()
         {
-            self.transfers.keep(stream, self.serial.is_some());
+            let timer = std::mem::take(&mut self.timer);
+            self.transfers.keep(stream, timer, self.serial.is_some());
         }
     }
 }
