@@ -22,18 +22,19 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Packet, StreamDecoder, ValueRef};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, PIECE};
 use crate::channel::session::{Session, Terms};
 use crate::error::{CallError, Cause};
 use crate::extended::Extended;
@@ -297,6 +298,16 @@ fn greet(
     Poll::Ready(came.map_err(|error| Cause::Lost(error.kind()))?)
 }
 
+/// Whether bytes have come.
+fn came(read: Poll<io::Result<usize>>) -> Result<bool, Cause> {
+    match read {
+        Poll::Pending => Ok(false),
+        Poll::Ready(Err(error)) => Err(Cause::Lost(error.kind())),
+        Poll::Ready(Ok(0)) => Err(Cause::Ended),
+        Poll::Ready(Ok(_)) => Ok(true),
+    }
+}
+
 /// Ends a connection as the dialect does it; the answer is not waited for.
 async fn exit(mut stream: Stream, dialect: &'static Dialect) {
     let exit = Packet::new(tables::of(dialect).exit).to_bytes(dialect).unwrap_or_default();
@@ -411,27 +422,52 @@ impl Moving {
     }
 
     fn receive(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
-        let Some(stream) = &mut self.stream else { return Err(Cause::Ended) };
-        let read = match self.left {
-            0 => {
-                self.buffer.reserve(scratch::SIZE);
-                scratch::read_into(stream, cx, &mut (&mut self.buffer).limit(scratch::SIZE))
-            }
-            // In the middle of an entity nothing but its bytes is read.
-            left => {
-                let left = usize::try_from(left).unwrap_or(usize::MAX);
-                scratch::read_piece(stream, cx, &mut self.buffer, left)
-            }
-        };
-        match read {
-            Poll::Pending => return Ok(false),
-            Poll::Ready(Err(error)) => return Err(Cause::Lost(error.kind())),
-            Poll::Ready(Ok(0)) => return Err(Cause::Ended),
-            Poll::Ready(Ok(_)) => {}
+        match self.left {
+            0 => self.receive_head(cx),
+            left => self.receive_piece(left, cx),
         }
-        let piece: Bytes = self.buffer.split().freeze();
-        let mut input = &piece[..];
+    }
+
+    /// A head, and what comes with it, is read where all connections of the thread read.
+    fn receive_head(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        let Some(stream) = &mut self.stream else { return Err(Cause::Ended) };
+        let mut buffer = scratch::take();
+        let came = came(scratch::read_into(stream, cx, &mut buffer));
+        let entity = came.and_then(|came| if came { self.decode(&buffer).map(Some) } else { Ok(None) });
+        if let Ok(Some(entity)) = &entity
+            && !entity.is_empty()
+        {
+            self.piece = Some(if entity.len() >= PIECE / 2 {
+                // Its reader gets the buffer rather than a copy.
+                buffer.truncate(entity.end);
+                buffer.advance(entity.start);
+                std::mem::take(&mut buffer).freeze()
+            } else {
+                Bytes::copy_from_slice(&buffer[entity.clone()])
+            });
+        }
+        scratch::put(buffer);
+        entity.map(|entity| entity.is_some())
+    }
+
+    /// In the middle of an entity nothing but its bytes is read, where its reader gets them.
+    fn receive_piece(&mut self, left: u64, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        let Some(stream) = &mut self.stream else { return Err(Cause::Ended) };
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        if !came(scratch::read_piece(stream, cx, &mut self.buffer, left))? {
+            return Ok(false);
+        }
+        let piece = self.buffer.split().freeze();
+        self.decode(&piece)?;
+        self.piece = Some(piece);
+        Ok(true)
+    }
+
+    /// Takes in what has come, and tells where in it the bytes of the answer's entity are.
+    fn decode(&mut self, came: &[u8]) -> Result<Range<usize>, Cause> {
+        let mut input = came;
         let mut heads = 0;
+        let mut entity = 0..0;
         while let Some(event) = self.decoder.next(&mut input) {
             match event.map_err(Cause::Decode)? {
                 Event::Head(head) => {
@@ -445,12 +481,13 @@ impl Moving {
                 }
                 Event::Entity(bytes) => {
                     self.left -= bytes.len() as u64;
-                    self.piece = Some(piece.slice_ref(bytes));
+                    let end = came.len() - input.len();
+                    entity = end - bytes.len()..end;
                 }
                 Event::End => self.complete = true,
             }
         }
-        Ok(true)
+        Ok(entity)
     }
 
     /// The transfer has ended: its connection is kept, if it is clean.
