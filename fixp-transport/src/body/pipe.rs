@@ -54,6 +54,11 @@ impl Feed {
         self.fill(piece, |waker| !waker.will_wake(cx.waker()));
     }
 
+    /// Ends it, for such a task.
+    pub(crate) fn end_within(self, cx: &Context<'_>) {
+        let _own = lock(&self.0).draining.take_if(|waker| waker.will_wake(cx.waker()));
+    }
+
     /// Wakes the reader, if it is to be; else its waker stays: with the next piece it would be the same again.
     fn fill(&self, piece: Bytes, wakes: impl FnOnce(&mut Waker) -> bool) {
         let mut shared = lock(&self.0);

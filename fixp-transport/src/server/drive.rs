@@ -537,7 +537,9 @@ where
                 Ok(Event::Piece(_)) => {}
                 Ok(Event::End) => {
                     self.came();
-                    self.upload = None;
+                    if let Some(feed) = self.upload.take() {
+                        feed.end_within(cx);
+                    }
                 }
                 Ok(Event::Cancel(serial, cost)) => {
                     self.came();
