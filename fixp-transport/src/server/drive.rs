@@ -410,7 +410,8 @@ where
     fn read_piece(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let left = usize::try_from(self.connection.large_left()).unwrap_or(usize::MAX);
         if self.rest.is_empty() {
-            match scratch::read_piece(&mut self.stream, cx, &mut self.rest, left) {
+            // What stands behind the entity may come with it: a read that stops there would need another to find nothing.
+            match scratch::read_piece(&mut self.stream, cx, &mut self.rest, PIECE) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Err(_) | Ok(0)) => return Err(self.lost()),
                 Poll::Ready(Ok(_)) => self.received = now,
