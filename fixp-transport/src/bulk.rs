@@ -92,7 +92,8 @@ impl<C: Connect> Connector for C {
 /// A connection that is kept.
 struct Idle {
     stream: Stream,
-    /// That of the transfers on it: one that is set need not be set anew.
+    /// Those of the transfers on it: a timer that is set need not be set anew.
+    outbox: Outbox,
     timer: Timer,
     until: Instant,
     /// Whether both ends have announced themselves on it.
@@ -149,12 +150,11 @@ impl Transfers {
         // So that it can be cancelled.
         let serial = own.then(|| self.serials.fetch_add(1, Relaxed));
         let extra = serial.map(|serial| (key::SERIAL, ValueRef::Int64(serial)));
-        let (stream, timer) = match self.kept(own) {
-            Some(kept) => kept,
-            None => (self.connected(own).await?, Timer::default()),
+        let (stream, mut outbox, timer) = match self.kept(own) {
+            Some(Idle { stream, outbox, timer, .. }) => (stream, outbox, timer),
+            None => (self.connected(own).await?, Outbox::default(), Timer::default()),
         };
         last(&mut head);
-        let mut outbox = Outbox::default();
         let encoder = Encoder::new(extension::table_of(dialect, head.code));
         let written = Extended { packet: &head, keeps, extra: extra.as_slice(), len };
         outbox
@@ -200,29 +200,29 @@ impl Transfers {
     }
 
     /// A connection that is left from an earlier transfer.
-    fn kept(&self, own: bool) -> Option<(Stream, Timer)> {
+    fn kept(&self, own: bool) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         idle.retain(|kept| kept.until > now);
         // One that the peer has ended meanwhile is readable.
         while let Some(place) = idle.iter().rposition(|kept| kept.own == own) {
-            let Idle { mut stream, timer, .. } = idle.remove(place);
+            let mut kept = idle.remove(place);
             let mut probe = [0; 1];
             let mut probe = tokio::io::ReadBuf::new(&mut probe);
             let mut cx = Context::from_waker(Waker::noop());
-            if Pin::new(&mut stream).poll_read(&mut cx, &mut probe).is_pending() {
-                return Some((stream, timer));
+            if Pin::new(&mut kept.stream).poll_read(&mut cx, &mut probe).is_pending() {
+                return Some(kept);
             }
         }
         None
     }
 
-    fn keep(self: &Arc<Self>, stream: Stream, timer: Timer, own: bool) {
+    fn keep(self: &Arc<Self>, kept: Idle) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= IDLE {
             return;
         }
-        idle.push(Idle { stream, timer, until: Instant::now() + IDLE_TIME, own });
+        idle.push(kept);
         if self.sweeping.swap(true, Relaxed) {
             return;
         }
@@ -357,6 +357,7 @@ impl Moving {
 
     /// Ready when something has come.
     fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        let now = Instant::now();
         for _ in 0..ROUNDS {
             let sent = match self.send(cx) {
                 Ok(sent) => sent,
@@ -370,19 +371,19 @@ impl Moving {
             // Where nothing comes now, it may only not be this task's turn: the end of the stream is waited for.
             let came = self.receive(cx).map_err(|cause| self.lost.unwrap_or(cause));
             if came? {
-                self.moved = Instant::now();
+                self.moved = now;
                 return Poll::Ready(Ok(()));
             }
             if sent {
-                self.moved = Instant::now();
+                self.moved = now;
                 continue;
             }
             if self.body.is_some() && self.outbox.is_empty() {
                 // It waits for its own source, or for its turn under a rate: the peer is not to blame.
-                self.moved = Instant::now();
+                self.moved = now;
                 return Poll::Pending;
             }
-            let (now, until) = (Instant::now(), self.moved + self.stall);
+            let until = self.moved + self.stall;
             if until <= now {
                 return Poll::Ready(Err(self.lost.unwrap_or(Cause::Timeout)));
             }
@@ -497,8 +498,10 @@ impl Moving {
             && self.outbox.is_empty()
             && self.lost.is_none()
         {
+            let outbox = std::mem::take(&mut self.outbox).emptied();
             let timer = std::mem::take(&mut self.timer);
-            self.transfers.keep(stream, timer, self.serial.is_some());
+            let (until, own) = (Instant::now() + IDLE_TIME, self.serial.is_some());
+            self.transfers.keep(Idle { stream, outbox, timer, until, own });
         }
     }
 }

@@ -108,6 +108,12 @@ impl Outbox {
         }
     }
 
+    /// What of it costs little to keep for the next: the list of its buffers, and none of them.
+    pub(crate) fn emptied(mut self) -> Self {
+        self.front.clear();
+        Self { front: self.front, ..Self::default() }
+    }
+
     /// Gives its buffer back, if nothing is in it: an idle connection holds none.
     pub(crate) fn shrink(&mut self) {
         if self.len == 0 {
