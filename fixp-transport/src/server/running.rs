@@ -102,6 +102,9 @@ impl<F: Future> Running<F> {
         if let Poll::Ready(ended) = self.poll_reader(cx) {
             return Poll::Ready(ended);
         }
+        if self.others.is_empty() {
+            return Poll::Pending;
+        }
         match self.others.poll_next_unpin(cx) {
             Poll::Ready(Some((ticket, ended))) => Poll::Ready((ticket, self.spared(ended))),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
