@@ -15,7 +15,7 @@ use fixp_laboratory::{Host, Laboratory, LinkConfig, Stream};
 use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::server::{PublicKey, Server};
 use fixp_transport::socket::Connect;
-use fixp_transport::{CallOptions, Cause, Channel, Echo, Fate};
+use fixp_transport::{CallOptions, Cause, Channel, Echo, Fate, Request, handler_fn};
 use futures_util::future::join_all;
 use lab::{CLIENT, Counting, PORT, SERVER, application, numbered, open, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -170,6 +170,34 @@ fn an_entity_that_is_gathered_comes_to_an_end() {
             let took = lab.now() - begun;
             assert!(took >= seconds(598) && took <= seconds(602), "{took:?}");
             assert_eq!((server.stats().timed_out, server.stats().bytes_in_flight), (1, 0));
+        });
+    }
+}
+
+/// SPEC 11.17: the time in which there is no room is not that of the peer, who has all of his once there is some.
+#[test]
+fn the_wait_for_room_is_nobodys_time() {
+    for dialect in BOTH {
+        Laboratory::run("room time", |lab| async move {
+            let limits = ServerLimits { bytes: 20_000, ..ServerLimits::default() };
+            let handler = handler_fn(async move |request: Request| {
+                // The first has all the room, for longer than an entity may stand still.
+                sleep(seconds(if request.packet.entity.len() > 10_000 { 100 } else { 0 })).await;
+                Packet::new(request.packet.code).into()
+            });
+            let server = serve(&lab, dialect, limits, handler).await;
+            let wire =
+                |len| Packet::new(application(dialect)).with_entity(vec![1; len]).to_bytes(dialect).unwrap();
+            let mut first = connect(&lab).await;
+            first.write_all(&wire(19_500)).await.unwrap();
+            sleep(seconds(1)).await;
+            let (mut second, wire) = (connect(&lab).await, wire(2_000));
+            second.write_all(&wire[..wire.len() - 1_000]).await.unwrap();
+            // Its rest comes some time after there is room.
+            sleep(seconds(120)).await;
+            assert_eq!(server.stats().timed_out, 0);
+            second.write_all(&wire[wire.len() - 1_000..]).await.unwrap();
+            assert!(second.read(&mut [0; 100]).await.unwrap() > 0, "it is answered");
         });
     }
 }

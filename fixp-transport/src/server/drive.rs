@@ -376,7 +376,7 @@ where
         }
         // Behind a request that holds back all others one buffer is read: so the end of the connection is heard.
         let listens = self.barrier && self.wanted.is_none() && self.upload.is_none();
-        if self.is_blocked(cx) && !listens {
+        if self.is_blocked(now, cx) && !listens {
             return Ok(false);
         }
         // Everything is done with the bytes before the next poll, so all connections of a thread share one
@@ -442,7 +442,7 @@ where
     }
 
     /// Whether no input can be taken now.
-    fn is_blocked(&mut self, cx: &mut Context<'_>) -> bool {
+    fn is_blocked(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
         if let Some(wanted) = &self.wanted {
             let room = wanted.room;
             if !self.has_room(room) {
@@ -455,7 +455,7 @@ where
                 }
                 return true;
             }
-            self.granted(room);
+            self.granted(now, room);
         }
         if let Some(feed) = &self.upload {
             return feed.poll_ready(cx).is_pending();
@@ -475,9 +475,11 @@ where
         if whole { budget.take_last(bytes, self.coming) } else { budget.take_coming(bytes, self.coming) }
     }
 
-    fn granted(&mut self, Room { bytes, whole }: Room) {
+    fn granted(&mut self, now: Instant, Room { bytes, whole }: Room) {
         if self.wanted.take().is_some() {
             self.shared.budget.waits_no_more();
+            // While there was none, it was not the peer who took his time.
+            self.received = now;
         }
         self.charged += bytes;
         self.requests += bytes;
@@ -496,7 +498,7 @@ where
     /// Takes packets from the front of the input, as long as more can be taken.
     fn take(&mut self, now: Instant, input: &mut &[u8], cx: &mut Context<'_>) -> Result<usize, Ended> {
         let mut events = 0;
-        while self.stage == Stage::Open && !self.is_blocked(cx) {
+        while self.stage == Stage::Open && !self.is_blocked(now, cx) {
             let Some(event) = self.connection.next(now, input) else { break };
             events += 1;
             match event {
@@ -506,7 +508,7 @@ where
                 }
                 Ok(Event::Room(room)) => {
                     if self.has_room(room) {
-                        self.granted(room);
+                        self.granted(now, room);
                     } else {
                         let freed = Box::pin(self.shared.budget.wait());
                         self.wanted = Some(Wanted { room, since: now, patient: now, freed });
