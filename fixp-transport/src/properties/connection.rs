@@ -306,7 +306,16 @@ impl<'e> Run<'e> {
         let mut input = &rest[..];
         while !self.over {
             let before = input.len();
-            let event = self.connection.next(self.now, &mut input);
+            let left = usize::try_from(self.connection.large_left()).unwrap_or(usize::MAX);
+            let event = if left > 0 && before > 0 && self.taken.is_multiple_of(2) {
+                // As where the entity has a reader.
+                let (piece, rest) = input.split_at(left.min(before));
+                self.connection.pass(piece);
+                input = rest;
+                Some(Ok(Event::Piece(piece)))
+            } else {
+                self.connection.next(self.now, &mut input)
+            };
             self.taken += before - input.len();
             self.times.push((self.taken, self.now));
             // Only what has come costs memory, and of that no more than the limits say.

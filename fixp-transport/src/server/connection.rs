@@ -28,8 +28,14 @@ pub(crate) enum Event<'i> {
     Request(Incoming),
     /// A request whose entity, of this length, comes in pieces. From a peer of ours it may be longer than is taken.
     Large(Incoming, u64),
-    /// The next bytes of a large entity.
-    Piece(&'i [u8]),
+    /// The next bytes of a large entity. Where it has a reader, they go by [`Connection::pass`].
+    Piece(
+        #[cfg_attr(
+            not(feature = "properties"),
+            expect(dead_code, reason = "only the properties look at it")
+        )]
+        &'i [u8],
+    ),
     /// A large entity is complete.
     End,
     /// The caller of the request with this serial has gone, which is said in so many bytes.
