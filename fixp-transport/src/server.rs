@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use tracing::{Instrument, debug, debug_span, warn};
 
 pub mod admission;
+mod claim;
 mod coming;
 #[cfg(feature = "config")]
 pub mod config;

@@ -15,10 +15,10 @@ use bytes::{Buf, BytesMut};
 use fixp_codec::{Dialect, Encoder, Packet};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{oneshot, watch};
 
-use super::coming::{PATIENCE, Place, Waits};
+use super::claim::Claim;
+use super::coming::Waits;
 use super::connection::{Connection, Event, Fault, Incoming, Ordered, Room, Ticket};
 use super::network;
 use super::ordered::Verdict;
@@ -153,16 +153,6 @@ enum Stage {
     Lingering(Instant, usize),
 }
 
-/// Room that is waited for.
-struct Wanted {
-    room: Room,
-    /// Since when, and since when nobody was asked for his.
-    since: Instant,
-    patient: Instant,
-    /// The news of freed room.
-    freed: Pin<Box<OwnedNotified>>,
-}
-
 struct Driver<S, H, M, F> {
     stream: S,
     peer: SocketAddr,
@@ -190,11 +180,8 @@ struct Driver<S, H, M, F> {
     requests: usize,
     /// The bytes counted in the server's budget.
     charged: usize,
-    /// What of them is of a packet that is not whole, and its place, where it does not come at once.
-    coming: usize,
-    place: Option<Place>,
-    /// The room that a packet wants.
-    wanted: Option<Wanted>,
+    /// The room of the packet that is coming.
+    claim: Claim,
     active: Instant,
     /// The last byte of an entity, or of an answer, that went on.
     received: Instant,
@@ -212,6 +199,7 @@ where
 {
     fn new(stream: S, peer: SocketAddr, local: SocketAddr, shared: Arc<Shared<H>>, start: M) -> Self {
         let now = timer::now();
+        let claim = Claim::new(Arc::clone(&shared.budget), Arc::clone(&shared.coming));
         Self {
             stream,
             peer,
@@ -231,9 +219,7 @@ where
             ready: VecDeque::new(),
             requests: 0,
             charged: 0,
-            coming: 0,
-            place: None,
-            wanted: None,
+            claim,
             active: now,
             received: now,
             written: now,
@@ -244,7 +230,7 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = timer::now();
-        if self.place.as_ref().is_some_and(Place::is_ended) {
+        if self.claim.is_lost() {
             Counters::add(&self.shared.counters.timed_out);
             tracing::debug!(peer = %self.peer, "an entity came slowly while others had no room");
             return Poll::Ready(());
@@ -375,7 +361,7 @@ where
             return Ok(events > 0 || taken > 0);
         }
         // Behind a request that holds back all others one buffer is read: so the end of the connection is heard.
-        let listens = self.barrier && self.wanted.is_none() && self.upload.is_none();
+        let listens = self.barrier && !self.claim.waits() && self.upload.is_none();
         if self.is_blocked(now, cx) && !listens {
             return Ok(false);
         }
@@ -443,19 +429,11 @@ where
 
     /// Whether no input can be taken now.
     fn is_blocked(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
-        if let Some(wanted) = &self.wanted {
-            let room = wanted.room;
-            if !self.has_room(room) {
-                if let Some(Wanted { freed, .. }) = &mut self.wanted
-                    && freed.as_mut().poll(cx).is_ready()
-                {
-                    cx.waker().wake_by_ref();
-                    *freed = Box::pin(self.shared.budget.wait());
-                    self.shared.budget.waits_no_more();
-                }
-                return true;
-            }
-            self.granted(now, room);
+        if self.claim.waits() {
+            let Poll::Ready(room) = self.claim.poll_room(cx) else { return true };
+            // While there was none, it was not the peer who took his time.
+            self.received = now;
+            self.granted(room);
         }
         if let Some(feed) = &self.upload {
             return feed.poll_ready(cx).is_pending();
@@ -469,30 +447,11 @@ where
         !self.connection.in_entity() && (self.barrier || many || bytes > limits.bytes_per_connection)
     }
 
-    /// Takes room, if there is some.
-    fn has_room(&self, Room { bytes, whole }: Room) -> bool {
-        let budget = &self.shared.budget;
-        if whole { budget.take_last(bytes, self.coming) } else { budget.take_coming(bytes, self.coming) }
-    }
-
-    fn granted(&mut self, now: Instant, Room { bytes, whole }: Room) {
-        if self.wanted.take().is_some() {
-            self.shared.budget.waits_no_more();
-            // While there was none, it was not the peer who took his time.
-            self.received = now;
-        }
+    /// There is room for what comes next.
+    fn granted(&mut self, Room { bytes, .. }: Room) {
         self.charged += bytes;
         self.requests += bytes;
-        if !whole {
-            self.coming += bytes;
-        }
         self.connection.grant();
-    }
-
-    /// A packet has come, or never will.
-    fn came(&mut self) {
-        self.place = None;
-        self.shared.budget.came(std::mem::take(&mut self.coming));
     }
 
     /// Takes packets from the front of the input, as long as more can be taken.
@@ -507,22 +466,19 @@ where
                     *input = &[];
                 }
                 Ok(Event::Room(room)) => {
-                    if self.has_room(room) {
-                        self.granted(now, room);
-                    } else {
-                        let freed = Box::pin(self.shared.budget.wait());
-                        self.wanted = Some(Wanted { room, since: now, patient: now, freed });
+                    if self.claim.ask(now, room) {
+                        self.granted(room);
                     }
                 }
                 Ok(Event::Request(incoming)) => {
-                    self.came();
+                    self.claim.came();
                     self.begin(now, incoming, None, cx);
                 }
                 // Its pieces come all the same, and nobody reads them.
                 Ok(Event::Large(Incoming { ticket, packet, .. }, len)) if len > self.shared.limits.entity => {
                     Counters::add(&self.shared.counters.requests);
                     // Nothing of it is held.
-                    self.came();
+                    self.claim.came();
                     self.barrier |= ticket.serial.is_none();
                     let is_request = packet.code.is_request();
                     let refused = Outcome::Refused(Refusal::TooLarge);
@@ -539,13 +495,13 @@ where
                 // One that nobody reads.
                 Ok(Event::Piece(_)) => {}
                 Ok(Event::End) => {
-                    self.came();
+                    self.claim.came();
                     if let Some(feed) = self.upload.take() {
                         feed.end_within(cx);
                     }
                 }
                 Ok(Event::Cancel(serial, cost)) => {
-                    self.came();
+                    self.claim.came();
                     self.running.cancel(serial);
                     self.requests = self.requests.saturating_sub(cost);
                 }
@@ -769,10 +725,8 @@ where
     fn wait(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if self.stage != Stage::Open {
             // Nothing more is taken.
-            if self.wanted.take().is_some() {
-                self.shared.budget.waits_no_more();
-            }
-            self.came();
+            self.claim.wait_no_more();
+            self.claim.came();
         }
         self.report(now, cx);
         let limits = &self.shared.limits;
@@ -786,7 +740,7 @@ where
                     sooner(self.written + limits.write_time);
                 } else if let Some(since) = self.connection.head_since() {
                     sooner(since + limits.head_time);
-                } else if self.wanted.is_some() {
+                } else if self.claim.waits() {
                     // The peer is not to blame.
                 } else if self.connection.in_entity() {
                     // Where the handler does not read, the peer is not to blame.
@@ -798,18 +752,11 @@ where
                     sooner(self.active + limits.idle_time);
                 }
                 // Nobody waits for ever, nor lets others wait by a byte now and then.
-                let wants = self.wanted.as_ref().map(|wanted| wanted.since);
-                if let Some(since) = self.connection.gathers_since().or(wants) {
+                if let Some(since) = self.connection.gathers_since().or(self.claim.waits_since()) {
                     sooner(timer::after(since, limits.entity_time.saturating_mul(GATHER_TIMES)));
                 }
-                if let Some(wanted) = &mut self.wanted {
-                    if now >= wanted.patient + PATIENCE {
-                        wanted.patient = now;
-                        let Room { bytes, whole } = wanted.room;
-                        let crowded = !whole && self.shared.budget.is_crowded(bytes);
-                        self.shared.coming.make_room(now, crowded);
-                    }
-                    sooner(wanted.patient + PATIENCE);
+                if let Some(at) = self.claim.press(now) {
+                    sooner(at);
                 }
             }
         }
@@ -836,23 +783,20 @@ where
 
     /// Tells the others how the entity gets on that is coming: one of them may want its room.
     fn report(&mut self, now: Instant, cx: &mut Context<'_>) {
-        if self.coming == 0 {
+        if !self.claim.is_coming() {
             return;
         }
         let waits = match &self.upload {
-            _ if self.wanted.is_some() => Waits::Room,
+            _ if self.claim.waits() => Waits::Room,
             Some(feed) if feed.poll_ready(cx).is_pending() => Waits::Reader,
             _ => Waits::Peer,
         };
-        let left = self.connection.entity_left();
-        let place =
-            self.place.get_or_insert_with(|| self.shared.coming.enter(now, self.peer.ip(), cx.waker()));
-        place.update(now, self.coming, left, waits);
+        self.claim.report(now, self.peer.ip(), self.connection.entity_left(), waits, cx);
     }
 
     /// Who makes progress without end is not taken for slow.
     fn report_again(&mut self, now: Instant, cx: &mut Context<'_>) {
-        if self.place.is_some() {
+        if self.claim.is_known() {
             self.report(now, cx);
         }
     }
@@ -900,11 +844,7 @@ where
 
 impl<S, H, M, F> Drop for Driver<S, H, M, F> {
     fn drop(&mut self) {
-        self.shared.budget.came(self.coming);
         self.shared.budget.give(self.charged);
-        if self.wanted.is_some() {
-            self.shared.budget.waits_no_more();
-        }
         let unwritten = !self.connection.outbox().is_empty() || self.download.is_some();
         let cut = self.running.len() + self.ready.len() + usize::from(unwritten);
         self.shared.counters.cut.fetch_add(cut as u64, Relaxed);

@@ -44,7 +44,7 @@ pub(crate) struct Shared<H> {
     pub(crate) keep_ledger: Ledger,
     /// Whose answers over KEEP UDP are not limited.
     pub(crate) keep_allow: AllowList,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) coming: Arc<Coming>,
     pub(crate) counters: Counters,
     pub(crate) ordered: Mutex<OrderedChannels<drive::Waiter, drive::Queued<H>>>,
@@ -64,7 +64,7 @@ impl<H> Shared<H> {
         Self {
             handler: Arc::new(handler),
             dialect,
-            budget: Budget::new(limits.bytes),
+            budget: Arc::new(Budget::new(limits.bytes)),
             coming: Arc::default(),
             ordered: Mutex::new(OrderedChannels::new(&limits)),
             key,
