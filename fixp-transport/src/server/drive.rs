@@ -275,14 +275,14 @@ where
 
     /// A round where all others would find nothing to do: there is one for each piece, so what is left out counts.
     fn round_of_reading(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
-        let ended = self.running.poll_reader(cx);
-        if ended.is_pending() && self.upload.as_ref().is_some_and(Feed::is_wanted) {
+        if let Poll::Ready(ended) = self.running.poll_reader(cx) {
+            self.ended(ended, cx);
+            return Ok(true);
+        }
+        if self.upload.as_ref().is_some_and(Feed::is_wanted) {
             return self.read_piece(now, cx);
         }
-        if let Poll::Ready(ended) = ended {
-            self.ended(ended, cx);
-        }
-        // Something else is to be done after all.
+        // There is something else after all.
         self.round(now, cx)
     }
 
