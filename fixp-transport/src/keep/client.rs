@@ -424,10 +424,19 @@ impl Core {
         // Where nothing is due, whoever comes next has to wake it. What is due now is looked at once more, and not
         // without end. A timer that is early costs a look; one set anew for every request, and a task woken for
         // that, would cost more.
-        let due = self.caller.poll_timeout().into_iter().chain(self.closing).min();
-        let due = due.map(|at| at.max(now + self.least));
+        let mut due = self.caller.poll_timeout();
+        if let Some(closing) = self.closing {
+            due = Some(due.map_or(closing, |at| at.min(closing)));
+        }
         let early = self.armed.filter(|&armed| armed > now);
-        self.armed = due.map(|at| early.map_or(at, |early| early.min(at)));
+        self.armed = match (due, early) {
+            (None, _) => None,
+            (Some(at), Some(early)) if early <= at => Some(early),
+            (Some(at), early) => {
+                let at = at.max(now + self.least);
+                Some(early.map_or(at, |early| early.min(at)))
+            }
+        };
         self.armed
     }
 

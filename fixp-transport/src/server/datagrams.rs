@@ -88,7 +88,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         running: HashMap::new(),
         announced: Announced::default(),
         spare: None,
-        inbox: Inbox::new(Inbox::SLOTS),
+        inbox: Some(Box::new(Inbox::new(Inbox::SLOTS))),
         wire: Vec::new(),
         outgoing: Outgoing::new(),
         plain: Budget::new(plain_rates(&shared.limits)),
@@ -136,7 +136,8 @@ struct Service<S, H, W, F> {
     piece_jobs: HashMap<keep::Ticket, (AbortHandle, Asked)>,
     announced: Announced,
     spare: Option<Pin<Box<Option<F>>>>,
-    inbox: Inbox,
+    /// Nowhere else but where it is read.
+    inbox: Option<Box<Inbox>>,
     /// Where answers are written.
     wire: Vec<u8>,
     outgoing: Outgoing<H>,
@@ -242,7 +243,7 @@ where
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
-        let mut inbox = std::mem::take(&mut self.inbox);
+        let Some(mut inbox) = self.inbox.take() else { return Poll::Pending };
         let mut received = Poll::Pending;
         for count in 1..=TURN.saturating_sub(before) {
             if !self.outgoing.has_room() || count > 1 && inbox.is_empty() {
@@ -274,7 +275,7 @@ where
                 Poll::Pending => break,
             }
         }
-        self.inbox = inbox;
+        self.inbox = Some(inbox);
         received
     }
 
@@ -339,7 +340,7 @@ where
             }
             return Err(Dropped::NoRoom);
         };
-        self.start(cx, asked, Request { packet, body: None, peer: asked.peer, deadline }, held);
+        self.start(cx, &asked, Request { packet, body: None, peer: asked.peer, deadline }, held);
         Ok(())
     }
 
@@ -381,7 +382,7 @@ where
             packet.messages.retain(|message| !extension::key::TRANSPORT.contains(&message.key));
         }
         if let Some(deadline) = self.screen(cx, &asked, &packet, told, now) {
-            self.start(cx, asked, Request { packet, body: None, peer: asked.peer, deadline }, held);
+            self.start(cx, &asked, Request { packet, body: None, peer: asked.peer, deadline }, held);
         }
     }
 
@@ -442,7 +443,7 @@ where
             return;
         };
         let body = body.map(|body| self.paced(body));
-        self.start(cx, asked, Request { packet, body, peer: asked.peer, deadline }, held);
+        self.start(cx, &asked, Request { packet, body, peer: asked.peer, deadline }, held);
     }
 
     fn paced(&self, body: Body) -> Body {
@@ -530,29 +531,29 @@ where
         }
     }
 
-    fn start(&mut self, cx: &mut Context<'_>, asked: Asked, request: Request, held: Held<H>) {
+    fn start(&mut self, cx: &mut Context<'_>, asked: &Asked, request: Request, held: Held<H>) {
         let mut work = self.spare.take().unwrap_or_else(|| Box::pin(None));
         work.set(Some((self.work)(request, asked.via, held)));
         // Most handlers answer at once: those cost no task.
-        match poll_work(&mut work, &asked, cx) {
+        match poll_work(&mut work, asked, cx) {
             Poll::Ready(reply) => {
                 self.spare = Some(work);
-                self.reply(cx, &asked, reply);
+                self.reply(cx, asked, reply);
             }
             Poll::Pending => {
-                let handle = self.jobs.spawn(Job { work, asked });
+                let handle = self.jobs.spawn(Job { work, asked: *asked });
                 match asked.via {
                     Via::Own(ticket) => {
                         self.own_jobs.insert(ticket, handle);
                         return;
                     }
                     Via::Pieces(ticket) => {
-                        self.piece_jobs.insert(ticket, (handle.clone(), asked));
+                        self.piece_jobs.insert(ticket, (handle.clone(), *asked));
                     }
                     Via::Plain => {}
                 }
                 if let Some(serial) = asked.serial {
-                    self.running.insert((asked.to, serial), (handle, asked));
+                    self.running.insert((asked.to, serial), (handle, *asked));
                 }
             }
         }
