@@ -123,3 +123,63 @@ impl Timer {
         sleep.as_mut().poll(cx).is_pending().then(|| (at, at.checked_sub(COARSE * 2).unwrap_or(now)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::task::coop::poll_proceed;
+
+    use super::*;
+
+    /// Waits for a time by a timer that is asked when its task is woken, or at the latest after a minute.
+    async fn wait(timer: &mut Timer, at: Instant) {
+        let wait = poll_fn(|cx| {
+            let now = now();
+            if now < at {
+                let _ = timer.poll(now, at, cx);
+                return Poll::Pending;
+            }
+            Poll::Ready(now)
+        });
+        let woken = tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it is asked");
+        assert!(woken < at + Duration::from_secs(1), "nobody was woken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_no_turn_left_is_woken_all_the_same() {
+        let mut timer = Timer::default();
+        let at = now() + Duration::from_secs(1);
+        poll_fn(|cx| {
+            while let Poll::Ready(turn) = poll_proceed(cx) {
+                turn.made_progress();
+            }
+            assert!(timer.poll(now(), at, cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        wait(&mut timer, at).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_wakes_whoever_asked_last() {
+        let mut timer = Timer::default();
+        let at = now() + Duration::from_secs(1);
+        assert!(timer.poll(now(), at, &mut Context::from_waker(Waker::noop())).is_pending());
+        wait(&mut timer, at).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_time_is_set_and_a_later_one_is_not() {
+        let mut timer = Timer::default();
+        let [sooner, later] = [1, 3].map(|secs| now() + Duration::from_secs(secs));
+        let set = poll_fn(|cx| {
+            for at in [later, sooner, later] {
+                assert!(timer.poll(now(), at, cx).is_pending());
+            }
+            Poll::Ready(timer.set.as_ref().map(|set| set.at))
+        });
+        assert_eq!(set.await, Some(sooner));
+        wait(&mut timer, later).await;
+    }
+}

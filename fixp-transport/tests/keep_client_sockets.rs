@@ -5,6 +5,8 @@
 mod legacy;
 
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6};
@@ -133,4 +135,30 @@ async fn a_long_plain_request() {
     let answer =
         timeout(Duration::from_secs(20), client.request(peer, test)).await.expect("in time").unwrap();
     assert_eq!(answer.code, laxcus6::answer::ACCEPTED);
+}
+
+/// A request that one task has begun, and another waits for.
+#[tokio::test]
+async fn whoever_waits_last_is_told() {
+    let server = Server::builder(Echo).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+    let (peer, client) = (server.local_addr().unwrap(), Client::builder().build());
+    for tag in 0..4 {
+        let mut request = pin!(client.request(peer, request(&LAXCUS6, tag, 10)));
+        for _ in 0..2 {
+            assert!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        timeout(Duration::from_secs(60), request).await.expect("it is told").unwrap();
+    }
+    // One that is dropped leaves nothing, whether its answer has come or not.
+    for tag in 0..4 {
+        let mut request = pin!(client.request(peer, request(&LAXCUS6, tag, 10)));
+        assert!(request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        if tag % 2 == 0 {
+            timeout(Duration::from_secs(60), client.request(peer, self::request(&LAXCUS6, tag, 10)))
+                .await
+                .unwrap()
+                .unwrap();
+        }
+    }
+    assert_eq!(client.stats().in_flight, 0);
 }

@@ -349,7 +349,7 @@ const BURST: usize = 64;
 /// How long peers of ours are told of the end.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Rounds before other tasks have theirs, in each of which a socket gives what it has at once.
-const ROUNDS: usize = 64;
+const ROUNDS: usize = 16;
 /// Buffers for what comes: 256 KiB, one after the other for all sockets.
 const SLOTS: usize = 4;
 
