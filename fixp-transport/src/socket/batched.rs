@@ -220,9 +220,11 @@ impl BatchedSocket {
     }
 }
 
-/// The host has lost the address that it was to send from, or never had it: a datagram came to all of a network.
+/// The host has lost the address that it was to send from, or never had it: a datagram came to all of a network. Linux
+/// says over IPv4 that there is no way from there; where there is none at all, the same is said without the address.
 fn is_not_ours(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput)
+    use io::ErrorKind::{AddrNotAvailable, InvalidInput, NetworkUnreachable};
+    matches!(error.kind(), AddrNotAvailable | InvalidInput | NetworkUnreachable)
 }
 
 impl Datagrams for BatchedSocket {
