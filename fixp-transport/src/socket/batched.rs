@@ -317,3 +317,51 @@ impl Datagrams for BatchedSocket {
         self.buffers
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    /// Where the address is gone that a peer has asked, all leaves from another: one datagram, and many segments.
+    #[tokio::test]
+    async fn what_is_to_leave_from_an_address_that_is_gone_leaves_from_another() {
+        for (bound, peer_at, gone) in [
+            ("0.0.0.0:0", "127.0.0.1:0", "192.0.2.1"),
+            ("[::]:0", "[::1]:0", "2001:db8::1"),
+            ("[::]:0", "127.0.0.1:0", "192.0.2.1"),
+        ] {
+            let bound = UdpSocket::bind(bound.parse::<SocketAddr>().unwrap()).unwrap();
+            let socket = BatchedSocket::answering(bound).unwrap();
+            let peer = BatchedSocket::bind(peer_at.parse().unwrap()).unwrap();
+            let mut to = peer.local_addr().unwrap();
+            if let (IpAddr::V4(ip), true) = (to.ip(), socket.local_addr().unwrap().is_ipv6()) {
+                to.set_ip(ip.to_ipv6_mapped().into());
+            }
+            // As if it had been asked there while the host still had it.
+            socket.reached.as_ref().unwrap().heard(to, gone.parse().unwrap());
+            assert_eq!(socket.reached_at(to), Some(gone.parse().unwrap()));
+            let bytes: Vec<u8> = (0..5000_u32).map(|n| n as u8).collect();
+            let most = socket.max_segments();
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let sent = poll_fn(|cx| socket.poll_send_segments(cx, rest, 1000, to)).await.unwrap();
+                rest = &rest[sent..];
+            }
+            poll_fn(|cx| socket.poll_send_to(cx, b"one", to)).await.unwrap();
+            let mut came = Vec::new();
+            for len in [1000, 1000, 1000, 1000, 1000, 3] {
+                let mut buffer = [0; 2000];
+                let mut buffer = ReadBuf::new(&mut buffer);
+                let from = poll_fn(|cx| peer.poll_recv_from(cx, &mut buffer)).await.unwrap();
+                assert_eq!((from.ip(), buffer.filled().len()), (peer.local_addr().unwrap().ip(), len));
+                came.extend_from_slice(buffer.filled());
+            }
+            assert!(came == [&bytes[..], b"one"].concat());
+            // It is the address that was refused, and not that they went together.
+            assert_eq!(socket.max_segments(), most);
+        }
+    }
+}
