@@ -729,6 +729,8 @@ where
             self.claim.came();
         }
         self.report(now, cx);
+        // What will not be taken need not come.
+        let takes = self.stage == Stage::Open;
         let limits = &self.shared.limits;
         let busy = !self.running.is_empty() || self.download.is_some() || self.barrier;
         let mut deadline: Option<Instant> = None;
@@ -738,11 +740,11 @@ where
             _ => {
                 if !self.connection.outbox().is_empty() {
                     sooner(self.written + limits.write_time);
-                } else if let Some(since) = self.connection.head_since() {
+                } else if let Some(since) = self.connection.head_since().filter(|_| takes) {
                     sooner(since + limits.head_time);
                 } else if self.claim.waits() {
                     // The peer is not to blame.
-                } else if self.connection.in_entity() {
+                } else if takes && self.connection.in_entity() {
                     // Where the handler does not read, the peer is not to blame.
                     if self.upload.as_ref().is_none_or(|feed| feed.poll_ready(cx).is_ready()) {
                         sooner(self.received + limits.entity_time);
@@ -752,7 +754,8 @@ where
                     sooner(self.active + limits.idle_time);
                 }
                 // Nobody waits for ever, nor lets others wait by a byte now and then.
-                if let Some(since) = self.connection.gathers_since().or(self.claim.waits_since()) {
+                let gathers = self.connection.gathers_since().filter(|_| takes);
+                if let Some(since) = gathers.or(self.claim.waits_since()) {
                     sooner(timer::after(since, limits.entity_time.saturating_mul(GATHER_TIMES)));
                 }
                 if let Some(at) = self.claim.press(now) {
