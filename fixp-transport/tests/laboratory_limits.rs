@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, laxcus6};
+use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, Value, laxcus6};
 use fixp_laboratory::{Host, Laboratory, LinkConfig, Stream};
 use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::server::{PublicKey, Server};
 use fixp_transport::socket::Connect;
-use fixp_transport::{CallOptions, Cause, Channel, Echo, Fate, Request, handler_fn};
+use fixp_transport::{
+    Answer, Body, CallOptions, Cause, Channel, Echo, Fate, Reply, Request, handler_fn, tables,
+};
 use futures_util::future::join_all;
 use lab::{CLIENT, Counting, PORT, SERVER, application, numbered, open, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -507,5 +509,126 @@ fn what_is_built_in_keeps_the_order() {
             assert_eq!(echo.entity, "behind");
         }
         assert_eq!(channel.stats().connections, 1);
+    });
+}
+
+/// A body of so many pieces of 1000 bytes, one in a second.
+fn slow(pieces: u64) -> Body {
+    let given = futures_util::stream::unfold(0, move |given| async move {
+        sleep(seconds(1)).await;
+        (given < pieces).then(|| (Ok(Bytes::from_static(&[1; 1000])), given + 1))
+    });
+    Body::from_stream(pieces * 1000, given)
+}
+
+/// SPEC 10.3: an answer that comes in pieces is gathered where it takes no more than half of what its connection may
+/// hold, and what is left of the server's room; another holds back those behind it, and no room.
+#[test]
+fn an_answer_is_gathered_where_there_is_room() {
+    // What a connection and the server may hold, what another connection holds, and the length of the answer.
+    for (connection, all, other, len, gathered) in [
+        (100_000, 1 << 20, 0, 45_000_i32, true),
+        (100_000, 1 << 20, 0, 55_000, false),
+        (100_000, 1 << 20, 0, 99_000, false),
+        (1 << 20, 200_000, 0, 195_000, true),
+        (1 << 20, 200_000, 100_000, 95_000, true),
+        (1 << 20, 200_000, 100_000, 105_000, false),
+    ] {
+        for dialect in BOTH {
+            Laboratory::run(&format!("gathered {connection} {all} {other} {len}"), |lab| async move {
+                lab.set_time_limit(seconds(3600));
+                let handler = handler_fn(async |request: Request| {
+                    let okay = Packet::new(tables::of(request.peer.dialect).okay);
+                    match &request.packet.entity[..] {
+                        b"slow" => {
+                            let pieces = request.packet.first(1000).and_then(Value::as_i32).unwrap();
+                            Answer::from(okay).with_body(slow(pieces.unsigned_abs().into())).into()
+                        }
+                        b"small" => okay.into(),
+                        _ => {
+                            sleep(seconds(1000)).await;
+                            Reply::from(okay)
+                        }
+                    }
+                });
+                let limits = ServerLimits {
+                    bytes_per_connection: connection,
+                    bytes: all,
+                    gather: 1 << 20,
+                    ..ServerLimits::default()
+                };
+                let server = serve(&lab, dialect, limits, handler).await;
+                let asked = |entity: &'static [u8]| Packet::new(application(dialect)).with_entity(entity);
+                let builder = || Channel::builder(dialect).heartbeat(None, seconds(1)).timeout(seconds(2000));
+                let [one, two] = [(); 2].map(|()| open(&lab, builder()));
+                for channel in [&one, &two] {
+                    channel.call(asked(b"small")).await.unwrap();
+                }
+                let holds = (other > 0).then(|| {
+                    let holds = Packet::new(application(dialect)).with_entity(vec![7; other]);
+                    two.try_call(holds, CallOptions::default()).unwrap()
+                });
+                sleep(seconds(1)).await;
+                let before = server.stats().bytes_in_flight;
+                let pieces = len / 1000;
+                let answer = one.try_call(asked(b"slow").with(1000, pieces), CallOptions::default()).unwrap();
+                sleep(seconds(3)).await;
+                let holds_now = server.stats().bytes_in_flight - before;
+                assert_eq!(holds_now >= len as u64, gathered, "{holds_now} bytes");
+                assert!(gathered || holds_now < 1000, "{holds_now} bytes");
+                let begun = lab.now();
+                one.call(asked(b"small")).await.unwrap();
+                let took = lab.now() - begun;
+                let most = if gathered { 1 } else { pieces.unsigned_abs().into() };
+                assert!(took < seconds(most) && (gathered || took > seconds(most - 5)), "{took:?}");
+                assert_eq!(answer.await.unwrap().entity, vec![1; len as usize]);
+                drop((holds, one, two));
+                sleep(seconds(1010)).await;
+                assert_eq!(server.stats().bytes_in_flight, 0);
+            });
+        }
+    }
+}
+
+/// A connection that ends waits for no room any more: its last answer has its time, and nobody gives his room for what
+/// will not be taken.
+#[test]
+fn a_connection_that_ends_wants_no_room() {
+    Laboratory::run("ends without room", |lab| async move {
+        lab.set_time_limit(seconds(3600));
+        let handler = handler_fn(async |request: Request| {
+            let okay = Packet::new(laxcus6::answer::OKAY);
+            match &request.packet.entity[..] {
+                b"last" => {
+                    sleep(seconds(2)).await;
+                    Answer::from(okay).with_body(slow(60)).and_close().into()
+                }
+                b"small" => okay.into(),
+                _ => {
+                    sleep(seconds(300)).await;
+                    Reply::from(okay)
+                }
+            }
+        });
+        let limits = ServerLimits { bytes: 200_000, entity_time: seconds(2), ..ServerLimits::default() };
+        let server = serve(&lab, &LAXCUS6, limits, handler).await;
+        let asked = |entity: &[u8]| Packet::new(application(&LAXCUS6)).with_entity(entity.to_vec());
+        let builder = || Channel::builder(&LAXCUS6).heartbeat(None, seconds(1)).timeout(seconds(500));
+        let [ends, holds] = [(); 2].map(|()| open(&lab, builder()));
+        for channel in [&ends, &holds] {
+            channel.call(asked(b"small")).await.unwrap();
+        }
+        let held = holds.try_call(asked(&[7; 180_000]), CallOptions::default()).unwrap();
+        sleep(seconds(1)).await;
+        let last = ends.try_call(asked(b"last"), CallOptions::default()).unwrap();
+        sleep(seconds(1)).await;
+        // It waits for room, and then for nothing: the connection ends with the answer before it.
+        let wants = ends.try_call(asked(&[7; 100_000]), CallOptions::default()).unwrap();
+        sleep(seconds(30)).await;
+        assert_eq!(server.stats().timed_out, 0);
+        assert_eq!(last.await.unwrap().entity, vec![1; 60_000]);
+        drop(wants);
+        held.await.unwrap();
+        assert_eq!(server.stats().timed_out, 0);
     });
 }
