@@ -9,7 +9,8 @@ use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::keep::caller::{self, Action, Caller};
 use fixp_transport::keep::pieces::{Added, Bounds, Form, Gather, Mark, Pieces};
-use fixp_transport::keep::{Limits, Requester, Responder, control, requester, responder};
+use fixp_transport::keep::responder::AnswerError;
+use fixp_transport::keep::{Ledger, Limits, Requester, Responder, control, requester, responder};
 use fixp_transport::server::AllowList;
 use fixp_transport::{CallError, Cause, Fate, tables};
 
@@ -853,5 +854,68 @@ fn a_large_network_takes_no_place_of_others() {
     for &from in &others {
         machine.handle_datagram(now, from, &end);
         assert!(machine.poll_event().is_some());
+    }
+}
+
+/// Nobody waits any more for the answer of a request that was cancelled, replaced or answered.
+#[test]
+fn who_is_still_awaited() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let now = Instant::now();
+        let mut machine = Responder::new(responder::Config::new(dialect));
+        let asks = |machine: &mut Responder, identity, entity| {
+            machine.handle_datagram(now, client(), &cut(dialect, identity, entity).datagram(0).unwrap());
+            machine.poll_event().unwrap().ticket
+        };
+        let one = asks(&mut machine, 1, vec![1; 10]);
+        let two = asks(&mut machine, 2, vec![2; 10]);
+        // A duplicate changes nothing.
+        machine.handle_datagram(now, client(), &cut(dialect, 1, vec![1; 10]).datagram(0).unwrap());
+        assert!(machine.is_awaited(one) && machine.is_awaited(two), "{}", dialect.name());
+        machine.handle_datagram(now, client(), &control::cancel(dialect, None, 1).unwrap());
+        assert!(!machine.is_awaited(one) && machine.is_awaited(two), "{}", dialect.name());
+        // Another request under its identity: the client has begun anew.
+        let other = asks(&mut machine, 2, vec![3; 10]);
+        assert!(!machine.is_awaited(two) && machine.is_awaited(other), "{}", dialect.name());
+        machine.answer(now, other, Some(okay(dialect, 10))).unwrap();
+        for ticket in [one, two, other] {
+            assert!(!machine.is_awaited(ticket), "{}", dialect.name());
+            machine.answer(now, ticket, None).unwrap();
+        }
+    }
+}
+
+/// SPEC 9.11: where all give way to an answer, its own exchange may be the last of them: it is then not sent, and
+/// whoever gave it is told so.
+#[test]
+fn an_answer_that_its_own_exchange_gave_way_to_is_full() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut ends = BTreeSet::new();
+        for free in (0..4000).step_by(50) {
+            let now = Instant::now();
+            let ledger = Ledger::default();
+            let config =
+                responder::Config { ledger: Some(ledger.clone()), ..responder::Config::new(dialect) };
+            let mut machine = Responder::new(config);
+            machine.handle_datagram(now, client(), &cut(dialect, 1, vec![1; 10]).datagram(0).unwrap());
+            let one = machine.poll_event().unwrap();
+            // Its client sends the first half of another under its identity.
+            machine.handle_datagram(now, client(), &cut(dialect, 1, vec![2; 900]).datagram(0).unwrap());
+            while machine.poll_transmit(now).is_some() {}
+            // Others have what is left, but for a little.
+            assert!(ledger.take(ledger.bound() - ledger.held() - free));
+            let outcome = machine.answer(now, one.ticket, Some(okay(dialect, 1200)));
+            let pieces = identities(dialect, &mut machine, now);
+            let sent = if outcome.is_ok() { vec![1; 3] } else { Vec::new() };
+            assert_eq!(pieces, sent, "{} with {free}: {outcome:?}", dialect.name());
+            if let Err(error) = outcome {
+                assert_eq!(error, AnswerError::Full);
+            }
+            ends.insert((machine.stats().gave_way, outcome.is_ok(), machine.exchanges()));
+        }
+        // Nothing gave way, its other half did, and it did itself.
+        println!("{}: {ends:?}", dialect.name());
+        assert!(ends.contains(&(0, true, 1)) && ends.contains(&(1, true, 1)), "{ends:?}");
+        assert!(ends.contains(&(2, false, 0)), "{ends:?}");
     }
 }
