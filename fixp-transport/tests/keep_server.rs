@@ -517,6 +517,48 @@ fn no_more_than_may_be_handled() {
     }
 }
 
+/// A whole request that waits for room is not handled where its client cancels it meanwhile, or begins another under
+/// its identity.
+#[test]
+fn what_nobody_waits_for_is_not_handled() {
+    for (by_bytes, cancelled_first) in [(false, false), (false, true), (true, false), (true, true)] {
+        Laboratory::run(&format!("keep-server-gone-{by_bytes}-{cancelled_first}"), |lab| async move {
+            let gate = Gate::new();
+            let limits = if by_bytes {
+                ServerLimits { bytes: 4000, ..ServerLimits::default() }
+            } else {
+                ServerLimits { datagrams: 1, ..ServerLimits::default() }
+            };
+            let server = start(&lab, limits, gate.clone()).await;
+            let ask = async |at: &fixp_laboratory::Socket, number| {
+                let request = numbered(&LAXCUS6, number, 3000);
+                let pieces = Pieces::cut(&LAXCUS6, request, Form::of_request(&LAXCUS6, 1)).unwrap();
+                for index in 0..pieces.count() {
+                    at.send_to(&pieces.datagram(index).unwrap(), to()).unwrap();
+                }
+                sleep(SECOND / 10).await;
+            };
+            let [first, cancels, begins_anew, waits] = [(); 4].map(|()| lab.host(CLIENT).bind(0).unwrap());
+            ask(&first, 0).await;
+            assert_eq!(gate.begun(), 1);
+            // The first of them has been taken out of its machine, where there is no room for its bytes.
+            let two = [(&cancels, 1), (&begins_anew, 2)];
+            for (at, number) in if cancelled_first { two } else { [two[1], two[0]] } {
+                ask(at, number).await;
+            }
+            ask(&waits, 4).await;
+            cancels.send_to(&keep::control::cancel(&LAXCUS6, None, 1).unwrap(), to()).unwrap();
+            ask(&begins_anew, 3).await;
+            assert_eq!(gate.begun(), 1);
+            gate.0.add_permits(5);
+            sleep(SECOND).await;
+            let begun: Vec<u32> = gate.1.lock().unwrap().keys().copied().collect();
+            assert_eq!(begun, [0, 3, 4]);
+            assert_eq!((server.stats().keep_requests, server.stats().bytes_in_flight), (3, 0));
+        });
+    }
+}
+
 /// What is held never passes its bound, and each request has its answer in the end, or was not executed.
 #[test]
 fn bytes_are_bounded() {
