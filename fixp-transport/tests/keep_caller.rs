@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_laboratory::{LinkConfig, Random, Wire};
 use fixp_transport::extension::{Capabilities, key};
-use fixp_transport::keep::caller::{Action, Caller, Config, Options, Port, Repeat, Ticket};
+use fixp_transport::keep::caller::{Action, Caller, Config, Flow, Options, Port, Repeat, Ticket};
 use fixp_transport::keep::own::{self, Endpoint, Event};
 use fixp_transport::keep::{Ledger, Responder, responder};
 use fixp_transport::{Cause, Fate};
@@ -264,4 +264,176 @@ fn laxcus6() {
 #[test]
 fn a_seed_replays() {
     assert_eq!(run(&LAXCUS6, 7), run(&LAXCUS6, 7));
+}
+
+/// A caller and one node of ours that know each other, on a network that brings everything at once.
+struct Both {
+    caller: Caller,
+    node: Node,
+    port: Port,
+    now: Instant,
+}
+
+impl Both {
+    fn me() -> SocketAddr {
+        SocketAddr::new(ME.into(), 40_000)
+    }
+
+    fn new() -> Self {
+        let mut config = Config::new(&LAXCUS6);
+        config.own.send_window = 64 << 10;
+        let (mut caller, mut now) = (Caller::new(config, 1), Instant::now());
+        let mut node = Node::new(&LAXCUS6, SocketAddr::new([10, 0, 1, 0].into(), 6600), true);
+        let own = own::Config {
+            exchange_window: 64 << 10,
+            request_idle: Duration::from_secs(600),
+            ..own::Config::default()
+        };
+        node.endpoint = Endpoint::new(own, Ledger::default(), 2);
+        let first = Packet::new(laxcus6::notify::FLUSH_LOG);
+        caller.request(now, node.at, first, Options::default()).unwrap();
+        let Some(Action::Open { port, .. }) = caller.poll_action() else { panic!("no port") };
+        caller.handle_bound(now, port, Ok(Self::me()), None);
+        let mut both = Self { caller, node, port, now };
+        both.exchange();
+        let Some(Event::Request { ticket, .. }) = both.node.endpoint.poll_event() else { panic!("not ours") };
+        let okay = Packet::new(laxcus6::answer::OKAY);
+        both.node.endpoint.answer(both.now, ticket, Some(okay)).unwrap();
+        both.exchange();
+        assert!(matches!(both.caller.poll_event(), Some((_, Ok(_)))));
+        now += Duration::from_secs(1);
+        both.pass(now);
+        while both.caller.poll_flow().is_some() || both.node.endpoint.poll_event().is_some() {}
+        both
+    }
+
+    /// Until neither has anything to send.
+    fn exchange(&mut self) {
+        let (mut buffer, now) = (Vec::new(), self.now);
+        loop {
+            let mut moved = false;
+            while let Some(sent) = self.caller.poll_transmit(now, &mut buffer, 16) {
+                moved = true;
+                for datagram in buffer.chunks(sent.segment) {
+                    if let Some(answer) = self.node.gets(now, Self::me(), datagram) {
+                        self.caller.handle_datagram(now, self.port, self.node.at, &answer);
+                    }
+                }
+                self.caller.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+            }
+            buffer.clear();
+            while let Some(sent) = self.node.endpoint.poll_transmit(now, &mut buffer, 16) {
+                moved = true;
+                for datagram in buffer.chunks(sent.segment) {
+                    self.caller.handle_datagram(now, self.port, self.node.at, datagram);
+                }
+                buffer.clear();
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    /// Until this time, with all that is due and is sent before.
+    fn pass(&mut self, end: Instant) {
+        loop {
+            self.exchange();
+            let timers = self.caller.poll_timeout().into_iter().chain(self.node.endpoint.poll_timeout());
+            let Some(next) = timers.min().filter(|&next| next <= end) else { break };
+            self.now = next.max(self.now + MILLI / 10);
+            self.caller.handle_timeout(self.now);
+            self.node.endpoint.handle_timeout(self.now);
+        }
+        self.now = self.now.max(end);
+    }
+}
+
+/// A request over the own transport ends in its time though the socket takes nothing, and its caller knows whether
+/// anything of it was sent.
+#[test]
+fn a_socket_that_takes_nothing_keeps_nobody_waiting() {
+    for sent in [false, true] {
+        let mut both = Both::new();
+        let (begin, time) = (both.now, Duration::from_secs(5));
+        let log = Packet::new(laxcus6::notify::FLUSH_LOG).with_entity(vec![7; 100_000]);
+        let options = Options { timeout: Some(time), ..Options::default() };
+        let ticket = both.caller.request(begin, both.node.at, log, options).unwrap();
+        assert_eq!(both.caller.stats().own, 2, "it is over the own transport");
+        if sent {
+            let mut buffer = Vec::new();
+            let sent = both.caller.poll_transmit(begin, &mut buffer, 1).unwrap();
+            both.caller.handle_transmitted(begin, &sent, buffer.len(), Ok(()));
+        }
+        let (at, outcome) = loop {
+            let at = both.caller.poll_timeout().unwrap();
+            assert!(at <= begin + time, "nothing has ended, and nothing will before {:?}", at - begin);
+            both.caller.handle_timeout(at);
+            if let Some((of, outcome)) = both.caller.poll_event() {
+                assert_eq!(of, ticket);
+                break (at, outcome);
+            }
+        };
+        let error = outcome.unwrap_err();
+        let fate = if sent { Fate::PossiblyExecuted } else { Fate::NotSent };
+        assert_eq!((at - begin, error.cause, error.fate), (time, Cause::Timeout, fate));
+        assert_eq!(both.caller.stats().in_flight, 0);
+    }
+}
+
+/// SPEC 10.14: who reads an answer of which nothing comes has his end in its time, though his own writer finds room now
+/// and then; where bytes of his leave, the peer has its time anew.
+#[test]
+fn room_alone_is_no_sign_of_life() {
+    for writes in [false, true] {
+        let mut both = Both::new();
+        let (head, second) = (Packet::new(laxcus6::notify::FLUSH_LOG), Duration::from_secs(1));
+        let ticket =
+            both.caller.request_stream(both.now, both.node.at, head, 4 << 20, Options::default()).unwrap();
+        both.exchange();
+        let Some(Event::Request { ticket: asked, .. }) = both.node.endpoint.poll_event() else {
+            panic!("it has not come");
+        };
+        let okay = Packet::new(laxcus6::answer::OKAY);
+        both.node.endpoint.answer_stream(both.now, asked, okay, 64 << 20).unwrap();
+        both.pass(both.now + second);
+        // As much as the peer takes that does not read, and as much as waits here for that.
+        let mut bytes = Bytes::from(vec![7; 4 << 20]);
+        for _ in 0..5 {
+            assert!(!both.caller.write(both.now, ticket, &mut bytes));
+            both.pass(both.now + second);
+        }
+        let flows = std::iter::from_fn(|| both.caller.poll_flow()).collect::<Vec<_>>();
+        assert!(flows.iter().any(|(_, flow)| matches!(flow, Flow::Answer(_, len) if *len == 64 << 20)));
+        assert_eq!(both.caller.read(both.now, ticket), None);
+        let (mut since, mut moves, mut left) = (both.now, 0, bytes.len());
+        let error = 'read: loop {
+            both.pass(both.now + second);
+            assert!(both.now - since < 100 * second, "it is still waited for after {moves} moves");
+            // Now and then, for some time, the peer reads what is there, and says so.
+            if (both.now - since).as_secs() == 20 && moves < 5 {
+                while both.node.endpoint.read(both.now, asked).is_some() {}
+                both.exchange();
+            }
+            while let Some((of, flow)) = both.caller.poll_flow() {
+                assert_eq!(of, ticket);
+                match flow {
+                    Flow::Moves => moves += 1,
+                    Flow::Broken(error) => break 'read error,
+                    Flow::Answer(..) => panic!("a second answer"),
+                }
+                if writes {
+                    both.caller.write(both.now, ticket, &mut bytes);
+                    if bytes.len() < left {
+                        (left, since) = (bytes.len(), both.now);
+                    }
+                }
+            }
+            assert_eq!(both.caller.read(both.now, ticket), None);
+        };
+        assert_eq!((error.cause, error.fate), (Cause::Timeout, Fate::PossiblyExecuted));
+        let waited = both.now - since;
+        assert!((60 * second..62 * second).contains(&waited), "{waited:?} after {moves} moves");
+        assert!(if writes { moves >= 5 } else { moves > 0 }, "{moves}");
+    }
 }
