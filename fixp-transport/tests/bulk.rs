@@ -6,17 +6,28 @@
 #[path = "common/lab.rs"]
 mod lab;
 
-use std::sync::Arc;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fixp_codec::{LAXCUS6, Packet, laxcus6::answer, laxcus6::notify};
-use fixp_laboratory::{Laboratory, LinkConfig};
+use fixp_codec::{Code, LAXCUS6, Packet, laxcus6::answer, laxcus6::notify};
+use fixp_laboratory::{Host, Laboratory, LinkConfig, Stream};
+use fixp_transport::extension::{self, key};
 use fixp_transport::rate::RateLimiter;
-use fixp_transport::{Body, BodyError, Cause, Channel, Echo, Fate, Reply, Request, Server, handler_fn};
+use fixp_transport::socket::Connect;
+use fixp_transport::{
+    Answer, Body, BodyError, Cause, Channel, Echo, Fate, Reply, Request, Server, handler_fn,
+};
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use lab::{CLIENT, SERVER, open, serve_as};
+use lab::{CLIENT, PORT, SERVER, open, serve_as};
 
 fn repeat(len: u64) -> Body {
     Body::from_reader(len, tokio::io::repeat(7))
@@ -102,11 +113,11 @@ fn a_reader_that_stops_holds_the_peer_up() {
         let handler = handler_fn(move |_: Request| {
             let told = Arc::clone(&told);
             async move {
-                let pieces = futures_util::StreamExt::map(futures_util::stream::iter(0..1024), move |_| {
+                let pieces = StreamExt::map(futures_util::stream::iter(0..1024), move |_| {
                     told.send_modify(|pieces| *pieces += 1);
                     Ok(Bytes::from(vec![7; 64 << 10]))
                 });
-                let answer = fixp_transport::Answer::from(Packet::new(answer::OKAY));
+                let answer = Answer::from(Packet::new(answer::OKAY));
                 Reply::from(answer.with_body(Body::from_stream(64 << 20, pieces)))
             }
         });
@@ -192,5 +203,158 @@ fn a_connection_between_transfers_ends_in_order() {
         tokio::time::sleep(Duration::from_secs(20)).await;
         let after = server.stats();
         assert_eq!((after.open, after.requests, after.lost), (1, before.requests + 1, 0));
+    });
+}
+
+/// What the connections of a channel have said, and how many were reset.
+#[derive(Clone, Default)]
+struct Log(Arc<(Mutex<Vec<u8>>, AtomicUsize)>);
+
+impl Log {
+    fn resets(&self) -> usize {
+        self.0.1.load(Relaxed)
+    }
+
+    /// How often CANCEL was said, of whichever serial.
+    fn cancels(&self) -> usize {
+        let cancel = |serial: i64| {
+            let cancel = Packet::new(extension::CANCEL).with(key::SERIAL, serial);
+            cancel.to_bytes(extension::own(&LAXCUS6)).unwrap()
+        };
+        let said = self.0.0.lock().unwrap();
+        let times = |wire: Bytes| said.windows(wire.len()).filter(|said| *said == wire).count();
+        (0..20).map(cancel).map(times).sum()
+    }
+}
+
+/// Connects from a host, and notes what becomes of that.
+struct Noting(Host, Log);
+
+impl Connect for Noting {
+    type Stream = Noted;
+
+    async fn connect(&self) -> io::Result<Noted> {
+        Ok(Noted(self.0.connect(self.peer()).await?, self.1.clone()))
+    }
+
+    fn peer(&self) -> SocketAddr {
+        SocketAddr::new(SERVER, PORT)
+    }
+
+    fn reset(stream: Noted) {
+        stream.1.0.1.fetch_add(1, Relaxed);
+    }
+}
+
+struct Noted(Stream, Log);
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.0).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = written {
+            self.1.0.0.lock().unwrap().extend_from_slice(&bytes[..count]);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// SPEC 10.9: where an answer breaks off its peer is told that nobody waits for the rest: by CANCEL, where all of a
+/// request with a serial has left, or else by a reset. One that is over is not cancelled, whether or not its reader
+/// has looked for the end.
+#[test]
+fn a_transfer_that_breaks_off_tells_its_peer() {
+    const OWN: Code = Code::Request { major: extension::MAJOR, minor: extension::HANDLERS };
+    Laboratory::run("bulk-tells", |lab| async move {
+        // Half of the answer, and the rest never; or all of it.
+        let handler = handler_fn(async |request: Request| {
+            let half = request.packet.first(1000).is_some();
+            if let Some(mut body) = request.body
+                && !half
+            {
+                while let Some(Ok(_)) = body.chunk().await {}
+            }
+            let pieces = (0..if half { 4 } else { 8 }).map(|_| Ok(Bytes::from(vec![7; 64 << 10])));
+            let never = futures_util::stream::pending().take(usize::from(half));
+            let pieces = futures_util::stream::iter(pieces).chain(never);
+            Answer::from(Packet::new(answer::OKAY))
+                .with_body(Body::from_stream(8 * (64 << 10), pieces))
+                .into()
+        });
+        let server = serve_as(&lab, Server::builder(handler)).await;
+        for code in [notify::FLUSH_LOG, OWN] {
+            let log = Log::default();
+            let builder = Channel::builder(&LAXCUS6).timeout(Duration::from_secs(5));
+            let channel = builder.open(Noting(lab.host(CLIENT), log.clone()));
+            let told = || (log.resets(), log.cancels());
+
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let lost = server.stats().lost;
+
+            // All that was to come has come.
+            for looks in [true, false] {
+                let mut answer = channel.transfer(Packet::new(code), repeat(1 << 20)).await.unwrap();
+                let mut came = 0;
+                while came < 8 * (64 << 10) {
+                    came += answer.body.chunk().await.unwrap().unwrap().len();
+                }
+                if looks {
+                    assert_eq!(answer.body.chunk().await, None);
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!((told(), server.stats().lost), ((0, 0), lost), "{code}");
+
+            // Nothing more comes, and its reader has been told, and keeps what it has.
+            let half = Packet::new(code).with(1000, "half");
+            let mut answer = channel.transfer(half.clone(), Body::from_bytes("whole")).await.unwrap();
+            let missing = 4 * (64 << 10);
+            let error = loop {
+                if let Err(error) = answer.body.chunk().await.unwrap() {
+                    break error;
+                }
+            };
+            assert_eq!(error, BodyError::Cut { missing });
+            let first = if code == OWN { (0, 1) } else { (1, 0) };
+            assert_eq!(told(), first, "{code}");
+
+            // The source of the request has failed, which its reader is told.
+            let short = Body::from_stream(
+                1 << 20,
+                futures_util::stream::unfold(0, async |time| {
+                    tokio::time::sleep(Duration::from_secs(time)).await;
+                    let piece = Ok(Bytes::from(vec![7; 1000]));
+                    let none = Err(io::ErrorKind::NotFound.into());
+                    Some((if time == 0 { piece } else { none }, 1))
+                }),
+            );
+            let mut broken = channel.transfer(half, short).await.unwrap();
+            let error = loop {
+                if let Err(error) = broken.body.chunk().await.unwrap() {
+                    break error;
+                }
+            };
+            assert_eq!(error, BodyError::Source(io::ErrorKind::NotFound));
+            assert_eq!(told(), (first.0 + 1, first.1), "{code}");
+            drop((answer, broken));
+            assert_eq!(told(), (first.0 + 1, first.1), "{code}");
+        }
     });
 }
