@@ -2,16 +2,19 @@
 //! handled, and callers have their turn before too many others are told.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6::answer, laxcus6::notify, lexst1};
 use fixp_transport::extension::{Capabilities, key};
 use fixp_transport::socket::Connect;
 use fixp_transport::{CallOptions, Channel, Request, Server, handler_fn};
 use futures_util::FutureExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::task::coop::unconstrained;
 
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
@@ -96,4 +99,110 @@ async fn callers_have_their_turn_before_more_are_told() {
         call.await.unwrap();
     }
     assert_eq!(channel.stats().answered, 1 + CALLS as u64);
+}
+
+/// A connection whose peer has said something before it broke.
+#[derive(Clone, Default)]
+struct Breaks(Arc<Mutex<Said>>);
+
+#[derive(Default)]
+struct Said {
+    taken: usize,
+    /// What a read gives, each.
+    comes: VecDeque<Vec<u8>>,
+    broken: bool,
+    reader: Option<Waker>,
+}
+
+impl AsyncRead for Breaks {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut said = self.0.lock().unwrap();
+        match said.comes.pop_front() {
+            Some(bytes) => buf.put_slice(&bytes),
+            None if said.broken => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            None => {
+                said.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Breaks {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut said = self.0.lock().unwrap();
+        if said.broken {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        said.taken += bytes.len();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Breaks {
+    /// The peer has said these, and there is an end to it, or not.
+    fn says(&self, all: impl IntoIterator<Item = Vec<u8>>, broken: bool) {
+        let mut said = self.0.lock().unwrap();
+        said.comes.extend(all);
+        said.broken = broken;
+        if let Some(reader) = said.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+struct Made(Mutex<Option<Breaks>>);
+
+impl Connect for Made {
+    type Stream = Breaks;
+
+    async fn connect(&self) -> io::Result<Breaks> {
+        self.0.lock().unwrap().take().ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
+    }
+
+    fn peer(&self) -> SocketAddr {
+        PEER
+    }
+}
+
+/// A connection that broke while so many callers were told that nothing more was read in that turn: what had come
+/// before is read in the next, and is the answer of its requests.
+#[tokio::test]
+async fn what_came_before_the_end_is_read_though_many_are_told() {
+    // As many as are told in a turn, and others.
+    const CALLS: usize = 400;
+    let stream = Breaks::default();
+    let channel = Channel::builder(&LEXST1).depth(CALLS + 1).open(Made(Mutex::new(Some(stream.clone()))));
+    let okay = Packet::new(lexst1::answer::OKAY).to_bytes(&LEXST1).unwrap();
+    let call = || channel.try_call(Packet::new(lexst1::app::ADD_LOG), CallOptions::default()).unwrap();
+    let taken = |stream: &Breaks| stream.0.lock().unwrap().taken;
+    let first = call();
+    while taken(&stream) == 0 {
+        tokio::task::yield_now().await;
+    }
+    stream.says([okay.to_vec()], false);
+    first.await.unwrap();
+    let before = taken(&stream);
+    let calls: Vec<_> = (0..CALLS).map(|_| call()).collect();
+    while taken(&stream) == before {
+        tokio::task::yield_now().await;
+    }
+    // Of one more request no byte can be written any more.
+    let last = call();
+    stream.says([okay.repeat(CALLS / 2), okay.repeat(CALLS / 2)], true);
+    for (number, call) in calls.into_iter().enumerate() {
+        assert!(call.await.is_ok(), "the answer to request {number} had come");
+    }
+    // It was not sent, and waits for another connection, which there will not be.
+    drop(last);
+    assert_eq!((channel.stats().answered, channel.stats().cuts), (1 + CALLS as u64, 1));
 }
