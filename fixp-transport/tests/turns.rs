@@ -8,9 +8,13 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use bytes::Bytes;
 use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6::answer, laxcus6::notify, lexst1};
 use fixp_transport::extension::{Capabilities, key};
+use fixp_transport::limits::ServerLimits;
+use fixp_transport::server::PublicKey;
 use fixp_transport::socket::Connect;
 use fixp_transport::{CallOptions, Channel, Request, Server, handler_fn};
 use futures_util::FutureExt;
@@ -205,4 +209,97 @@ async fn what_came_before_the_end_is_read_though_many_are_told() {
     // It was not sent, and waits for another connection, which there will not be.
     drop(last);
     assert_eq!((channel.stats().answered, channel.stats().cuts), (1 + CALLS as u64, 1));
+}
+
+/// A peer that has said the beginning of a request, and, once it goes on, has its next bytes there at every look.
+#[derive(Clone)]
+struct Endless(Arc<Mutex<Flow>>);
+
+struct Flow {
+    rest: Bytes,
+    /// How many bytes are there before it goes on.
+    first: usize,
+    waker: Option<Waker>,
+    answered: usize,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut flow = self.0.lock().unwrap();
+        let count = flow.first.max(1);
+        if flow.waker.is_some() && flow.first > 0 || flow.rest.is_empty() {
+            flow.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if flow.first > 0 {
+            flow.waker = Some(cx.waker().clone());
+        }
+        let count = count.min(flow.rest.len());
+        buf.put_slice(&flow.rest.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.lock().unwrap().answered += bytes.len();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// SPEC 11.17: an entity that comes without end, so that its connection never waits for it, is not taken for slow where
+/// another has no room.
+#[tokio::test(start_paused = true)]
+async fn who_makes_progress_without_end_is_not_slow() {
+    // Half of it is for what has not come: the room of a large entity, and not that of another beside it.
+    let limits = ServerLimits { bytes: 300_000, ..ServerLimits::default() };
+    let handler = handler_fn(async |request: Request| {
+        if let Some(mut body) = request.body {
+            while let Some(Ok(_)) = body.chunk().await {}
+        }
+        Packet::new(answer::OKAY).into()
+    });
+    let key = PublicKey::new(&[0xff; 64], &[3]).unwrap();
+    let server = Server::builder(handler).limits(limits).public_key(key).start().await.unwrap();
+    let wire = |len: usize| {
+        let packet = Packet::new(notify::FLUSH_LOG).with_entity(vec![7; len]);
+        packet.to_bytes(&LAXCUS6).unwrap().to_vec()
+    };
+    let flow = Flow { rest: wire(1_200_000).into(), first: 1000, waker: None, answered: 0 };
+    let endless = Endless(Arc::new(Mutex::new(flow)));
+    server.serve_stream(endless.clone(), "10.0.0.1:1".parse().unwrap(), PEER).unwrap();
+    // It waits for its peer once, and then has its next bytes whenever it looks.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let waker = {
+        let mut flow = endless.0.lock().unwrap();
+        assert!(flow.rest.len() > 1_190_000 && server.stats().bytes_in_flight > 0);
+        flow.first = 0;
+        flow.waker.take().unwrap()
+    };
+    waker.wake();
+    let (here, mut there) = duplex(1 << 20);
+    server.serve_stream(here, "10.0.0.2:1".parse().unwrap(), PEER).unwrap();
+    there.write_all(&wire(200_000)).await.unwrap();
+    let (mut time, mut came, mut ended) = (0, 0, 0);
+    while came == 0 || ended == 0 {
+        assert!(time < 10_000, "no end: {ended} ms, {came} bytes");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(server.stats().timed_out, 0, "after {time} ms");
+        time += 1;
+        came += come(&mut there);
+        if ended == 0 {
+            ended = if endless.0.lock().unwrap().answered > 0 { time } else { 0 };
+        }
+        assert!(came == 0 || ended > 0, "the other had room all the time");
+    }
+    // It takes so long that others are asked for their room, and has ended before the other gives up.
+    assert!((300..1900).contains(&ended) && time <= ended + 2, "{ended} ms, {time} ms");
 }
