@@ -13,9 +13,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fixp_codec::{LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_codec::{Decoder, Event, LAXCUS6, LEXST1, Packet, Value, laxcus6, lexst1};
 use fixp_laboratory::Laboratory;
-use fixp_transport::extension::Refusal;
+use fixp_transport::extension::{Capabilities, Refusal, key};
 use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::rate::RateLimiter;
 use fixp_transport::server::PublicKey;
@@ -23,8 +23,8 @@ use fixp_transport::{
     Answer, Body, CallError, CallOptions, Cause, Channel, Echo, Fate, Handler, Nobody, Repeat, Reply,
     Request, Server, handler_fn, socket, tables, udp,
 };
-use lab::{Counting, application, large, number, numbered, open, serve, serve_as};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use lab::{CLIENT, Counting, PORT, SERVER, application, large, number, numbered, open, serve, serve_as};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 use tokio::task::coop;
 use tokio::time::{sleep, timeout};
@@ -415,6 +415,45 @@ fn a_request_that_is_too_large_is_refused() {
                 assert_eq!(server.stats().malformed, 0);
             });
         }
+    }
+}
+
+/// SPEC 10.3, 11.7: what is too large and is no request has no answer, and nothing that stands behind it is held back.
+#[test]
+fn an_answer_that_nobody_asked_for_is_not_refused_however_large() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        Laboratory::run("large answer", |lab| async move {
+            let limits = ServerLimits { entity: 100_000, ..ServerLimits::default() };
+            let server = serve(&lab, dialect, limits, Echo).await;
+            let mut stream = lab.host(CLIENT).connect((SERVER, PORT).into()).await.unwrap();
+            let asked = |number: i64| Packet::new(application(dialect)).with(key::SERIAL, number);
+            let large = Packet::new(tables::of(dialect).okay).with_entity(vec![7; 400_000]);
+            let packets = [
+                asked(1).with(key::CAPABILITIES, Capabilities::OURS.in_request()),
+                large.clone().with(key::SERIAL, 2_i64),
+                large,
+                asked(4).with_entity(vec![7; 400_000]),
+                asked(5),
+            ];
+            for packet in packets {
+                stream.write_all(&packet.to_bytes(dialect).unwrap()).await.unwrap();
+            }
+            sleep(Duration::from_secs(1)).await;
+            stream.shutdown().await.unwrap();
+            let mut came = Vec::new();
+            stream.read_to_end(&mut came).await.unwrap();
+            let (mut decoder, mut rest) = (Decoder::new(dialect).stream(), &came[..]);
+            let mut answers = Vec::new();
+            while let Some(event) = decoder.next(&mut rest) {
+                if let Event::Head(head) = event.unwrap() {
+                    let packet = head.to_packet().unwrap();
+                    let number = |key| packet.first(key).and_then(Value::as_i64);
+                    answers.push((number(key::SERIAL), packet.first(key::REFUSAL).is_some()));
+                }
+            }
+            assert_eq!(answers, [(Some(1), false), (Some(4), true), (Some(5), false)], "{}", dialect.name());
+            assert_eq!((server.stats().malformed, server.stats().bytes_in_flight), (0, 0));
+        });
     }
 }
 
