@@ -648,6 +648,41 @@ fn query_times() {
     assert_eq!(now - start, Duration::from_secs(30));
 }
 
+/// What leaves of a request that has no answer: once, unless its caller has said how often it may go again, and then at
+/// those times.
+#[test]
+fn what_leaves_of_a_request() {
+    let (start, peer) = (Instant::now(), addr(0));
+    let (second, every) = (Duration::from_secs(1), Duration::from_secs(2));
+    assert_eq!(Options::default().repeat, Repeat::Never);
+    for (repeat, times) in
+        [(Repeat::Never, vec![0]), (Repeat::Harmless { times: 3, every }, vec![0, 2, 4, 6])]
+    {
+        for dialect in [&LEXST1, &LAXCUS6] {
+            let config = Config { security: Security::Unasked, ..Config::new(dialect) };
+            let mut exchange = Exchange::new(config, 0);
+            let code =
+                if dialect.name() == "lexst1" { lexst1::app::ADD_LOG } else { laxcus6::notify::FLUSH_LOG };
+            let options = Options { repeat, timeout: Some(20 * second), ..Options::default() };
+            exchange.request(start, peer, Packet::new(code).with_entity("once"), options).unwrap();
+            let (mut now, mut at, mut datagrams) = (start, Vec::new(), BTreeSet::new());
+            let error = loop {
+                for transmit in sent(&mut exchange, now) {
+                    at.push((now - start).as_secs());
+                    datagrams.insert(transmit.bytes.to_vec());
+                }
+                if let Some((_, outcome)) = exchange.poll_event() {
+                    break outcome.unwrap_err();
+                }
+                now = exchange.poll_timeout().unwrap();
+                exchange.handle_timeout(now);
+            };
+            assert_eq!((error.cause, error.fate), (Cause::Timeout, Fate::PossiblyExecuted));
+            assert_eq!((now - start, &at, datagrams.len()), (20 * second, &times, 1), "{}", dialect.name());
+        }
+    }
+}
+
 /// A server that wants a cipher, said in either way, is an error that names it; it has executed nothing.
 #[test]
 fn ciphers_wanted() {
