@@ -422,7 +422,8 @@ impl<H: Handler> Hub<H> {
     fn accept(self: &Arc<Self>, listener: TcpListener) {
         let (hub, mut end) = (Arc::clone(self), self.shared.end.subscribe());
         tokio::spawn(async move {
-            let accepting = pin!(accept(listener, &hub));
+            let stop = hub.stop.0.subscribe();
+            let accepting = pin!(accept(listener, stop, |stream, peer| serve_accepted(&hub, stream, peer)));
             until(&mut end, accepting).await;
         });
     }
@@ -488,9 +489,27 @@ impl<H> Drop for Open<H> {
     }
 }
 
+/// Where connections come to.
+trait Accept: Send {
+    type Stream: Send;
+
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        Self::accept(self).await
+    }
+}
+
 /// Accepts connections until the server stops.
-async fn accept<H: Handler>(listener: TcpListener, hub: &Hub<H>) {
-    let mut stop = hub.stop.0.subscribe();
+async fn accept<L: Accept>(
+    listener: L,
+    mut stop: watch::Receiver<bool>,
+    mut serve: impl FnMut(L::Stream, SocketAddr),
+) {
     let mut pause = ACCEPT_PAUSE.0;
     loop {
         let accepted = tokio::select! {
@@ -501,7 +520,7 @@ async fn accept<H: Handler>(listener: TcpListener, hub: &Hub<H>) {
         match accepted {
             Ok((stream, peer)) => {
                 pause = ACCEPT_PAUSE.0;
-                serve_accepted(hub, stream, peer);
+                serve(stream, peer);
             }
             // The connection is gone before it was there.
             Err(error) if is_of_one_connection(&error) => debug!(%error, "a connection was not accepted"),
@@ -593,4 +612,86 @@ fn socket(addr: SocketAddr, ty: socket2::Type, v6_only: bool) -> io::Result<sock
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// What each look at a listener finds, and when it was looked at; behind that nothing comes.
+    struct Looks(Mutex<Vec<Option<io::Error>>>, Arc<Mutex<Vec<Instant>>>);
+
+    impl Accept for Looks {
+        type Stream = usize;
+
+        async fn accept(&self) -> io::Result<(usize, SocketAddr)> {
+            let (found, left) = {
+                let mut looks = self.0.lock().unwrap();
+                (looks.pop(), looks.len())
+            };
+            let Some(found) = found else { return std::future::pending().await };
+            self.1.lock().unwrap().push(Instant::now());
+            match found {
+                Some(error) => Err(error),
+                None => Ok((left, ([192, 0, 2, 1], 4000).into())),
+            }
+        }
+    }
+
+    /// EMFILE.
+    fn none_left() -> Option<io::Error> {
+        Some(io::Error::from_raw_os_error(24))
+    }
+
+    /// The pauses before each look but the first, in milliseconds, and how many connections there were.
+    async fn pauses(mut looks: Vec<Option<io::Error>>) -> (Vec<u128>, usize) {
+        looks.reverse();
+        let (count, times) = (looks.len(), Arc::new(Mutex::new(Vec::new())));
+        let served = Arc::new(Mutex::new(0));
+        let (stop, stopped) = watch::channel(false);
+        let (listener, serves) = (Looks(Mutex::new(looks), Arc::clone(&times)), Arc::clone(&served));
+        let accepting = tokio::spawn(accept(listener, stopped, move |_, _| *serves.lock().unwrap() += 1));
+        while times.lock().unwrap().len() < count {
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        // It waits for a connection, or for its pause, and stops in either.
+        stop.send_replace(true);
+        let before = Instant::now();
+        accepting.await.unwrap();
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        let times = times.lock().unwrap();
+        let pauses = times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+        let served = *served.lock().unwrap();
+        (pauses, served)
+    }
+
+    /// Where the system has no more descriptors it is asked later and later, and not without end; one that it gives
+    /// begins anew.
+    #[tokio::test(start_paused = true)]
+    async fn without_descriptors_the_pauses_grow() {
+        let about = |pauses: &[u128], expected: &[u128]| {
+            let near = |(pause, expected): (&u128, &u128)| (*expected..=expected + 3).contains(pause);
+            assert!(pauses.len() == expected.len() && pauses.iter().zip(expected).all(near), "{pauses:?}");
+        };
+        let (waited, served) = pauses((0..11).map(|_| none_left()).collect()).await;
+        about(&waited, &[10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000]);
+        assert_eq!(served, 0);
+        let looks = vec![none_left(), none_left(), none_left(), None, none_left(), None, None];
+        let (waited, served) = pauses(looks).await;
+        about(&waited, &[10, 20, 40, 0, 10, 0]);
+        assert_eq!(served, 3);
+    }
+
+    /// One connection that is gone before it was there holds up no other.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_gone_costs_no_pause() {
+        let aborted = || Some(io::ErrorKind::ConnectionAborted.into());
+        let (waited, served) = pauses(vec![aborted(), aborted(), None]).await;
+        assert_eq!((waited, served), (vec![0, 0], 1));
+    }
 }
