@@ -1,7 +1,12 @@
 //! `fixp send`: requests and their answers, both dialects, both transports.
 
+use std::net::UdpSocket;
+use std::thread;
+use std::time::Duration;
+
 use crate::common::{command, file};
 use crate::served::{Nobody, Running, Served, run};
+use fixp_codec::{Decoder, LAXCUS6, Packet, laxcus6};
 use serde_json::{Value, json};
 
 fn sent(served: &Served, args: &[&str]) -> Value {
@@ -99,6 +104,41 @@ fn without_an_answer_it_says_what_became_of_the_request() {
     let unknown = run(&["send", "no-such-host.invalid:5000", "--request", "1/5"]);
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.err.starts_with("fixp: no-such-host.invalid:5000: "), "{}", unknown.err);
+}
+
+/// A program answers nothing but SECURE_QUERY: with `--once` one piece leaves, and without it again after 3 s, as the
+/// programs' own do.
+#[test]
+fn once_is_once() {
+    let pieces = |once: bool| {
+        let program = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        program.set_read_timeout(Some(Duration::from_millis(100))).expect("a time");
+        let addr = program.local_addr().expect("its address").to_string();
+        let mut line = vec!["send", &addr, "--keep-udp", "--no-extensions", "--timeout", "4s"];
+        line.extend(["--request", "1/51", "--entity", "hello"]);
+        line.extend(once.then_some("--once"));
+        let mut sending = Running::start(command().args(line));
+        let (mut buffer, mut pieces) = ([0; 2048], Vec::new());
+        while sending.runs() {
+            let Ok((len, from)) = program.recv_from(&mut buffer) else { continue };
+            let packet = Decoder::new(&LAXCUS6).packet(&buffer[..len]).expect("a packet");
+            if packet.code() == laxcus6::notify::SECURE_QUERY {
+                let plain = Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity(vec![0; 4]);
+                program.send_to(&plain.to_bytes(&LAXCUS6).expect("bytes"), from).expect("sent");
+            } else if packet.code() == laxcus6::notify::FLUSH_LOG {
+                pieces.push(buffer[..len].to_vec());
+            }
+        }
+        sending.ended().refused(1, "no answer in time; the request may have been executed");
+        pieces
+    };
+    let (once, again) = thread::scope(|scope| {
+        let once = scope.spawn(|| pieces(true));
+        let again = pieces(false);
+        (once.join().expect("no panic"), again)
+    });
+    assert_eq!((once.len(), again.len()), (1, 2));
+    assert_eq!(again[0], again[1]);
 }
 
 #[test]
