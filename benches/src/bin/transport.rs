@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fixp_benches::rpc::tarpc;
 use fixp_benches::transport::args::{self, Args, on};
@@ -91,10 +92,12 @@ async fn run(args: Args, servers: Handle) -> usize {
             } else {
                 on(servers, raw::serve_downloads()).await
             };
-            let plain = Arc::new(tokio::sync::Mutex::new((raw::connect(peer).await, vec![0; 64 << 10])));
-            // Each contest with new connections, ours as theirs: the system tunes them by what they have done.
-            let channel = Arc::new(fixp::channel(addr).await);
             for round in 0..=args.rounds {
+                // Each round with new connections, ours as theirs: the system tunes them by what they have done, and its
+                // BBR now and then paces one for as long as it lives.
+                let plain = (raw::connect(peer).await, vec![0; 64 << 10]);
+                let plain = Arc::new(tokio::sync::Mutex::new(plain));
+                let channel = Arc::new(fixp::channel(addr).await);
                 let time = if round == 0 { args.time / 3 } else { args.time };
                 for turn in 0..3 {
                     let row = (turn + round) % 3;
@@ -111,7 +114,7 @@ async fn run(args: Args, servers: Handle) -> usize {
                                 }
                             }
                         };
-                        sample(1, time, call).await
+                        warmed(time, call).await
                     } else {
                         let channel = Arc::clone(&channel);
                         let limiter = (row == 2).then(|| limiter.clone());
@@ -120,7 +123,7 @@ async fn run(args: Args, servers: Handle) -> usize {
                             let limiter = limiter.clone();
                             async move { fixp::bulk(&channel, up, limiter.as_ref()).await }
                         };
-                        sample(1, time, call).await
+                        warmed(time, call).await
                     };
                     if round > 0 {
                         table.add(row, one);
@@ -168,4 +171,14 @@ async fn run(args: Args, servers: Handle) -> usize {
         println!();
     }
     missed
+}
+
+/// A turn on a connection that has just been made.
+async fn warmed<C, R>(time: Duration, call: C) -> Sample
+where
+    C: Fn() -> R + Clone + Send + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    sample(1, time / 10, call.clone()).await;
+    sample(1, time, call).await
 }
