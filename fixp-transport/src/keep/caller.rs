@@ -324,7 +324,16 @@ impl Caller {
         packet.messages.retain(|message| message.key != length && !key::TRANSPORT.contains(&message.key));
         let cost = self.measure(&packet).map_err(CallError::not_sent)?;
         let full = self.calls.len() >= self.config.requests || self.queued + cost > self.for_requests();
-        if full || self.peers.entry(now, peer).is_none() || !self.ledger.take(cost) {
+        if full {
+            return Err(CallError::not_sent(Cause::Full));
+        }
+        let Some(known) = self.peers.entry(now, peer) else { return Err(CallError::not_sent(Cause::Full)) };
+        // What goes over the own transport at once is booked there.
+        let own = known.is_own(now) && self.own.get(usize::from(peer.is_ipv6())).is_some_and(Option::is_some);
+        let behind = self.waiting.contains(&peer);
+        let booked = if own && !behind && !self.is_plain(packet.code) { 0 } else { cost };
+        let room = if booked > 0 { self.ledger.take(booked) } else { cost <= self.room() };
+        if !room {
             return Err(CallError::not_sent(Cause::Full));
         }
         if self.sweep.is_none() {
@@ -339,7 +348,7 @@ impl Caller {
             peer,
             code,
             packet,
-            cost,
+            cost: booked,
             size: cost,
             deadline,
             repeat,
@@ -349,8 +358,7 @@ impl Caller {
             streams,
         };
         let ticket = self.calls.insert(call);
-        self.queued += cost;
-        let behind = self.waiting.contains(&peer);
+        self.queued += booked;
         if behind || !self.place(now, ticket) {
             self.wait(now, peer, ticket);
             if !options.wait && !self.may_come(peer) {
@@ -365,6 +373,14 @@ impl Caller {
         self.stats.requests += 1;
         self.note();
         Ok(ticket)
+    }
+
+    /// Whether a request of this code is one datagram in KEEP UDP, too.
+    fn is_plain(&mut self, code: Code) -> bool {
+        if self.plain.0 != code {
+            self.plain = (code, self.table.plain.contains(&code));
+        }
+        self.plain.1
     }
 
     /// Bytes that requests may take in all.
@@ -586,10 +602,12 @@ impl Caller {
     /// A request has its answer, or an error.
     fn conclude(&mut self, ticket: Ticket, outcome: Outcome) {
         let Some(call) = self.calls.get(ticket) else { return };
-        let ours = self.config.extensions
-            && self.peers.get(call.peer).is_some_and(|peer| matches!(peer.kind, Kind::Ours(_)));
+        let ours = || {
+            let peer = self.peers.get(call.peer).filter(|_| self.config.extensions);
+            peer.is_some_and(|peer| matches!(peer.kind, Kind::Ours(_)))
+        };
         let outcome = outcome.and_then(|mut packet| {
-            let refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).filter(|_| ours);
+            let refusal = packet.first(key::REFUSAL).and_then(Value::as_i16).filter(|_| ours());
             packet.messages.retain(|message| !key::TRANSPORT.contains(&message.key));
             match refusal.map(Refusal::of_number) {
                 None => Ok(packet),

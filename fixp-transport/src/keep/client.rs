@@ -389,11 +389,13 @@ impl Core {
     /// Sends what there is to send, so many transmissions at most; tells whether there may be more.
     fn transmit(&mut self, now: Instant, cx: &mut Context<'_>, most: usize) -> bool {
         for _ in 0..most {
-            let next = self.blocked.take().or_else(|| {
-                let transmission = self.caller.poll_transmit(now, &mut self.buffer, self.segments)?;
-                Some(Blocked { transmission, done: 0, taken: false })
-            });
-            let Some(mut blocked) = next else { return false };
+            let mut blocked = match self.blocked.take() {
+                Some(blocked) => blocked,
+                None => match self.caller.poll_transmit(now, &mut self.buffer, self.segments) {
+                    Some(transmission) => Blocked { transmission, done: 0, taken: false },
+                    None => return false,
+                },
+            };
             let socket = self.sockets.iter().find(|socket| socket.0 == blocked.transmission.port);
             let sent = match socket {
                 Some((_, socket)) => match blocked.poll_send(socket.as_ref(), &self.buffer, cx) {
@@ -406,6 +408,9 @@ impl Core {
                 None => Err(io::ErrorKind::NotConnected),
             };
             self.caller.handle_transmitted(now, &blocked.transmission, self.buffer.len(), sent);
+            if !self.caller.wants_transmit() {
+                return false;
+            }
         }
         true
     }

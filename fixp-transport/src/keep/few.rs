@@ -68,6 +68,7 @@ impl<K: Copy + Ord + Hash, V> Few<K, V> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::collections::btree_map::Entry;
 
     use proptest::prelude::*;
 
@@ -88,9 +89,9 @@ mod tests {
                 prop_assert_eq!(few.get_mut(key), model.get_mut(&key));
                 if what == 1 || what == 2 {
                     prop_assert_eq!(few.remove(key), model.remove(&key));
-                } else if !model.contains_key(&key) {
+                } else if let Entry::Vacant(entry) = model.entry(key) {
                     few.insert(key, value);
-                    model.insert(key, value);
+                    entry.insert(value);
                 }
             }
             for (key, value) in model {

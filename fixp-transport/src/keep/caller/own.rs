@@ -116,8 +116,10 @@ impl Caller {
         // Where entities stream its time is that from one byte to the next.
         let left = streams.is_none().then(|| i32::try_from(left).unwrap_or(i32::MAX));
         // The endpoint books it from here.
-        self.queued -= call.cost;
-        self.ledger.give(std::mem::take(&mut call.cost));
+        if call.cost > 0 {
+            self.queued -= call.cost;
+            self.ledger.give(std::mem::take(&mut call.cost));
+        }
         match own.request(now, to, self.config.dialect, (packet, left, streams.map(Streams::len)), ticket) {
             Ok(begun) => {
                 call.place = Place::Own(begun);

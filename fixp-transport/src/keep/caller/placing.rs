@@ -26,18 +26,15 @@ impl Caller {
     /// Gives a request a port, if there is one for it.
     pub(super) fn place(&mut self, now: Instant, ticket: Ticket) -> bool {
         let Some(call) = self.calls.get(ticket) else { return true };
-        let (to, code) = (call.peer, call.code);
+        let (to, code, streams) = (call.peer, call.code, call.streams.is_some());
         self.stats.looked += 1;
-        if self.plain.0 != code {
-            self.plain = (code, self.table.plain.contains(&code));
-        }
-        let (_, plain) = self.plain;
+        let plain = self.is_plain(code);
         let Some(peer) = self.peers.get(to) else { return false };
         if !plain && peer.is_own(now) {
             return self.place_own(now, ticket, to);
         }
         // Nor has anybody else entities in pieces.
-        if extension::is_own(code) || call.streams.is_some() {
+        if extension::is_own(code) || streams {
             self.ended(ticket, Err(CallError::not_sent(Cause::NotOurs)));
             return true;
         }
