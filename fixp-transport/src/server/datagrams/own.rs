@@ -121,6 +121,11 @@ impl Own {
         ticket: Ticket,
         answer: Option<(Packet, Option<Body>)>,
     ) -> Result<(), Unsent> {
+        // Where there is a body it is the entity, whatever stands in the packet.
+        let answer = answer.map(|(packet, body)| match body {
+            Some(_) => (packet.with_entity(Bytes::new()), body),
+            None => (packet, body),
+        });
         let given = match answer {
             None => self.endpoint.answer(now, ticket, None),
             Some((packet, None)) => self.endpoint.answer(now, ticket, Some(packet)),
