@@ -25,7 +25,9 @@ use fixp_transport::keep::{self, Client, Ledger, table};
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::server::{AllowList, DialectChoice, PublicKey};
 use fixp_transport::socket::BatchedSocket;
-use fixp_transport::{Answer, Body, Cause, Fate, Handler, Reply, Request, Server, handler_fn, tables, udp};
+use fixp_transport::{
+    Answer, Body, Cause, Channel, Fate, Handler, Reply, Request, Server, handler_fn, tables, udp,
+};
 use lab::{Binder, CLIENT, PORT, SERVER, Socket, application};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -901,6 +903,32 @@ fn an_answer_that_breaks_off() {
                 assert_eq!(answer.entity.len(), 300_000);
             }
         }
+    });
+}
+
+/// Where an answer has a body that is its entity, whatever stands in its packet: over each transport.
+#[test]
+fn a_body_takes_the_place_of_an_entity() {
+    Laboratory::run("keep-server-both", |lab| async move {
+        let handler = handler_fn(async |request: Request| -> Reply {
+            let okay = Packet::new(tables::of(request.peer.dialect).okay).with_entity("it is not this");
+            let len = i32::from_le_bytes(*request.packet.entity.first_chunk().unwrap());
+            Answer::from(okay).with_body(Body::from_bytes(vec![7; len as usize])).into()
+        });
+        let _server = start(&lab, ServerLimits::default(), handler).await;
+        let connector = lab::open(&lab, Channel::builder(&LAXCUS6));
+        let [ours, program] = [true, false].map(|ours| client(&lab, &LAXCUS6).extensions(ours).build());
+        for len in [0, 100, 300_000_u32] {
+            let asks = || Packet::new(laxcus6::notify::FLUSH_LOG).with_entity(len.to_le_bytes().to_vec());
+            for answer in [
+                connector.call(asks()).await,
+                ours.request(to(), asks()).await,
+                program.request(to(), asks()).await,
+            ] {
+                assert!(answer.unwrap().entity == vec![7; len as usize], "{len} bytes");
+            }
+        }
+        assert_eq!((ours.stats().own, program.stats().own), (3, 0));
     });
 }
 
