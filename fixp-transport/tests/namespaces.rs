@@ -1,8 +1,10 @@
 //! Two hosts over IPv6: network namespaces with a cable between them, made by the test itself. In the one a
-//! server, in the other clients, both this program once more; the cable is pulled for two seconds.
+//! server, in the other clients, both this program once more; the cable is pulled for two seconds. Then KEEP UDP over
+//! a cable that loses datagrams.
 //!
-//! Needs Linux, `ip` (iproute2) and the right to make namespaces, as root has. Where that is not given the test
-//! passes, and says on the standard error that it was skipped.
+//! Needs Linux, `ip` and `tc` (iproute2) and the right to make namespaces, as root has. Where that is not given the test
+//! passes, and says on the standard error that it was skipped. Where the kernel has no netem, what is lost is what a
+//! short queue has no room for (tbf).
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
@@ -12,16 +14,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, Value, laxcus6, lexst1};
 use fixp_transport::heartbeat::{self, Event, Events, Service, State};
 use fixp_transport::host::{Host, Node, Transport};
-use fixp_transport::server::PublicKey;
-use fixp_transport::{Body, Channel, Handler, Reply, Request, Server, tables, udp};
+use fixp_transport::server::{AllowList, PublicKey};
+use fixp_transport::{Body, Channel, Handler, Reply, Request, Server, keep, tables, udp};
 use tokio::net::UdpSocket;
 
 /// The name of the test, by which this program runs itself again, and the variable that says as what.
 const TEST: &str = "two_hosts_over_ipv6";
 const ROLE: &str = "FIXP_NAMESPACES_ROLE";
+/// The variable that says the name of the server's namespace.
+const OTHER: &str = "FIXP_NAMESPACES_SERVER";
 
 const SERVER: Ipv6Addr = Ipv6Addr::new(0xfd0f, 0x1b00, 0, 0, 0, 0, 0, 1);
 const CLIENT: Ipv6Addr = Ipv6Addr::new(0xfd0f, 0x1b00, 0, 0, 0, 0, 0, 2);
@@ -66,7 +71,7 @@ fn conduct() {
     let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("ready")), "the server did not start");
     let mut client = Role(hosts.start(1, "client"));
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_secs(120);
     let status = loop {
         match client.0.try_wait().unwrap() {
             Some(status) => break Some(status),
@@ -119,6 +124,7 @@ impl Namespaces {
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", TEST, "--nocapture"])
             .env(ROLE, role)
+            .env(OTHER, &self.names[0])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -151,9 +157,17 @@ fn ip(words: &[&str]) -> Result<(), String> {
     output.status.success().then_some(()).ok_or_else(said)
 }
 
+fn tc(words: &str) -> Result<String, String> {
+    let output =
+        Command::new("tc").args(words.split(' ')).output().map_err(|error| format!("tc: {error}"))?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
+}
+
 async fn serve() {
     let key = PublicKey::new(&[0xc5; 128], &[1, 0, 1]).unwrap();
-    let builder = Server::builder(Witness::default()).public_key(key);
+    // Nobody forges an address here.
+    let builder = Server::builder(Witness::default()).public_key(key).keep_allow(AllowList::everyone());
     let _server = builder.bind((Ipv6Addr::UNSPECIFIED, PORT).into()).start().await.unwrap();
     println!("ready");
     std::future::pending::<()>().await;
@@ -183,7 +197,8 @@ impl Handler for Witness {
             return Packet::new(code).into();
         }
         let helo = helos.get(peer.dialect.name()).cloned().unwrap_or_default();
-        let answer = Packet::new(habits.okay).with(laxcus6::key::SPEAK, seen).with_entity(helo);
+        let entity = if packet.entity.is_empty() { Bytes::from(helo) } else { packet.entity };
+        let answer = Packet::new(habits.okay).with(laxcus6::key::SPEAK, seen).with_entity(entity);
         Reply::Answer(fixp_transport::Answer { body, ..answer.into() })
     }
 }
@@ -222,10 +237,58 @@ async fn clients() {
         println!("{}: {stats:?}", pair.dialect);
         assert!(stats.connections > before && stats.cuts > 0, "{stats:?}");
     }
+    keep_udp_under_loss().await;
     for pair in pairs {
         let goodbye = pair.udp.exit(peer()).await.unwrap();
         assert_eq!(goodbye.code, tables::of(pair.dialect).exit_okay);
         pair.channel.close().await;
+    }
+}
+
+/// An entity of 1 MiB there and back while the cable loses datagrams, each way: over the own transport, and as a program
+/// of laxcus6.
+async fn keep_udp_under_loss() {
+    let netem = "netem delay 1ms loss 1%";
+    // A program's pieces come in bursts of the pace; some of them find no room.
+    let tbf = "tbf rate 40mbit burst 8kb limit 64kb";
+    let server = std::env::var(OTHER).unwrap();
+    let ends = ["".to_owned(), format!("-n {server} ")];
+    let lossy = [netem, tbf].into_iter().find(|lossy| {
+        let made = ends
+            .iter()
+            .try_for_each(|end| tc(&format!("{end}qdisc replace dev {CABLE} root {lossy}")).map(drop));
+        made.inspect_err(|why| println!("no {lossy}: {}", why.trim())).is_ok()
+    });
+    let Some(lossy) = lossy else {
+        let line = format!("\nSKIPPED: {TEST}: KEEP UDP under loss: the kernel has neither netem nor tbf\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        return;
+    };
+    let entity: Vec<u8> = (0..1_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    for ours in [true, false] {
+        let client =
+            keep::Client::builder().dialect(&LAXCUS6).extensions(ours).timeout(Duration::from_secs(40));
+        let client = client.build();
+        let begun = Instant::now();
+        let sent = request(&LAXCUS6).with_entity(entity.clone());
+        let answer = client.request(peer(), sent).await.unwrap();
+        assert!(answer.entity == entity, "{} bytes came back", answer.entity.len());
+        let stats = client.stats();
+        println!("KEEP UDP, own transport {ours}, {lossy}: {:.1?}, {stats:?}", begun.elapsed());
+        assert_eq!(
+            (stats.answers, stats.own, stats.exchanges),
+            (1, ours.into(), (!ours).into()),
+            "{stats:?}"
+        );
+        client.close();
+        client.closed().await;
+    }
+    for end in ends {
+        let told = tc(&format!("{end}-s qdisc show dev {CABLE}")).unwrap();
+        println!("{told}");
+        let lost = told.split("dropped ").nth(1).and_then(|rest| rest.split(',').next()?.parse::<u64>().ok());
+        assert!(lost.is_some_and(|lost| lost > 0), "nothing was lost");
+        tc(&format!("{end}qdisc del dev {CABLE} root")).unwrap();
     }
 }
 
