@@ -2,12 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod echo;
+#[path = "../../fixp-transport/tests/common/lab.rs"]
+mod lab;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fixp_codec::rpc::{self, Call, Throwable, Type, Value};
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_laboratory::Laboratory;
 use fixp_rpc::legacy::{Client, Exception, Failure, Signature, Visit, Visits};
 use fixp_rpc::{Context, Executed, Rpc};
 use fixp_transport::extension::Refusal;
@@ -15,6 +19,7 @@ use fixp_transport::host::Transport;
 use fixp_transport::server::DialectChoice;
 use fixp_transport::udp::Security;
 use fixp_transport::{Cause, Channel, Echo, Handler, Peer, Reply, Request, Server, handler_fn, udp};
+use lab::{Binder, CLIENT, PORT, SERVER};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -549,5 +554,49 @@ async fn typed_interfaces() {
         let null = Call::new("demo.TypesVisit", "enter").with(Type::string(), Value::Null);
         let missed = thrown(&untyped.call(&null).await.unwrap_err());
         assert_eq!(missed, ("java.lang.NullPointerException: name".to_owned(), Executed::Yes));
+    }
+}
+
+/// What of a call leaves over KEEP UDP where nothing is ever heard of the program: its piece once, where the call goes
+/// once, and otherwise again as the programs send theirs. On the virtual clock of a laboratory.
+#[test]
+fn what_leaves_of_a_call_that_goes_once() {
+    for dialect in DIALECTS {
+        for once in [true, false] {
+            Laboratory::run(&format!("legacy once {} {once}", dialect.name()), |lab| async move {
+                lab.set_time_limit(Duration::from_secs(600));
+                let to = SocketAddr::new(SERVER, PORT);
+                let program = lab.host(SERVER).bind(PORT).unwrap();
+                let channel = Channel::builder(dialect).extensions(false).timeout(Duration::from_secs(20));
+                let channel = channel.keep_udp_over(to, Binder(lab.host(CLIENT)));
+                let client = Client::over(channel);
+                let client = if once { client.once() } else { client };
+                let call = Call::new("demo.EchoVisit", "add").with(Type::INT, 2).with(Type::INT, 40);
+                let called = tokio::spawn(async move { client.call(&call).await });
+                let (mut buffer, mut pieces) = (vec![0; 2048], Vec::new());
+                while !called.is_finished() {
+                    let (len, from) =
+                        match tokio::time::timeout(Duration::from_secs(1), program.recv_from(&mut buffer))
+                            .await
+                        {
+                            Ok(came) => came.unwrap(),
+                            Err(_) => continue,
+                        };
+                    let packet = Decoder::new(dialect).packet(&buffer[..len]).unwrap().to_packet().unwrap();
+                    if packet.code == laxcus6::notify::SECURE_QUERY && dialect.name() == "laxcus6" {
+                        let plain = Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity(vec![0; 4]);
+                        program.send_to(&plain.to_bytes(dialect).unwrap(), from).unwrap();
+                    } else if !packet.entity.is_empty() {
+                        pieces.push(packet);
+                    }
+                }
+                let failure = called.await.unwrap().unwrap_err();
+                assert_eq!(failure.executed(), Executed::Perhaps, "{failure:?}");
+                // In 20 s, after 3 s each, or after 15 s.
+                let again = if dialect.name() == "lexst1" { 1 } else { 6 };
+                assert_eq!(pieces.len(), if once { 1 } else { 1 + again }, "{}", dialect.name());
+                assert!(pieces.iter().all(|piece| *piece == pieces[0]));
+            });
+        }
     }
 }
