@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fixp_codec::{Dialect, LAXCUS6, LEXST1, Packet, Value, laxcus6};
 use fixp_laboratory::{Host, Laboratory, LinkConfig, Stream};
+use fixp_transport::extension::{Capabilities, key};
 use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::server::{PublicKey, Server};
 use fixp_transport::socket::Connect;
@@ -629,6 +630,30 @@ fn a_connection_that_ends_wants_no_room() {
         assert_eq!(last.await.unwrap().entity, vec![1; 60_000]);
         drop(wants);
         held.await.unwrap();
+        assert_eq!(server.stats().timed_out, 0);
+    });
+}
+
+/// The same of the half of a head: it will not be taken, and the last answer does not end with the time that it has.
+#[test]
+fn a_connection_that_ends_waits_for_no_head() {
+    Laboratory::run("ends without head", |lab| async move {
+        lab.set_time_limit(seconds(3600));
+        let handler = handler_fn(async |_: Request| {
+            sleep(seconds(1)).await;
+            Answer::from(Packet::new(laxcus6::answer::OKAY)).with_body(slow(60)).and_close().into()
+        });
+        let server = serve(&lab, &LAXCUS6, ServerLimits::default(), handler).await;
+        let last = Packet::new(application(&LAXCUS6))
+            .with(key::CAPABILITIES, Capabilities::OURS.in_request())
+            .with(key::SERIAL, 1_i64);
+        let mut wire = last.to_bytes(&LAXCUS6).unwrap().to_vec();
+        wire.extend_from_within(..wire.len() / 2);
+        let mut stream = connect(&lab).await;
+        stream.write_all(&wire).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(lab.now() > ServerLimits::HEAD_TIME && answer.ends_with(&[1; 60_000]), "{:?}", lab.now());
         assert_eq!(server.stats().timed_out, 0);
     });
 }
