@@ -369,7 +369,7 @@ impl Dialect {
     /// that have agreed on them.
     #[must_use]
     pub const fn with_major(mut self, major: u8) -> Self {
-        // Only commands are read otherwise, and those are not folded.
+        // Only commands are read otherwise: one that the folded table refuses is looked up in this one.
         self.extra_major = Some(major);
         if major < 8 {
             self.legal[major as usize] = MinorSet::ALL;

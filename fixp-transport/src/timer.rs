@@ -86,10 +86,9 @@ impl Timer {
 
     fn set(&mut self, now: Instant, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let task = self.set.take().map(|set| set.task);
-        // Who has no turn left is polled again anyway, and no timer knows of it.
-        let knows = has_budget_remaining();
         let Some((at, until)) = self.poll_set(now, at, cx) else { return Poll::Ready(()) };
-        if knows {
+        // Who has no turn left is polled again anyway, and no timer knows of it, perhaps.
+        if has_budget_remaining() {
             let task = task.filter(|task| task.will_wake(cx.waker())).unwrap_or_else(|| cx.waker().clone());
             self.set = Some(Set { at, until, task });
         }

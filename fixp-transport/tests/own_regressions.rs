@@ -268,9 +268,14 @@ fn one_network_does_not_take_all_associations() {
     assert!(ledger.held() < ledger.bound() / 2, "one network holds {} of {}", ledger.held(), ledger.bound());
 }
 
-/// SPEC 10.19: a client that takes nothing of its answers does not have the server hold them for ever.
+/// SPEC 10.19: a client that takes nothing of its answers does not have the server hold them for ever, nor does one that
+/// does not even say that it has heard of their end.
 #[test]
 fn answers_that_nobody_takes_are_given_up() {
+    [true, false].into_iter().for_each(nobody_takes_answers);
+}
+
+fn nobody_takes_answers(hears_of_ends: bool) {
     let mut now = Instant::now();
     let ledger = Ledger::new(8 << 20);
     let mut server = Endpoint::new(Config::default(), ledger.clone(), 1);
@@ -293,7 +298,10 @@ fn answers_that_nobody_takes_are_given_up() {
         server.handle_timeout(now);
         // It acknowledges all that comes, so that it is not thought to be lost.
         for (_, sent) in drain(&mut server, now) {
-            if let Some(number) = packet(&sent).first(key::NUMBER).and_then(Value::as_i64) {
+            let sent = packet(&sent);
+            if let Some(number) = sent.first(key::NUMBER).and_then(Value::as_i64)
+                && (hears_of_ends || sent.first(key::RESET).is_none())
+            {
                 let told =
                     hostile.segment().with(key::ACKNOWLEDGED, hostile::numbers(&[number as u64, 0, 0]));
                 server.handle_datagram(now, hostile.at, &LAXCUS6, &hostile::bytes(&told));
@@ -302,6 +310,24 @@ fn answers_that_nobody_takes_are_given_up() {
     }
     assert_eq!(server.stats().associations, 1);
     assert!(ledger.held() < 1 << 20, "{} are held", ledger.held());
+}
+
+/// A request that is taken back is held no longer, though its end cannot be told.
+#[test]
+fn what_is_taken_back_is_not_held() {
+    let now = Instant::now();
+    let ledger = Ledger::new(64 << 20);
+    let mut client = Endpoint::new(Config::default(), ledger.clone(), 2);
+    let mut server = endpoint(1);
+    let association = client.connect(now, server_at(), &LAXCUS6);
+    pass(&mut client, &mut server, now);
+    let before = ledger.held();
+    let ticket = client.request(now, association, request(1 << 20)).unwrap();
+    // Some of it leaves, and is lost.
+    assert!(client.poll_transmit(now, &mut Vec::new(), 4).is_some());
+    assert!(ledger.held() > before + (1 << 20));
+    client.cancel(now, ticket);
+    assert!(ledger.held() < before + (4 << 10), "{} are held", ledger.held() - before);
 }
 
 /// SPEC 10.13: a peer that acknowledges what never came to it would be sent all there is at any rate. The numbers that

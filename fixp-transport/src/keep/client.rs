@@ -314,7 +314,10 @@ impl<C: Deref<Target = Closer> + Unpin> Future for Pending<C> {
             return Poll::Pending;
         }
         let Some(ticket) = self.ticket else { return Poll::Ready(Err(UNKNOWN)) };
-        let outcome = std::task::ready!(self.closer.shared.lock().poll_outcome(ticket, cx));
+        let mut before = None;
+        let polled = self.closer.shared.lock().poll_outcome(ticket, cx, &mut before);
+        drop(before);
+        let outcome = std::task::ready!(polled);
         self.ticket = None;
         Poll::Ready(outcome)
     }
@@ -470,10 +473,16 @@ impl Core {
         }
     }
 
-    /// The end of a request, of which the task is told otherwise.
-    fn poll_outcome(&mut self, ticket: Ticket, cx: &Context<'_>) -> Poll<Outcome> {
+    /// The end of a request, of which the task is told otherwise. Who was to be told before is dropped behind the lock.
+    fn poll_outcome(
+        &mut self,
+        ticket: Ticket,
+        cx: &Context<'_>,
+        before: &mut Option<Waker>,
+    ) -> Poll<Outcome> {
         match self.waiters.get_mut(ticket) {
-            Some(Waiter::Task(waker)) => waker.clone_from(cx.waker()),
+            Some(Waiter::Task(waker)) if waker.will_wake(cx.waker()) => {}
+            Some(Waiter::Task(waker)) => *before = Some(std::mem::replace(waker, cx.waker().clone())),
             Some(waiter @ Waiter::Nobody) => *waiter = Waiter::Task(cx.waker().clone()),
             Some(Waiter::Ended(_)) | None => {
                 let ended = self.waiters.remove(ticket);
@@ -558,7 +567,6 @@ impl Shared {
     fn unlock(&self, mut core: MutexGuard<'_, Core>, driver: bool) {
         core.tell();
         let driver = if driver { core.driver.take() } else { None };
-        // The room for the next ones stays.
         let woken = if core.woken.is_empty() { Vec::new() } else { std::mem::take(&mut core.woken) };
         drop(core);
         woken.into_iter().chain(driver).for_each(Waker::wake);

@@ -29,7 +29,8 @@ mod unix {
         reads: AsyncFd<UdpSocket>,
         /// Where there was no room, the same socket as another descriptor, which tells one task when there is.
         writes: Mutex<Option<AsyncFd<OwnedFd>>>,
-        /// Whether there is one. Who is late to hear of it tries, and finds no room.
+        /// Whether there is one. Who is late to hear of it tries, and finds no room; who is late to hear that it is gone
+        /// waits once more, and is told at once.
         waits: AtomicBool,
     }
 

@@ -201,8 +201,10 @@ impl Moving {
             let core = self.closer.shared.lock();
             return Poll::Ready(Err(core.caller.error(self.ticket, Cause::Body(error))));
         }
+        // Dropped behind the lock.
+        let mut before = None;
         let mut core = self.closer.shared.lock();
-        if let Poll::Ready(outcome) = core.poll_outcome(self.ticket, cx) {
+        if let Poll::Ready(outcome) = core.poll_outcome(self.ticket, cx, &mut before) {
             self.ended = true;
             return Poll::Ready(outcome.map(|packet| (packet, 0)));
         }
@@ -230,6 +232,8 @@ impl Stream for Moving {
             this.ended = true;
             return Poll::Ready(Some(Err(error)));
         }
+        // Dropped behind the lock.
+        let mut before = None;
         let mut core = this.closer.shared.lock();
         if let Some(bytes) = core.caller.read(now(), this.ticket) {
             this.leave(core);
@@ -238,7 +242,7 @@ impl Stream for Moving {
             return Poll::Ready(Some(Ok(bytes)));
         }
         let broken = core.seen.get(&this.ticket).is_none_or(|seen| seen.broken);
-        let over = broken || core.poll_outcome(this.ticket, cx).is_ready();
+        let over = broken || core.poll_outcome(this.ticket, cx, &mut before).is_ready();
         this.leave(core);
         if over {
             this.ended = true;

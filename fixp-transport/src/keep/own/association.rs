@@ -396,13 +396,11 @@ impl Association {
             return Err(CallError::not_sent(Cause::Timeout));
         }
         let deadline = told.map(|millis| now + Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
-        let Some(mut exchange) = shared.exchange(now, Config::REQUESTS_SHARE) else {
-            return Err(CallError::not_sent(Cause::Full));
-        };
-        let share = Config::REQUESTS_SHARE;
-        if let Err(error) =
-            write(&mut exchange.stream, self.table, shared, (packet, entity), (left, len), 0, share)
-        {
+        let (mut exchange, share) = (shared.exchange(now), Config::REQUESTS_SHARE);
+        let written =
+            write(&mut exchange.stream, self.table, shared, (packet, entity), (left, len), 0, share);
+        let written = written.and_then(|()| exchange.book(share).then_some(()).ok_or(AnswerError::Full));
+        if let Err(error) = written {
             shared.recycle(exchange);
             return Err(CallError::not_sent(match error {
                 AnswerError::Encode(error) => Cause::Encode(error),

@@ -142,6 +142,8 @@ impl Exchange {
         resets: &mut VecDeque<u64>,
     ) {
         let sent = if answer == (role == Role::Server) { self.sent() } else { 0 };
+        // Nothing of it is sent any more.
+        self.stream.clear();
         self.going = Going::Reset(Reset { exchange: number, answer, reason, sent });
         if !std::mem::replace(&mut self.resets, true) {
             resets.push_back(number);
@@ -159,5 +161,57 @@ impl Exchange {
     /// What is left of a time that was told when the first of it came.
     pub(super) fn left(&self, now: Instant, told: Duration) -> Duration {
         told.saturating_sub(now.saturating_duration_since(self.began))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use fixp_codec::LAXCUS6;
+
+    use super::super::receive_stream::Received;
+    use super::*;
+
+    /// One that is used again is as a new one, however the one before it ended.
+    #[test]
+    fn cleared_is_new() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let ledger = Ledger::new(1 << 20);
+        let bounds = Bounds { dialect: &LAXCUS6, head: 1000, entity: 1000, gather: 100 };
+        // An answer with an entity of 40 bytes that is gathered, and one of 400 that is read.
+        let head = |len: u8, more: u8| [0xc7, 0, 1, 0xf2, 3, 1, 0, 0xfc, 3, 1 + more, 0x50, len, more];
+        for (going, entity, at) in [
+            (Going::Stream, 40, 0),
+            (Going::Over, 40, 5),
+            (Going::Reset(Reset { exchange: 1, answer: true, reason: 2, sent: 3 }), 144, 0),
+            (Going::Nothing, 144, 5),
+        ] {
+            let mut used = Exchange::new(now, &ledger);
+            assert!(used.book(8));
+            used.begin(now, 1, going, bounds, 500);
+            assert!(used.stream.begin((b"head", Bytes::from_static(b"entity")), 30, (20, 10), 8));
+            let mut more = Bytes::from_static(b"more than there is room for");
+            assert!(!used.stream.write(&mut more));
+            used.stream.on_sent(0..10);
+            used.stream.on_acked(2..3);
+            used.stream.on_lost(0..6);
+            let bytes = if entity == 40 { head(40, 0)[..12].to_vec() } else { head(144, 1).to_vec() };
+            let mut received = Received::default();
+            let some = bytes.get(at..).unwrap_or_default();
+            let _ = used.coming.receive(at as u64, some, false, &mut received);
+            let _ = used.coming.receive(100, &[7; 9], false, &mut received);
+            used.coming.settle();
+            (used.whole, used.stage, used.age) = (9, Stage::Told, Some(4));
+            (used.deadline, used.moved, used.began) = (Some(later), later, later);
+            (used.in_row, used.resets, used.tells) = (true, true, true);
+            used.clear();
+            assert_eq!(ledger.held(), 0, "{going:?}, {entity}");
+            let mut new = Exchange::new(now, &ledger);
+            for exchange in [&mut used, &mut new] {
+                exchange.begin(later, 2, Going::Nothing, bounds, 600);
+            }
+            assert_eq!(format!("{used:?}"), format!("{new:?}"));
+        }
     }
 }

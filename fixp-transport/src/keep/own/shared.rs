@@ -91,10 +91,9 @@ impl Shared {
         Some(event)
     }
 
-    /// An exchange that has not begun; nothing where there is no room for it.
-    pub(super) fn exchange(&mut self, now: Instant, eighths: usize) -> Option<Box<Exchange>> {
-        let mut exchange = self.spare.pop().unwrap_or_else(|| Box::new(Exchange::new(now, &self.ledger)));
-        exchange.book(eighths).then_some(exchange)
+    /// An exchange that has not begun, and is not booked.
+    pub(super) fn exchange(&mut self, now: Instant) -> Box<Exchange> {
+        self.spare.pop().unwrap_or_else(|| Box::new(Exchange::new(now, &self.ledger)))
     }
 
     /// An exchange has ended.

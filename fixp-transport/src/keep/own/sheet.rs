@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::BufMut;
-use fixp_codec::{Code, Command, Dialect, Draft, Encoder, LAXCUS6, Type, VERSION, ValueRef, number};
+use fixp_codec::{
+    Code, Command, Dialect, Draft, Encoder, LAXCUS6, MAX_VALUE, Type, VERSION, ValueRef, number,
+};
 
 use super::acknowledged;
 use super::ranges::Ranges;
@@ -46,8 +48,10 @@ impl Sheet {
         let [low, high] = key.to_le_bytes();
         self.bytes.extend_from_slice(&[low, high, 0, 0]);
         write(&mut self.bytes);
-        // None of ours is near the 4095 bytes that there are for it: 32 ranges have 650.
         let length = self.bytes.len() - start - MESSAGE;
+        if length > MAX_VALUE {
+            return self.refuse_long(key, start + MESSAGE);
+        }
         let field = u16::from(code) << 12 | length as u16 & 0xfff;
         if let Some(place) = self.bytes.get_mut(start + 2..start + MESSAGE) {
             place.copy_from_slice(&field.to_le_bytes());
@@ -64,6 +68,14 @@ impl Sheet {
             _ => ValueRef::Raw(&[0]),
         };
         let messages = [(key, value)];
+        let encoder = Encoder::new(self.dialect);
+        self.error = encoder.head_len(&Draft::new(self.code).with_messages(&messages)).err();
+    }
+
+    /// None of ours comes near it: 32 ranges have 650 bytes.
+    #[cold]
+    fn refuse_long(&mut self, key: u16, value: usize) {
+        let messages = [(key, ValueRef::Raw(self.bytes.get(value..).unwrap_or_default()))];
         let encoder = Encoder::new(self.dialect);
         self.error = encoder.head_len(&Draft::new(self.code).with_messages(&messages)).err();
     }
@@ -254,7 +266,7 @@ mod tests {
         #[test]
         fn a_sheet_is_a_packet(
             dialect in prop::sample::select(vec![&LAXCUS6, &LEXST1]),
-            (association, number) in any::<(u64, u32)>(),
+            (association, number) in (any::<u64>(), 0..=i64::MAX.unsigned_abs()),
             numbers in prop::collection::btree_set(0..500u64, 0..40),
             windows in prop::collection::vec((any::<u64>(), any::<u32>()), 0..4),
             (exchange, offset) in (1..u64::MAX, any::<u32>()),
@@ -262,10 +274,16 @@ mod tests {
         ) {
             let mut come = Ranges::new(64);
             numbers.iter().for_each(|&number| { come.insert(number); });
-            let (number, offset) = (u64::from(number), u64::from(offset));
+            let offset = u64::from(offset);
             let chunk = Chunk { exchange, answer: len % 2 == 0, last: len % 3 == 0, offset, len };
-            let delay = Duration::from_micros(number);
+            let delay = Duration::from_micros(offset);
             let mut sheet = Sheet::new();
+            // It was used before, for more than this, and for what cannot be said.
+            sheet.segment(extension::own(dialect), 1, 2);
+            sheet.acknowledged(&come, delay, 32);
+            sheet.raw(key::CHUNK, |out| out.resize(out.len() + MAX_VALUE + 1, 7));
+            sheet.pad(100);
+            prop_assert!(sheet.finish(&mut Vec::new()).is_err());
             sheet.segment(extension::own(dialect), association, number);
             let mut packet = Packet::new(SEGMENT)
                 .with(key::ASSOCIATION, Value::Raw(Bytes::copy_from_slice(&association.to_le_bytes())))

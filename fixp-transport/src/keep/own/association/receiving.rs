@@ -137,7 +137,11 @@ impl Association {
         if self.done.contains(number) {
             return Ok(false);
         }
-        let mut exchange = shared.exchange(now, 8).ok_or(Trouble::NoRoom)?;
+        let mut exchange = shared.exchange(now);
+        if !exchange.book(8) {
+            shared.recycle(exchange);
+            return Err(Trouble::NoRoom);
+        }
         exchange.begin(now, number, Going::Nothing, self.bounds(shared), shared.config.exchange_window);
         self.watch.get_or_insert(now + Config::WATCH);
         self.live.insert(number, exchange);

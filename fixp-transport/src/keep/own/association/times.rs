@@ -28,7 +28,7 @@ impl Association {
         exchange.is_some_and(|exchange| exchange.deadline == Some(at))
     }
 
-    /// Time has passed. True where something is to be sent, perhaps.
+    /// Time has passed.
     pub(in super::super) fn handle_timeout(&mut self, now: Instant, shared: &mut Shared) {
         while let Some(&Reverse((at, serial))) = self.deadlines.peek()
             && at <= now
@@ -158,7 +158,8 @@ impl Association {
     }
 
     /// Whether a timer is as early as anything that may have become due before it since it was set. What is not looked at
-    /// here is one of the long times, which begin now, and only ever move on.
+    /// here are the long times, which only ever move on once they have begun; they have begun just now, or as long before
+    /// as the association waited to send.
     #[inline]
     pub(in super::super) fn is_due_behind(&self, now: Instant, timer: Instant, shared: &Shared) -> bool {
         let behind = |at: Option<Instant>| at.is_none_or(|at| timer <= at);
@@ -168,6 +169,7 @@ impl Association {
             && behind(self.paced)
             && behind(self.deadlines.peek().map(|&Reverse((at, _))| at))
             && behind(self.starved_until)
+            && behind(self.idle_at(shared.config.idle))
             && timer <= now + shared.shortest_long_time
     }
 
