@@ -67,17 +67,19 @@ impl Sheet {
             Type::Int16 => ValueRef::Int16(0),
             _ => ValueRef::Raw(&[0]),
         };
-        let messages = [(key, value)];
-        let encoder = Encoder::new(self.dialect);
-        self.error = encoder.head_len(&Draft::new(self.code).with_messages(&messages)).err();
+        self.error = self.refusal(key, value);
     }
 
     /// None of ours comes near it: 32 ranges have 650 bytes.
     #[cold]
-    fn refuse_long(&mut self, key: u16, value: usize) {
-        let messages = [(key, ValueRef::Raw(self.bytes.get(value..).unwrap_or_default()))];
-        let encoder = Encoder::new(self.dialect);
-        self.error = encoder.head_len(&Draft::new(self.code).with_messages(&messages)).err();
+    fn refuse_long(&mut self, key: u16, start: usize) {
+        self.error = self.refusal(key, ValueRef::Raw(self.bytes.get(start..).unwrap_or_default()));
+    }
+
+    /// Why the codec does not write this.
+    fn refusal(&self, key: u16, value: ValueRef<'_>) -> Option<fixp_codec::Error> {
+        let messages = [(key, value)];
+        Encoder::new(self.dialect).head_len(&Draft::new(self.code).with_messages(&messages)).err()
     }
 
     fn raw(&mut self, key: u16, write: impl FnOnce(&mut Vec<u8>)) {
