@@ -32,6 +32,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Packet, StreamDecoder, ValueRef};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError, PIECE};
@@ -357,8 +358,12 @@ impl Moving {
 
     /// Ready when something has come.
     fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
-        let now = Instant::now();
+        let mut now = Instant::now();
         for _ in 0..ROUNDS {
+            if self.body.is_some() && self.outbox.is_empty() {
+                // The peer's time begins when something is there for it.
+                self.moved = now;
+            }
             let sent = match self.send(cx) {
                 Ok(sent) => sent,
                 Err(cause @ Cause::Lost(_)) => {
@@ -368,23 +373,25 @@ impl Moving {
                 }
                 Err(cause) => return Poll::Ready(Err(cause)),
             };
-            // Where nothing comes now, it may only not be this task's turn: the end of the stream is waited for.
+            // Where nothing comes now, it may only not be this task's turn: the end of the stream is waited for, at most
+            // the stall time.
             let came = self.receive(cx).map_err(|cause| self.lost.unwrap_or(cause));
             if came? {
-                self.moved = now;
+                self.moved = Instant::now();
                 return Poll::Ready(Ok(()));
             }
             if sent {
+                now = Instant::now();
                 self.moved = now;
                 continue;
             }
             if self.body.is_some() && self.outbox.is_empty() {
                 // It waits for its own source, or for its turn under a rate: the peer is not to blame.
-                self.moved = now;
                 return Poll::Pending;
             }
             let until = self.moved + self.stall;
-            if until <= now {
+            // Who has no turn left cannot know whether something is there.
+            if until <= now && has_budget_remaining() {
                 return Poll::Ready(Err(self.lost.unwrap_or(Cause::Timeout)));
             }
             // A timer that is early costs a look.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,12 +17,24 @@ use fixp_transport::extension::{Capabilities, key};
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::server::PublicKey;
 use fixp_transport::socket::Connect;
-use fixp_transport::{CallOptions, Channel, Request, Server, handler_fn};
+use fixp_transport::{Answer, Body, CallOptions, Channel, Handler, Request, Server, handler_fn};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
-use tokio::task::coop::unconstrained;
+use tokio::sync::mpsc;
+use tokio::task::coop::{poll_proceed, unconstrained};
 
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
+
+/// Until this is so, which takes the others a few turns.
+async fn soon(is: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if is() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never was so");
+}
 
 /// What has come so far.
 fn come(stream: &mut DuplexStream) -> usize {
@@ -54,9 +67,7 @@ async fn the_first_answers_leave_while_the_last_requests_are_handled() {
         batch.extend(request.to_bytes(&LAXCUS6).unwrap());
     }
     there.lock().unwrap().write_all(&batch).now_or_never().unwrap().unwrap();
-    while seen.lock().unwrap().len() < REQUESTS {
-        tokio::task::yield_now().await;
-    }
+    soon(|| seen.lock().unwrap().len() == REQUESTS).await;
     let seen = seen.lock().unwrap().clone();
     let parts: Vec<_> = seen.iter().enumerate().filter(|(_, came)| **came > 0).collect();
     assert!(parts[0].0 < 20, "the first part is small: {parts:?}");
@@ -190,16 +201,12 @@ async fn what_came_before_the_end_is_read_though_many_are_told() {
     let call = || channel.try_call(Packet::new(lexst1::app::ADD_LOG), CallOptions::default()).unwrap();
     let taken = |stream: &Breaks| stream.0.lock().unwrap().taken;
     let first = call();
-    while taken(&stream) == 0 {
-        tokio::task::yield_now().await;
-    }
+    soon(|| taken(&stream) > 0).await;
     stream.says([okay.to_vec()], false);
     first.await.unwrap();
     let before = taken(&stream);
     let calls: Vec<_> = (0..CALLS).map(|_| call()).collect();
-    while taken(&stream) == before {
-        tokio::task::yield_now().await;
-    }
+    soon(|| taken(&stream) > before).await;
     // Of one more request no byte can be written any more.
     let last = call();
     stream.says([okay.repeat(CALLS / 2), okay.repeat(CALLS / 2)], true);
@@ -302,4 +309,75 @@ async fn who_makes_progress_without_end_is_not_slow() {
     }
     // It takes so long that others are asked for their room, and has ended before the other gives up.
     assert!((300..1900).contains(&ended) && time <= ended + 2, "{ended} ms, {time} ms");
+}
+
+/// Each connection is one to this server.
+struct Served<H>(Arc<Server<H>>);
+
+impl<H: Handler> Connect for Served<H> {
+    type Stream = DuplexStream;
+
+    async fn connect(&self) -> io::Result<DuplexStream> {
+        let (here, there) = duplex(1 << 20);
+        self.0.serve_stream(there, PEER, PEER).map_err(|_| io::ErrorKind::ConnectionRefused)?;
+        Ok(here)
+    }
+
+    fn peer(&self) -> SocketAddr {
+        PEER
+    }
+}
+
+/// A channel whose transfers may stand still for five seconds, and a server that reads what comes and answers with so
+/// many bytes.
+async fn transferring(answers: usize) -> Channel {
+    let handler = handler_fn(move |request: Request| async move {
+        if let Some(mut body) = request.body {
+            while let Some(Ok(_)) = body.chunk().await {}
+        }
+        let answer = Answer::from(Packet::new(answer::OKAY));
+        answer.with_body(Body::from_bytes(vec![7; answers])).into()
+    });
+    let key = PublicKey::new(&[0xff; 64], &[3]).unwrap();
+    let server = Server::builder(handler).public_key(key).start().await.unwrap();
+    Channel::builder(&LAXCUS6).timeout(Duration::from_secs(5)).open(Served(Arc::new(server)))
+}
+
+/// A source that was silent for longer than the peer may be, and then has more than goes in one turn.
+#[tokio::test(start_paused = true)]
+async fn the_silence_of_a_source_is_not_that_of_the_peer() {
+    const PIECES: usize = 200;
+    let channel = transferring(10).await;
+    let (pieces, mut source) = mpsc::unbounded_channel();
+    let source = futures_util::stream::poll_fn(move |cx| source.poll_recv(cx));
+    let body = Body::from_stream(PIECES as u64 * 1000, source);
+    let sending =
+        tokio::spawn(async move { channel.transfer(Packet::new(notify::FLUSH_LOG), body).await.map(drop) });
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    for _ in 0..PIECES {
+        pieces.send(Ok(Bytes::from_static(&[7; 1000]))).unwrap();
+    }
+    sending.await.unwrap().unwrap();
+}
+
+/// A reader that paused for longer than the peer may be silent, and looks again when it is not its turn any more.
+#[tokio::test(start_paused = true)]
+async fn the_pause_of_a_reader_is_not_that_of_the_peer() {
+    const LEN: usize = 300_000;
+    let channel = transferring(LEN).await;
+    let request = Packet::new(notify::FLUSH_LOG);
+    let mut answer = channel.transfer(request, Body::from_bytes(Bytes::new())).await.unwrap();
+    let mut came = answer.body.chunk().await.unwrap().unwrap().len();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    poll_fn(|cx| {
+        while let Poll::Ready(turn) = poll_proceed(cx) {
+            turn.made_progress();
+        }
+        Poll::Ready(())
+    })
+    .await;
+    while let Some(piece) = answer.body.chunk().await {
+        came += piece.unwrap().len();
+    }
+    assert_eq!(came, LEN);
 }
