@@ -6,7 +6,9 @@ mod lab;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,8 +23,8 @@ use fixp_transport::{
 };
 use futures_util::future::join_all;
 use lab::{CLIENT, Counting, PORT, SERVER, application, numbered, open, serve};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::time::{Sleep, sleep, timeout};
 
 const BOTH: [&Dialect; 2] = [&LEXST1, &LAXCUS6];
 
@@ -202,6 +204,66 @@ fn the_wait_for_room_is_nobodys_time() {
             second.write_all(&wire[wire.len() - 1_000..]).await.unwrap();
             assert!(second.read(&mut [0; 100]).await.unwrap() > 0, "it is answered");
         });
+    }
+}
+
+/// A stream that has no room for a while when it is written to for the first time.
+struct Full(DuplexStream, Option<Pin<Box<Sleep>>>, Duration);
+
+impl AsyncRead for Full {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Full {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self(stream, room, time) = &mut *self;
+        let room = room.get_or_insert_with(|| Box::pin(sleep(*time)));
+        if !room.is_elapsed() {
+            ready!(room.as_mut().poll(cx));
+        }
+        Pin::new(stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// SPEC 11.17: the time in which a peer takes nothing begins when there is something for it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_has_its_time_behind_a_long_upload() {
+    // There is room again within that time, or not.
+    for (full, answered) in [(1, true), (29, true), (31, false)] {
+        let handler = handler_fn(async |mut request: Request| {
+            let (body, mut came) = (request.body.as_mut().unwrap(), 0);
+            while came < 500_000 {
+                came += body.chunk().await.unwrap().unwrap().len();
+            }
+            Packet::new(laxcus6::answer::OKAY).into()
+        });
+        let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
+        let server = Server::builder(handler).public_key(key).start().await.unwrap();
+        let (here, mut there) = duplex(1 << 20);
+        let peer = "10.0.0.1:1".parse().unwrap();
+        server.serve_stream(Full(here, None, seconds(full)), peer, peer).unwrap();
+        let wire = Packet::new(application(&LAXCUS6)).with_entity(vec![1; 1 << 20]);
+        for piece in wire.to_bytes(&LAXCUS6).unwrap()[..600_000].chunks(100_000) {
+            there.write_all(piece).await.unwrap();
+            sleep(seconds(10)).await;
+        }
+        let read = timeout(seconds(60), there.read(&mut [0; 100])).await.unwrap();
+        assert_eq!(read.unwrap() > 0, answered, "no room for {full} s");
+        assert_eq!(server.stats().timed_out, u64::from(!answered));
     }
 }
 

@@ -276,6 +276,8 @@ where
     /// A round where all others would find nothing to do: there is one for each piece, so what is left out counts.
     fn round_of_reading(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
         if let Poll::Ready(ended) = self.running.poll_reader(cx) {
+            // There was nothing to write.
+            self.written = now;
             self.ended(ended, cx);
             return Ok(true);
         }
@@ -289,6 +291,10 @@ where
     /// Does what can be done; tells whether anything could.
     fn round(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let mut progress = false;
+        if self.connection.outbox().is_empty() {
+            // The peer's time begins when there is something for it.
+            self.written = now;
+        }
         while let Poll::Ready(ended) = self.running.poll_ended(cx) {
             progress = true;
             self.ended(ended, cx);
@@ -297,7 +303,7 @@ where
         progress |= self.pump(cx);
         self.ahead = AHEAD;
         match self.connection.outbox().poll_write(&mut self.stream, cx) {
-            Poll::Ready(Ok(0)) => self.written = now,
+            Poll::Ready(Ok(0)) => {}
             Poll::Ready(Ok(_)) => {
                 progress = true;
                 self.written = now;
@@ -396,7 +402,8 @@ where
     fn read_piece(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let left = usize::try_from(self.connection.large_left()).unwrap_or(usize::MAX);
         if self.rest.is_empty() {
-            // What stands behind the entity may come with it: a read that stops there would need another to find nothing.
+            // What stands behind the entity may come with it: a read that stops there would need another to find
+            // nothing.
             match scratch::read_piece(&mut self.stream, cx, &mut self.rest, PIECE) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Err(_) | Ok(0)) => return Err(self.lost()),
