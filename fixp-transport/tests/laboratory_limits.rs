@@ -207,6 +207,39 @@ fn the_wait_for_room_is_nobodys_time() {
     }
 }
 
+/// SPEC 11.17: nor is the time in which its handler does not want an entity, which was there to be read.
+#[test]
+fn the_pause_of_a_handler_is_nobodys_time() {
+    for dialect in BOTH {
+        Laboratory::run("wanted time", |lab| async move {
+            let handler = handler_fn(async |mut request: Request| {
+                let code = request.packet.code;
+                // For longer than an entity may stand still.
+                sleep(seconds(100)).await;
+                if let Some(body) = &mut request.body {
+                    while let Some(Ok(_)) = body.chunk().await {}
+                }
+                Packet::new(code).into()
+            });
+            let server = serve(&lab, dialect, ServerLimits::default(), handler).await;
+            let wire = Packet::new(application(dialect)).with_entity(vec![1; 1 << 20]);
+            let wire = wire.to_bytes(dialect).unwrap();
+            let mut stream = connect(&lab).await;
+            stream.write_all(&wire[..10_000]).await.unwrap();
+            // Its rest comes some time after it is wanted.
+            sleep(seconds(120)).await;
+            assert_eq!(server.stats().timed_out, 0);
+            stream.write_all(&wire[10_000..]).await.unwrap();
+            assert!(stream.read(&mut [0; 100]).await.unwrap() > 0, "it is answered");
+            // Another's does not come, and has no more than its time from there on.
+            let mut stream = connect(&lab).await;
+            stream.write_all(&wire[..10_000]).await.unwrap();
+            about(closed_after(&lab, &mut stream).await, seconds(160));
+            assert_eq!(server.stats().timed_out, 1);
+        });
+    }
+}
+
 /// A stream that has no room for a while when it is written to for the first time.
 struct Full(DuplexStream, Option<Pin<Box<Sleep>>>, Duration);
 

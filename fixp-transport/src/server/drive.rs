@@ -186,6 +186,8 @@ struct Driver<S, H, M, F> {
     /// The last byte of an entity, or of an answer, that went on.
     received: Instant,
     written: Instant,
+    /// The reader of the entity held the peer up when it was last looked at.
+    held_up: bool,
     trimmed: bool,
     timer: Timer,
 }
@@ -223,6 +225,7 @@ where
             active: now,
             received: now,
             written: now,
+            held_up: false,
             trimmed: true,
             timer: Timer::default(),
         }
@@ -738,6 +741,11 @@ where
         self.report(now, cx);
         // What will not be taken need not come.
         let takes = self.stage == Stage::Open;
+        // Where the handler does not read, the peer is not to blame: his time begins when the next piece is wanted.
+        let wanted = self.upload.as_ref().is_none_or(|feed| feed.poll_ready(cx).is_ready());
+        if std::mem::replace(&mut self.held_up, !wanted) && wanted {
+            self.received = now;
+        }
         let limits = &self.shared.limits;
         let busy = !self.running.is_empty() || self.download.is_some() || self.barrier;
         let mut deadline: Option<Instant> = None;
@@ -752,8 +760,7 @@ where
                 } else if self.claim.waits() {
                     // The peer is not to blame.
                 } else if takes && self.connection.in_entity() {
-                    // Where the handler does not read, the peer is not to blame.
-                    if self.upload.as_ref().is_none_or(|feed| feed.poll_ready(cx).is_ready()) {
+                    if wanted {
                         sooner(self.received + limits.entity_time);
                     }
                 } else if !busy || self.stage == Stage::Draining {
