@@ -461,7 +461,8 @@ impl<H: Handler> Hub<H> {
     }
 }
 
-/// Runs a future until it ends, or, giving nothing, until nothing may go on.
+/// Runs a future until it ends, or, giving nothing, until nothing may go on. It is what its task polls first, with all
+/// of its turn: one that has none left would listen to nothing.
 async fn until<F: Future>(end: &mut watch::Receiver<bool>, mut future: Pin<&mut F>) -> Option<F::Output> {
     let told = end.clone();
     let mut ended = pin!(end.wait_for(|end| *end));
@@ -656,13 +657,17 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let (listener, serves) = (Looks(Mutex::new(looks), Arc::clone(&times)), Arc::clone(&served));
         let accepting = tokio::spawn(accept(listener, stopped, move |_, _| *serves.lock().unwrap() += 1));
-        while times.lock().unwrap().len() < count {
+        for _ in 0..60_000 {
+            if times.lock().unwrap().len() == count {
+                break;
+            }
             tokio::time::advance(Duration::from_millis(1)).await;
         }
+        assert_eq!(times.lock().unwrap().len(), count, "it looks no more");
         // It waits for a connection, or for its pause, and stops in either.
         stop.send_replace(true);
         let before = Instant::now();
-        accepting.await.unwrap();
+        tokio::time::timeout(Duration::from_secs(60), accepting).await.expect("it stops").unwrap();
         assert_eq!(before.elapsed(), Duration::ZERO);
         let times = times.lock().unwrap();
         let pauses = times.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
