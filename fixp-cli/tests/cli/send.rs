@@ -114,19 +114,25 @@ fn once_is_once() {
         let program = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         program.set_read_timeout(Some(Duration::from_millis(100))).expect("a time");
         let addr = program.local_addr().expect("its address").to_string();
-        let mut line = vec!["send", &addr, "--keep-udp", "--no-extensions", "--timeout", "4s"];
+        let mut line = vec!["send", &addr, "--keep-udp", "--no-extensions", "--timeout", "5s"];
         line.extend(["--request", "1/51", "--entity", "hello"]);
         line.extend(once.then_some("--once"));
         let mut sending = Running::start(command().args(line));
         let (mut buffer, mut pieces) = ([0; 2048], Vec::new());
-        while sending.runs() {
-            let Ok((len, from)) = program.recv_from(&mut buffer) else { continue };
-            let packet = Decoder::new(&LAXCUS6).packet(&buffer[..len]).expect("a packet");
-            if packet.code() == laxcus6::notify::SECURE_QUERY {
-                let plain = Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity(vec![0; 4]);
-                program.send_to(&plain.to_bytes(&LAXCUS6).expect("bytes"), from).expect("sent");
-            } else if packet.code() == laxcus6::notify::FLUSH_LOG {
-                pieces.push(buffer[..len].to_vec());
+        loop {
+            let runs = sending.runs();
+            while let Ok((len, from)) = program.recv_from(&mut buffer) {
+                let packet = Decoder::new(&LAXCUS6).packet(&buffer[..len]).expect("a packet");
+                if packet.code() == laxcus6::notify::SECURE_QUERY {
+                    let plain = Packet::new(laxcus6::answer::SECURE_NOTIFY).with_entity(vec![0; 4]);
+                    program.send_to(&plain.to_bytes(&LAXCUS6).expect("bytes"), from).expect("sent");
+                } else if packet.code() == laxcus6::notify::FLUSH_LOG {
+                    pieces.push(buffer[..len].to_vec());
+                }
+            }
+            // What it sent before it ended has been looked at since.
+            if !runs {
+                break;
             }
         }
         sending.ended().refused(1, "no answer in time; the request may have been executed");
