@@ -373,8 +373,8 @@ impl Moving {
                 }
                 Err(cause) => return Poll::Ready(Err(cause)),
             };
-            // Where nothing comes now, it may only not be this task's turn: the end of the stream is waited for, at most
-            // the stall time.
+            // Where nothing comes now, it may only not be this task's turn: the end of the stream is waited for, at
+            // most the stall time.
             let came = self.receive(cx).map_err(|cause| self.lost.unwrap_or(cause));
             if came? {
                 self.moved = Instant::now();
