@@ -15,6 +15,7 @@
 //! ```
 
 use bytes::Bytes;
+use fixp_codec::dialect::RequestOrder;
 use fixp_codec::{Code, Dialect, HeadRef, LAXCUS2, LAXCUS6, LEXST1, Packet, Value};
 
 /// Our keys (SPEC 10.1). All lie in 0xF000..=0xF0FF.
@@ -264,6 +265,17 @@ pub fn own(dialect: &'static Dialect) -> &'static Dialect {
         "laxcus2" => &LAXCUS2_OWN,
         _ => dialect,
     }
+}
+
+/// The request that a packet begins like, where the bytes of a command are there; whether the dialect has it is not looked
+/// at.
+pub(crate) fn request_of(dialect: &Dialect, packet: &[u8]) -> Option<Code> {
+    let [Code::REQUEST_TAG, _, _, first, second, _, _, ..] = *packet else { return None };
+    let (major, minor) = match dialect.request_order() {
+        RequestOrder::MajorFirst => (first, second),
+        RequestOrder::MinorFirst => (second, first),
+    };
+    Some(Code::Request { major, minor })
 }
 
 /// The dialect that a request of this code is written in.

@@ -18,7 +18,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fixp_codec::dialect::RequestOrder;
 use fixp_codec::{Code, Decoder, Dialect, Error, LAXCUS6, Limits, Packet, PacketRef};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -88,7 +87,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         running: HashMap::new(),
         announced: Announced::default(),
         spare: None,
-        inbox: Some(Box::new(Inbox::new(Inbox::SLOTS))),
+        inbox: Inbox::new(Inbox::SLOTS),
         wire: Vec::new(),
         outgoing: Outgoing::new(),
         plain: Budget::new(plain_rates(&shared.limits)),
@@ -136,8 +135,7 @@ struct Service<S, H, W, F> {
     piece_jobs: HashMap<keep::Ticket, (AbortHandle, Asked)>,
     announced: Announced,
     spare: Option<Pin<Box<Option<F>>>>,
-    /// Nowhere else but where it is read.
-    inbox: Option<Box<Inbox>>,
+    inbox: Inbox,
     /// Where answers are written.
     wire: Vec<u8>,
     outgoing: Outgoing<H>,
@@ -243,7 +241,7 @@ where
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
-        let Some(mut inbox) = self.inbox.take() else { return Poll::Pending };
+        let mut inbox = std::mem::take(&mut self.inbox);
         let mut received = Poll::Pending;
         for count in 1..=TURN.saturating_sub(before) {
             if !self.outgoing.has_room() || count > 1 && inbox.is_empty() {
@@ -275,7 +273,7 @@ where
                 Poll::Pending => break,
             }
         }
-        self.inbox = Some(inbox);
+        self.inbox = inbox;
         received
     }
 
@@ -702,11 +700,7 @@ fn own<H>(shared: &Shared<H>, buffers: Option<Buffers>) -> Option<Own> {
 
 /// Whether a datagram begins like one of our own commands.
 fn is_of_major(dialect: &Dialect, bytes: &[u8]) -> bool {
-    let major = match dialect.request_order() {
-        RequestOrder::MajorFirst => 3,
-        RequestOrder::MinorFirst => 4,
-    };
-    bytes.first() == Some(&Code::REQUEST_TAG) && bytes.get(major) == Some(&extension::MAJOR)
+    extension::request_of(dialect, bytes).is_some_and(extension::is_own)
 }
 
 /// What a peer of ours says beside its request.

@@ -4,8 +4,7 @@
 //! What cannot be read as a whole is dropped as a whole: a reader gives nothing for it.
 
 use bytes::BufMut;
-use fixp_codec::dialect::RequestOrder;
-use fixp_codec::{Code, Decoder, Dialect, PacketRef, Type, VERSION, number};
+use fixp_codec::{Decoder, Dialect, PacketRef, Type, VERSION, number};
 
 use super::acknowledged::Acknowledged;
 use super::config::Config;
@@ -21,12 +20,8 @@ pub(super) const BUFFER: u32 = Config::BUFFER;
 
 /// Whether a datagram is one of the own transport by its command, broken or not.
 pub(super) fn is_own(dialect: &'static Dialect, datagram: &[u8]) -> bool {
-    let [Code::REQUEST_TAG, _, _, first, second, _, _, ..] = *datagram else { return false };
-    let (major, minor) = match dialect.request_order() {
-        RequestOrder::MajorFirst => (first, second),
-        RequestOrder::MinorFirst => (second, first),
-    };
-    [OPEN, OPENED, SEGMENT, CLOSE].contains(&Code::Request { major, minor })
+    extension::request_of(dialect, datagram)
+        .is_some_and(|code| [OPEN, OPENED, SEGMENT, CLOSE].contains(&code))
 }
 
 /// The limits that an end sets at the beginning of an association (SPEC 10.12).
@@ -330,13 +325,8 @@ fn segment_as_written<'a>(
     datagram: &'a [u8],
     items: &mut Items,
 ) -> Option<Segment<'a>> {
-    let (&[tag, v0, v1, first, second, c0, c1], mut rest) = datagram.split_first_chunk::<COMMAND>()?;
-    let (major, minor) = match dialect.request_order() {
-        RequestOrder::MajorFirst => (first, second),
-        RequestOrder::MinorFirst => (second, first),
-    };
-    let begins = tag == Code::REQUEST_TAG && u16::from_le_bytes([v0, v1]) == VERSION;
-    if !begins || (Code::Request { major, minor }) != SEGMENT {
+    let (&[_, v0, v1, _, _, c0, c1], mut rest) = datagram.split_first_chunk::<COMMAND>()?;
+    if u16::from_le_bytes([v0, v1]) != VERSION || extension::request_of(dialect, datagram) != Some(SEGMENT) {
         return None;
     }
     let [raw, int64, int32] = [Type::Raw, Type::Int64, Type::Int32].map(|ty| dialect.code_of(ty));

@@ -174,11 +174,8 @@ impl Association {
         if !self.begin(now, shared, number)? {
             return Ok(());
         }
+        self.count(number, chunk.offset + chunk.len as u64)?;
         let Some(exchange) = self.live.get_mut(number) else { return Ok(()) };
-        let news = exchange.coming.news(chunk.offset + chunk.len as u64);
-        if self.received.saturating_add(news) > self.granted.limit() {
-            return Err(Trouble::Violation);
-        }
         let before = exchange.coming.highest();
         let mut received = Received::default();
         let mut outcome = exchange.coming.receive(chunk.offset, bytes, chunk.last, &mut received);
