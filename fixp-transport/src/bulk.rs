@@ -45,6 +45,7 @@ use crate::scratch;
 use crate::socket::Connect;
 use crate::tables;
 use crate::timer::Timer;
+use crate::turn;
 
 /// The answer to a transfer. Dropping its body ends the transfer, and its connection.
 #[derive(Debug)]
@@ -57,6 +58,9 @@ pub struct Transferred {
 
 /// More than this is not taken from a body before the socket has taken some, 256 KiB.
 const HIGH_WATER: usize = 256 << 10;
+/// So many bytes leave on a connection before others have their turn between its parts: a congestion control that
+/// measures the path (BBR) finds it too narrow where all it sees first are short bursts.
+const FIRST: usize = 8 << 20;
 /// Connections kept between transfers.
 const IDLE: usize = 2;
 /// How long they are kept.
@@ -97,6 +101,8 @@ struct Idle {
     outbox: Outbox,
     timer: Timer,
     until: Instant,
+    /// The bytes that have left on it, at most [`FIRST`].
+    sent: usize,
     /// Whether both ends have announced themselves on it.
     own: bool,
 }
@@ -151,9 +157,9 @@ impl Transfers {
         // So that it can be cancelled.
         let serial = own.then(|| self.serials.fetch_add(1, Relaxed));
         let extra = serial.map(|serial| (key::SERIAL, ValueRef::Int64(serial)));
-        let (stream, mut outbox, timer) = match self.kept(own) {
-            Some(Idle { stream, outbox, timer, .. }) => (stream, outbox, timer),
-            None => (self.connected(own).await?, Outbox::default(), Timer::default()),
+        let (stream, mut outbox, timer, sent) = match self.kept(own) {
+            Some(Idle { stream, outbox, timer, sent, .. }) => (stream, outbox, timer, sent),
+            None => (self.connected(own).await?, Outbox::default(), Timer::default(), 0),
         };
         last(&mut head);
         let encoder = Encoder::new(extension::table_of(dialect, head.code));
@@ -174,6 +180,8 @@ impl Transfers {
             buffer: BytesMut::new(),
             piece: None,
             written: false,
+            sent,
+            part: 0,
             lost: None,
             complete: false,
             serial,
@@ -334,6 +342,9 @@ struct Moving {
     /// A piece that has come with the head.
     piece: Option<Bytes>,
     written: bool,
+    /// The bytes that have left on the connection, at most [`FIRST`], and those since others had their turn.
+    sent: usize,
+    part: usize,
     /// Nothing can be written any more.
     lost: Option<Cause>,
     /// The answer is complete.
@@ -383,6 +394,11 @@ impl Moving {
             if sent {
                 now = Instant::now();
                 self.moved = now;
+                if self.part >= HIGH_WATER {
+                    self.part = 0;
+                    turn::give_way(cx);
+                    return Poll::Pending;
+                }
                 continue;
             }
             if self.body.is_some() && self.outbox.is_empty() {
@@ -421,9 +437,17 @@ impl Moving {
             match self.outbox.poll_write(stream, cx) {
                 Poll::Pending | Poll::Ready(Ok(0)) => return Ok(progress),
                 Poll::Ready(Err(error)) => return Err(Cause::Lost(error.kind())),
-                Poll::Ready(Ok(_)) => {
+                Poll::Ready(Ok(count)) => {
                     progress = true;
                     self.written = true;
+                    if self.sent < FIRST {
+                        self.sent = FIRST.min(self.sent + count);
+                    } else if self.body.is_some() {
+                        self.part += count;
+                    }
+                    if self.part >= HIGH_WATER {
+                        return Ok(true);
+                    }
                 }
             }
         }
@@ -507,8 +531,8 @@ impl Moving {
         {
             let outbox = std::mem::take(&mut self.outbox).emptied();
             let timer = std::mem::take(&mut self.timer);
-            let (until, own) = (Instant::now() + IDLE_TIME, self.serial.is_some());
-            self.transfers.keep(Idle { stream, outbox, timer, until, own });
+            let (until, sent, own) = (Instant::now() + IDLE_TIME, self.sent, self.serial.is_some());
+            self.transfers.keep(Idle { stream, outbox, timer, until, sent, own });
         }
     }
 }

@@ -381,3 +381,43 @@ async fn the_pause_of_a_reader_is_not_that_of_the_peer() {
     }
     assert_eq!(came, LEN);
 }
+
+/// Connections that take whatever they get.
+struct Taking(Breaks);
+
+impl Connect for Taking {
+    type Stream = Breaks;
+
+    async fn connect(&self) -> io::Result<Breaks> {
+        Ok(self.0.clone())
+    }
+
+    fn peer(&self) -> SocketAddr {
+        PEER
+    }
+}
+
+/// Once a connection has shown what it carries, others have their turn between the parts of an upload, however fast
+/// they leave.
+#[tokio::test]
+async fn others_have_their_turn_between_the_parts_of_an_upload() {
+    const PIECE: usize = 64 << 10;
+    const PIECES: usize = 384;
+    let stream = Breaks::default();
+    let channel = Channel::builder(&LEXST1).open(Taking(stream.clone()));
+    let pieces = std::iter::repeat_n(Bytes::from_static(&[7; PIECE]), PIECES).map(Ok);
+    let body = Body::from_stream((PIECES * PIECE) as u64, futures_util::stream::iter(pieces));
+    let request = Packet::new(lexst1::app::ADD_LOG);
+    let mut transfer = Box::pin(unconstrained(channel.transfer(request, body)));
+    let mut turns = Vec::new();
+    poll_fn(|cx| {
+        assert!(transfer.poll_unpin(cx).is_pending(), "nobody answers");
+        let taken = stream.0.lock().unwrap().taken;
+        turns.push(taken);
+        if taken < PIECES * PIECE { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    let parts: Vec<_> = turns.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(turns[0] > 8 << 20 && turns[0] < 9 << 20, "{turns:?}");
+    assert!(parts.iter().all(|part| *part <= 5 * PIECE) && parts.len() >= 50, "{parts:?}");
+}
