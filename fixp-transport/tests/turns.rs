@@ -7,8 +7,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -360,6 +361,13 @@ async fn the_silence_of_a_source_is_not_that_of_the_peer() {
     sending.await.unwrap().unwrap();
 }
 
+/// Uses up the turn of the task that is polled.
+fn use_up(cx: &mut Context<'_>) {
+    while let Poll::Ready(turn) = poll_proceed(cx) {
+        turn.made_progress();
+    }
+}
+
 /// A reader that paused for longer than the peer may be silent, and looks again when it is not its turn any more.
 #[tokio::test(start_paused = true)]
 async fn the_pause_of_a_reader_is_not_that_of_the_peer() {
@@ -370,9 +378,7 @@ async fn the_pause_of_a_reader_is_not_that_of_the_peer() {
     let mut came = answer.body.chunk().await.unwrap().unwrap().len();
     tokio::time::sleep(Duration::from_secs(6)).await;
     poll_fn(|cx| {
-        while let Poll::Ready(turn) = poll_proceed(cx) {
-            turn.made_progress();
-        }
+        use_up(cx);
         Poll::Ready(())
     })
     .await;
@@ -420,4 +426,48 @@ async fn others_have_their_turn_between_the_parts_of_an_upload() {
     let parts: Vec<_> = turns.windows(2).map(|two| two[1] - two[0]).collect();
     assert!(turns[0] > 8 << 20 && turns[0] < 9 << 20, "{turns:?}");
     assert!(parts.iter().all(|part| *part <= 5 * PIECE) && parts.len() >= 50, "{parts:?}");
+}
+
+/// A server that looks again when the time of an entity is over, its next bytes are there, and its reader has used up
+/// the turn.
+#[tokio::test(start_paused = true)]
+async fn where_a_reader_uses_up_the_turn_its_peer_is_not_slow() {
+    const LEN: usize = 600_000;
+    let limits = ServerLimits { entity_time: Duration::from_secs(5), ..ServerLimits::default() };
+    let greedy = Arc::new(AtomicBool::new(false));
+    let uses = Arc::clone(&greedy);
+    let handler = handler_fn(move |request: Request| {
+        let uses = Arc::clone(&uses);
+        async move {
+            let mut body = request.body.unwrap();
+            let whole = poll_fn(|cx| {
+                if uses.swap(false, Relaxed) {
+                    use_up(cx);
+                }
+                loop {
+                    match ready!(body.poll_chunk(cx)) {
+                        Some(Ok(_)) => {}
+                        end => return Poll::Ready(end.is_none()),
+                    }
+                }
+            });
+            assert!(whole.await, "the entity was cut");
+            Packet::new(answer::OKAY).into()
+        }
+    });
+    let key = PublicKey::new(&[0xff; 64], &[3]).unwrap();
+    let server = Server::builder(handler).limits(limits).public_key(key).start().await.unwrap();
+    let (here, mut there) = duplex(1 << 20);
+    server.serve_stream(here, PEER, PEER).unwrap();
+    let wire = Packet::new(notify::FLUSH_LOG).with_entity(vec![7; LEN]).to_bytes(&LAXCUS6).unwrap();
+    let (first, rest) = wire.split_at(LEN / 2);
+    there.write_all(first).await.unwrap();
+    soon(|| server.stats().bytes_in_flight > 0).await;
+    there.write_all(rest).now_or_never().unwrap().unwrap();
+    greedy.store(true, Relaxed);
+    tokio::time::advance(Duration::from_secs(6)).await;
+    soon(|| !greedy.load(Relaxed)).await;
+    let mut answer = vec![0; 64];
+    assert!(there.read(&mut answer).await.unwrap() > 0, "it was taken for slow");
+    assert_eq!(server.stats().timed_out, 0);
 }

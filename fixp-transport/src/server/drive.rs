@@ -16,6 +16,7 @@ use fixp_codec::{Dialect, Encoder, Packet};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
+use tokio::task::coop::has_budget_remaining;
 
 use super::claim::Claim;
 use super::coming::Waits;
@@ -777,7 +778,8 @@ where
                 }
             }
         }
-        if deadline.is_some_and(|deadline| deadline <= now) {
+        // Who has no turn left, as where a handler has used it up, cannot know whether something is there.
+        if deadline.is_some_and(|deadline| deadline <= now) && has_budget_remaining() {
             if !matches!(self.stage, Stage::Lingering(..)) {
                 Counters::add(&self.shared.counters.timed_out);
                 tracing::debug!(peer = %self.peer, "a connection was too slow, or idle");
