@@ -337,6 +337,8 @@ impl ChannelBuilder {
     pub fn open(self, connector: impl Connect) -> Channel {
         let mut config = self.config;
         config.limits.requests = config.limits.requests.clamp(1, MAX_REQUESTS / 4);
+        // A batch is a request at least.
+        config.limits.batch = config.limits.batch.max(1);
         let seed = config.seed.unwrap_or_else(rand::random);
         let (status, _) = watch::channel(Status::Down);
         let connector = Arc::new(connector);
@@ -556,9 +558,8 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// So long from now; a time that the clock cannot say is a year.
-fn after(time: Duration) -> Instant {
-    let now = Instant::now();
+/// So long after this; a time that the clock cannot say is a year.
+fn after(now: Instant, time: Duration) -> Instant {
     now.checked_add(time).unwrap_or(now + Duration::from_secs(365 * 86400))
 }
 
@@ -634,13 +635,15 @@ impl Inner {
     ) -> Result<Submitted, CallError> {
         let config = &self.config;
         let size = size(&packet, config.dialect, config.limits.bytes)?;
-        let deadline = after(options.timeout.unwrap_or(config.timeout));
+        let since = Instant::now();
+        let deadline = after(since, options.timeout.unwrap_or(config.timeout));
         let id = self.ids.fetch_add(1, Relaxed);
         let (waiter, outcome) = oneshot::channel();
         let submission = Submission {
             id,
             packet,
             size,
+            since: since.into_std(),
             deadline: deadline.into_std(),
             repeat: options.repeat,
             tag: options.tag,
@@ -668,7 +671,7 @@ impl Inner {
     fn begin_to_close(&self) {
         let mut inbox = self.lock();
         if inbox.closing.is_none() {
-            inbox.closing = Some(after(self.config.timeout));
+            inbox.closing = Some(after(Instant::now(), self.config.timeout));
         }
         drop(inbox);
         self.driver.wake();

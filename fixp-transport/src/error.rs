@@ -37,7 +37,8 @@ pub enum Fate {
 pub enum Cause {
     /// Its time was over.
     Timeout,
-    /// The connection was lost.
+    /// The connection was lost: by [`TimedOut`](io::ErrorKind::TimedOut) where its peer was silent for too long, be it that
+    /// in order a request before this one had no answer in time.
     Lost(io::ErrorKind),
     /// The peer ended the connection in order.
     Ended,

@@ -38,6 +38,9 @@ const ROUNDS: usize = 32;
 /// So many callers are told what has come of their requests before they have their turn. Those whom a thread of
 /// tokio has no room for in its queue of 256 would go behind all others, again and again.
 const TOLD: usize = 128;
+/// Why a connection ends whose peer is silent for too long. Of the requests on it, those have [`Cause::Timeout`] whose
+/// own time is over.
+const SILENT: Cause = Cause::Lost(io::ErrorKind::TimedOut);
 
 /// Runs the channel until it is closed.
 pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms: Terms, seed: u64) {
@@ -56,7 +59,7 @@ pub(super) async fn run<C: Connect>(inner: Arc<Inner>, connector: Arc<C>, terms:
         chance,
         stats: ChannelStats::default(),
         used: timer::now(),
-        queued_since: None,
+        overflows: false,
         closing: None,
         gathered: false,
         told: 0,
@@ -85,8 +88,8 @@ struct Driver<C: Connect> {
     stats: ChannelStats,
     /// When a request was last under way.
     used: Instant,
-    /// Since when the oldest request waits to be sent.
-    queued_since: Option<Instant>,
+    /// The last batch was full: what came with it goes behind it and waits for no company.
+    overflows: bool,
     /// When the channel is to be closed, at the latest.
     closing: Option<Instant>,
     /// Callers that are about to run have had their turn to add to the batch.
@@ -114,6 +117,8 @@ struct Up<S> {
     greeting: Instant,
     /// The last byte either way.
     active: Instant,
+    /// When there was last nothing to be written.
+    empty: Instant,
     /// The last byte from the peer, and since when, if at all, a heartbeat waits for one.
     heard: Instant,
     asked: Option<Instant>,
@@ -222,9 +227,6 @@ impl<C: Connect> Driver<C> {
             ..self.stats
         };
         drop(inbox);
-        if !self.incoming.is_empty() && self.queued_since.is_none() {
-            self.queued_since = Some(now);
-        }
         for submission in self.incoming.drain(..) {
             self.ledger.submit(submission);
         }
@@ -259,12 +261,16 @@ impl<C: Connect> Driver<C> {
         }
     }
 
+    /// Whether somebody wants a connection where there is none.
+    fn is_wanted(&self) -> bool {
+        let status = &self.inner.status;
+        self.ledger.queued() > 0 || *status.borrow() == Status::Down && status.receiver_count() > 0
+    }
+
     /// No connection: one is made if somebody wants it.
     fn down(&mut self, now: Instant) -> bool {
         self.ledger.expire(now, self.last);
-        let status = &self.inner.status;
-        let awaited = *status.borrow() == Status::Down && status.receiver_count() > 0;
-        if !(self.ledger.queued() > 0 || awaited) || self.retry_at.is_some_and(|at| at > now) {
+        if !self.is_wanted() || self.retry_at.is_some_and(|at| at > now) {
             return false;
         }
         let connector = Arc::clone(&self.connector);
@@ -301,6 +307,7 @@ impl<C: Connect> Driver<C> {
                     written: 0,
                     greeting: until,
                     active: now,
+                    empty: now,
                     heard: now,
                     asked: None,
                     exit: None,
@@ -347,7 +354,11 @@ impl<C: Connect> Driver<C> {
     fn up(&mut self, up: &mut Up<C::Stream>, now: Instant, cx: &mut Context<'_>) -> Turn {
         let mut progress = false;
         if self.ledger.expire(now, Cause::Timeout) {
-            return Turn::Cut(Cause::Timeout);
+            return Turn::Cut(SILENT);
+        }
+        if up.outbox.is_empty() {
+            // The peer's time to take something begins when it is there.
+            up.empty = now;
         }
         if up.session.is_open() && up.exit.is_none() {
             self.send(up, now);
@@ -362,7 +373,7 @@ impl<C: Connect> Driver<C> {
         if up.asked.is_some_and(|since| since + self.inner.config.heartbeat_time <= now)
             || self.stuck_at(up).is_some_and(|at| at <= now)
         {
-            return Turn::Cut(Cause::Timeout);
+            return Turn::Cut(SILENT);
         }
         if up.exit.is_none() && self.closing.is_some_and(|until| until <= now) && !up.outbox.is_empty() {
             // A peer that does not read is not waited for without end.
@@ -408,7 +419,7 @@ impl<C: Connect> Driver<C> {
     fn stuck_at(&self, up: &Up<C::Stream>) -> Option<Instant> {
         let config = &self.inner.config;
         let after = config.heartbeat.filter(|_| !up.outbox.is_empty())?;
-        Some(up.active + after + config.heartbeat_time)
+        Some(up.active.max(up.empty) + after + config.heartbeat_time)
     }
 
     /// Puts into the outbox what the ledger has to send.
@@ -421,13 +432,13 @@ impl<C: Connect> Driver<C> {
             }
         }
         let held = !config.batch_delay.is_zero()
-            && self.queued_since.is_some_and(|since| since + config.batch_delay > now)
+            && !self.overflows
+            && self.ledger.queued_since().is_some_and(|since| since + config.batch_delay > now)
             && self.ledger.in_flight() > 0
             && self.ledger.queued_bytes() < batch;
         if held {
             return;
         }
-        self.queued_since = None;
         if self.ledger.in_flight() > 0 {
             self.used = now;
         } else if now.saturating_duration_since(self.used) >= ORDERED_IDLE {
@@ -435,7 +446,7 @@ impl<C: Connect> Driver<C> {
             self.ledger.restart();
         }
         if self.ledger.wants_opening() {
-            self.ledger.open(own(extension::PING, now + config.connect_time));
+            self.ledger.open(own(extension::PING, now, now + config.connect_time));
         }
         while up.outbox.len() < batch {
             let Some((packet, tag, deadline)) = self.ledger.next() else { break };
@@ -450,6 +461,7 @@ impl<C: Connect> Driver<C> {
                 Err(error) => self.ledger.unsendable(Cause::Encode(error)),
             }
         }
+        self.overflows = up.outbox.len() >= batch && self.ledger.next().is_some();
         let Some(after) = config.heartbeat else { return };
         if let Partner::Ours(_) = up.session.partner() {
             // Whatever else is under way: its answers may take long. What is still to be written would hold the
@@ -462,7 +474,7 @@ impl<C: Connect> Driver<C> {
         } else if self.ledger.is_idle() && up.active + after <= now {
             if let Some(test) = tables::of(config.dialect).test {
                 self.stats.heartbeats += 1;
-                self.ledger.submit(own(test, now + config.heartbeat_time));
+                self.ledger.submit(own(test, now, now + config.heartbeat_time));
             }
             up.active = now;
         }
@@ -509,9 +521,9 @@ impl<C: Connect> Driver<C> {
                         Matched::Late => self.stats.late += 1,
                         Matched::Unexpected => return Err(Cause::Unexpected),
                     }
+                    self.backoff.reset();
                     if self.ledger.matching() == Matching::InOrder(1) {
                         // The first answer says what the peer is.
-                        self.backoff.reset();
                         self.matched(up.session.partner());
                     }
                 }
@@ -553,7 +565,7 @@ impl<C: Connect> Driver<C> {
         let waiting = self.inner.lock().waiting_until;
         waiting.into_iter().for_each(|until| sooner(until.into_std()));
         match &self.link {
-            Link::Down if self.ledger.queued() > 0 => self.retry_at.into_iter().for_each(&mut sooner),
+            Link::Down if self.is_wanted() => self.retry_at.into_iter().for_each(&mut sooner),
             Link::Down => {}
             Link::Connecting(_, until) => sooner(*until),
             Link::Up(up) => {
@@ -562,7 +574,9 @@ impl<C: Connect> Driver<C> {
                 }
                 up.exit.into_iter().for_each(&mut sooner);
                 if !config.batch_delay.is_zero()
-                    && let Some(since) = self.queued_since
+                    && let Some(since) = self.ledger.queued_since()
+                    // Else it waits for the answer to another.
+                    && since + config.batch_delay > now
                 {
                     sooner(since + config.batch_delay);
                 }
@@ -588,9 +602,9 @@ impl<C: Connect> Driver<C> {
 }
 
 /// A request of the channel's own.
-fn own(code: Code, deadline: Instant) -> Submission {
+fn own(code: Code, since: Instant, deadline: Instant) -> Submission {
     let (packet, repeat) = (Packet::new(code), Repeat::Never);
-    Submission { id: 0, packet, size: 0, deadline, repeat, tag: 0, waiter: None }
+    Submission { id: 0, packet, size: 0, since, deadline, repeat, tag: 0, waiter: None }
 }
 
 /// However the task ends, nobody is left waiting.

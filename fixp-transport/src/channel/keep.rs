@@ -157,7 +157,7 @@ impl KeepChannel {
             Err(_) => {
                 self.taken.fetch_add(1, Relaxed);
                 let waits = Waits::new(&self.waiting);
-                let (it, deadline) = (Arc::clone(self), after(time));
+                let (it, deadline) = (Arc::clone(self), after(Instant::now(), time));
                 Ok(Placed::Waiting(Box::pin(async move {
                     let room = async {
                         let request = Arc::clone(&it.requests).acquire_owned().await.ok()?;

@@ -28,6 +28,8 @@ pub(crate) struct Submission<W> {
     pub(crate) id: u64,
     pub(crate) packet: Packet,
     pub(crate) size: usize,
+    /// When it was asked for.
+    pub(crate) since: Instant,
     pub(crate) deadline: Instant,
     pub(crate) repeat: Repeat,
     pub(crate) tag: u64,
@@ -74,6 +76,7 @@ struct Entry<W> {
     state: State,
     packet: Packet,
     size: usize,
+    since: Instant,
     deadline: Instant,
     repeat: Repeat,
     tag: u64,
@@ -124,14 +127,15 @@ pub(crate) enum Matched {
     Unexpected,
 }
 
-/// What is known of the requests of a connection that was cut.
+/// What is known of the requests of a channel whose connection was cut.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct CutReport {
-    /// How many requests of the connection were answered.
+    /// How many requests of the connection were answered: their callers have the answers.
     pub answered: u64,
-    /// The [tags](crate::CallOptions::tag) of requests of which not even the head was sent whole: they go over the next connection.
+    /// The [tags](crate::CallOptions::tag) of requests of which not even the head was sent whole, those that waited for
+    /// their turn included: they go over the next connection.
     pub not_sent: Vec<u64>,
-    /// The tags of requests that were sent and may have been executed.
+    /// The tags of requests that were sent, over this connection or one before, and may have been executed.
     pub possibly_executed: Vec<u64>,
 }
 
@@ -191,7 +195,7 @@ impl<W> Ledger<W> {
 
     /// A request to be sent. With [`MAX_REQUESTS`] of them it fails at once.
     pub(crate) fn submit(&mut self, submission: Submission<W>) {
-        let Submission { id, packet, size, deadline, repeat, tag, waiter } = submission;
+        let Submission { id, packet, size, since, deadline, repeat, tag, waiter } = submission;
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() >= MAX_REQUESTS => {
@@ -212,6 +216,7 @@ impl<W> Ledger<W> {
             state: State::Queued,
             packet,
             size,
+            since,
             deadline,
             repeat,
             tag,
@@ -264,6 +269,11 @@ impl<W> Ledger<W> {
 
     pub(crate) const fn queued_bytes(&self) -> usize {
         self.queued_bytes
+    }
+
+    /// Since when the first of those that are not sent waits.
+    pub(crate) fn queued_since(&self) -> Option<Instant> {
+        self.queue.front().and_then(|key| self.entry(*key)).map(|entry| entry.since)
     }
 
     /// Whether there is nothing to be sent and nothing to be waited for.
@@ -495,7 +505,16 @@ impl<W> Ledger<W> {
         let mut again = VecDeque::new();
         for key in mem::take(&mut self.flight).into_iter().chain(mem::take(&mut self.queue)) {
             let Some(entry) = self.entry_mut(key) else { continue };
-            let State::Sent { head, .. } = entry.state else {
+            let sent = match entry.state {
+                State::Sent { head, .. } if head != UNSENT => Some(head),
+                _ => None,
+            };
+            let begun = sent.is_some_and(|head| head <= written);
+            if !entry.internal && (sent.is_some() || entry.waiter.is_some()) {
+                if begun || entry.copied { &mut report.possibly_executed } else { &mut report.not_sent }
+                    .push(entry.tag);
+            }
+            if sent.is_none() {
                 if entry.internal {
                     // The channel's own requests belong to one connection.
                     self.end_queued(key, Err(CallError::not_sent(cause)));
@@ -503,15 +522,6 @@ impl<W> Ledger<W> {
                     again.push_back(key);
                 }
                 continue;
-            };
-            if head == UNSENT {
-                again.push_back(key);
-                continue;
-            }
-            let begun = head <= written;
-            if !entry.internal {
-                if begun || entry.copied { &mut report.possibly_executed } else { &mut report.not_sent }
-                    .push(entry.tag);
             }
             // On an ordered channel what was sent keeps its place even if nobody waits: others come behind it.
             let wanted = ordered || entry.waiter.is_some() && (!begun || entry.repeat == Repeat::Harmless);
@@ -655,8 +665,9 @@ mod tests {
     use super::*;
 
     fn submission(id: u64, waiter: Option<u64>) -> Submission<u64> {
-        let (packet, deadline) = (Packet::new(notify::TEST), Instant::now() + Duration::from_secs(60));
-        Submission { id, packet, size: 1, deadline, repeat: Repeat::Never, tag: id, waiter }
+        let (packet, since) = (Packet::new(notify::TEST), Instant::now());
+        let deadline = since + Duration::from_secs(60);
+        Submission { id, packet, size: 1, since, deadline, repeat: Repeat::Never, tag: id, waiter }
     }
 
     fn okay() -> Packet {

@@ -216,6 +216,7 @@ impl World {
             id: u64::from(id),
             packet,
             size,
+            since: self.now,
             deadline,
             repeat,
             tag: u64::from(id),
@@ -230,6 +231,7 @@ impl World {
             id: 0,
             packet: packet(None),
             size: 0,
+            since: self.now,
             deadline,
             repeat: Repeat::Never,
             tag: 0,
@@ -550,8 +552,19 @@ impl World {
                 if asked.copied { &mut possibly } else { &mut not_sent }.push(u64::from(id));
             }
         }
-        let report = self.ledger.cut(cause, written);
+        // Those that wait to be sent.
+        let line = self.line().map_or(&[][..], |line| &line.frames);
+        let sent: Vec<u32> = line.iter().filter_map(|frame| frame.request).collect();
+        for (id, asked) in (0..).zip(&self.asked) {
+            if !(asked.told || asked.canceled || sent.contains(&id)) {
+                if asked.copied { &mut possibly } else { &mut not_sent }.push(u64::from(id));
+            }
+        }
+        let mut report = self.ledger.cut(cause, written);
         assert_eq!(report.answered, answered);
+        for tags in [&mut report.not_sent, &mut report.possibly_executed, &mut not_sent, &mut possibly] {
+            tags.sort_unstable();
+        }
         assert_eq!((report.not_sent, report.possibly_executed), (not_sent, possibly));
         self.up = false;
         assert_eq!(self.ledger.in_flight(), 0);
