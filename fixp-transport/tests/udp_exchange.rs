@@ -77,6 +77,8 @@ enum Op {
     Refuse,
     /// The next port cannot be opened.
     Unopened,
+    /// The next port has the number of the one that was closed last.
+    SameNumber,
     LosePort(usize),
 }
 
@@ -98,6 +100,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..PEERS, server).prop_map(|(peer, server)| Op::Restart { peer, server }),
         1 => Just(Op::Refuse),
         1 => Just(Op::Unopened),
+        1 => Just(Op::SameNumber),
         1 => (0..4_usize).prop_map(Op::LosePort),
     ]
 }
@@ -128,10 +131,15 @@ struct World {
     ends: BTreeMap<Ticket, Instant>,
     /// By the model, not by the exchange: when a port may carry a request without serial to a peer again.
     blocked: BTreeMap<(Port, SocketAddr), Instant>,
-    open: BTreeSet<Port>,
-    used: BTreeSet<Port>,
+    /// The ports that are open, and their numbers.
+    open: BTreeMap<Port, u16>,
+    /// All that ever were, with the same.
+    used: BTreeMap<Port, u16>,
+    /// The number of the port that was closed last.
+    closed: Option<u16>,
     refuse: bool,
     unopened: bool,
+    same_number: bool,
     next_tag: u32,
 }
 
@@ -171,10 +179,12 @@ impl World {
             live: BTreeMap::new(),
             ends: BTreeMap::new(),
             blocked: BTreeMap::new(),
-            open: BTreeSet::new(),
-            used: BTreeSet::new(),
+            open: BTreeMap::new(),
+            used: BTreeMap::new(),
+            closed: None,
             refuse: false,
             unopened: false,
+            same_number: false,
             next_tag: 1,
         }
     }
@@ -241,8 +251,10 @@ impl World {
                 if !serial && flight.request.is_some_and(late) {
                     return;
                 }
-                if self.open.contains(&flight.port) {
-                    self.exchange.handle_datagram(self.now, flight.port, flight.peer, &flight.bytes);
+                // It comes to whoever has the number.
+                let number = self.used[&flight.port];
+                if let Some((&port, _)) = self.open.iter().find(|&(_, &open)| open == number) {
+                    self.exchange.handle_datagram(self.now, port, flight.peer, &flight.bytes);
                 }
             }
             Op::Stray { which, peer } => {
@@ -257,7 +269,7 @@ impl World {
             }
             Op::Garbage { peer, ref bytes } => {
                 // What is not a packet: one that is one would be an answer of that peer.
-                if let Some(&port) = self.open.first()
+                if let Some((&port, _)) = self.open.first_key_value()
                     && Decoder::new(self.dialect).packet(bytes).is_err()
                 {
                     self.exchange.handle_datagram(self.now, port, addr(peer), bytes);
@@ -269,8 +281,9 @@ impl World {
             }
             Op::Refuse => self.refuse = true,
             Op::Unopened => self.unopened = true,
+            Op::SameNumber => self.same_number = true,
             Op::LosePort(which) => {
-                let open: Vec<_> = self.open.iter().copied().collect();
+                let open: Vec<_> = self.open.keys().copied().collect();
                 if let Some(&port) = pick(&open, which) {
                     self.open.remove(&port);
                     self.exchange.handle_port_lost(self.now, port, std::io::ErrorKind::Other);
@@ -318,17 +331,25 @@ impl World {
                 match action {
                     Action::Open { port, v6 } => {
                         assert!(!v6);
-                        assert!(self.used.insert(port), "a number of a port twice");
+                        // Of a system that gives no number at two times at once.
+                        let same = std::mem::take(&mut self.same_number);
+                        let number = self.closed.take_if(|_| same).unwrap_or(40000 + self.used.len() as u16);
+                        assert!(self.used.insert(port, number).is_none(), "a port twice");
                         if std::mem::take(&mut self.unopened) {
                             let kind = std::io::ErrorKind::AddrInUse;
                             self.exchange.handle_bound(self.now, port, Err(kind));
                         } else {
-                            self.open.insert(port);
-                            let local = SocketAddr::from(([10, 0, 0, 1], 40000));
+                            assert!(self.open.values().all(|&open| open != number));
+                            self.open.insert(port, number);
+                            let local = SocketAddr::from(([10, 0, 0, 1], number));
                             self.exchange.handle_bound(self.now, port, Ok(local));
                         }
+                        assert!(self.open.len() <= PORTS + 1);
                     }
-                    Action::Close(port) => assert!(self.open.remove(&port), "closed twice"),
+                    Action::Close(port) => {
+                        self.closed = self.open.remove(&port);
+                        assert!(self.closed.is_some(), "closed twice");
+                    }
                 }
             }
             while let Some((ticket, outcome)) = self.exchange.poll_event() {
@@ -366,12 +387,13 @@ impl World {
         let stats = self.exchange.stats();
         assert_eq!(stats.in_flight, self.live.len());
         assert!(stats.in_flight <= REQUESTS && stats.in_flight_bytes <= BYTES, "{stats:?}");
-        assert!(stats.ports <= PORTS && stats.peers <= REMEMBERED, "{stats:?}");
+        // One of them takes the place of another that is in use.
+        assert!(stats.ports <= PORTS + 1 && stats.peers <= REMEMBERED, "{stats:?}");
     }
 
     fn transmit(&mut self, transmit: &fixp_transport::udp::exchange::Transmit) {
         let (port, to) = (transmit.port, transmit.to);
-        assert!(self.open.contains(&port), "a port that is not open");
+        assert!(self.open.contains_key(&port), "a port that is not open");
         let read = Decoder::new(extension::own(self.dialect)).packet(&transmit.bytes).unwrap();
         let serial = read.first(key::SERIAL).is_some();
         let Some(ticket) = transmit.ticket else {

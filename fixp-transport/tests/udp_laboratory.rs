@@ -20,7 +20,7 @@ use fixp_transport::heartbeat::{self, Event, State, Why};
 use fixp_transport::host::Node;
 use fixp_transport::server::{DialectChoice, PublicKey, Server};
 use fixp_transport::socket::{Bind, Datagrams};
-use fixp_transport::udp::{Client, Options, Repeat, Stats};
+use fixp_transport::udp::{Client, Options, Repeat, Security, Stats};
 use fixp_transport::{CallError, Cause, Channel, Fate, Reply, Request, handler_fn};
 use lab::{Binder, Socket};
 use tokio::io::ReadBuf;
@@ -185,6 +185,76 @@ fn late_answers() {
             let stats = client.stats();
             balanced(&stats);
             assert!(flood.answers > 50 && flood.errors.len() > 50 && stats.late > 30, "{stats:?}");
+        });
+    }
+}
+
+/// Callers without patience in a partition: each leaves a port at which its answer may still come, as many as may be
+/// open. When the network is whole again the next request has a fresh one at once, and what comes late is nobody's.
+#[test]
+fn impatient_callers_use_up_no_ports() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        Laboratory::run(&format!("impatient-{}", dialect.name()), |lab| async move {
+            let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+            lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
+            let executed = legacy(&b, dialect, MILLI, lab.random());
+            let client = Client::builder().dialect(dialect).extensions(false).security(Security::Unasked);
+            let client = client.sockets(Some(Binder(a.clone())), None).build();
+            let server = SocketAddr::new(b.ip(), 6600);
+            lab.partition(a.ip(), b.ip());
+            for tag in 0..16 {
+                let gone = timeout(1000 * MILLI, client.request(server, request(dialect, tag))).await;
+                assert!(gone.is_err());
+            }
+            assert_eq!(client.stats().sent, 16);
+            lab.heal(a.ip(), b.ip());
+            for tag in 16..40 {
+                let begun = lab.now();
+                let answer = client.request(server, request(dialect, tag)).await.unwrap();
+                assert_eq!(answer.entity[..], tag.to_le_bytes());
+                assert!(lab.now() - begun < 50 * MILLI, "{:?}", lab.now() - begun);
+                // One whose answer is under way when its caller goes.
+                let gone = timeout(8 * MILLI, client.request(server, request(dialect, 1000 + tag))).await;
+                assert!(gone.is_err());
+            }
+            let stats = client.stats();
+            assert_eq!((stats.answers, stats.cancelled), (24, 16 + 24), "{stats:?}");
+            assert!(stats.ports <= 16, "{stats:?}");
+            assert!(executed.lock().unwrap().len() >= 24);
+        });
+    }
+}
+
+/// A little loss, and requests that are repeated when they seem lost: each makes its port unfit for a minute, and all the
+/// same the others find one.
+#[test]
+fn a_little_loss_uses_up_no_ports() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        Laboratory::run(&format!("little-loss-{}", dialect.name()), |lab| async move {
+            let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+            lab.set_links(LinkConfig::default().with_delay(2 * MILLI).with_loss(0.01));
+            legacy(&b, dialect, MILLI, lab.random());
+            let client = Client::builder().dialect(dialect).extensions(false).security(Security::Unasked);
+            let client = client.sockets(Some(Binder(a)), None).build();
+            let repeat = Repeat::Harmless { times: 3, every: 300 * MILLI };
+            let options = Options { repeat, ..Options::default() };
+            let server = SocketAddr::new(b.ip(), 6600);
+            let mut tasks = Vec::new();
+            for tag in 0..3000_u32 {
+                let client = client.clone();
+                tasks.push(tokio::spawn(async move {
+                    sleep(20 * MILLI * tag).await;
+                    let begun = Instant::now();
+                    let answer = client.request_with(server, request(dialect, tag), options).await.unwrap();
+                    assert_eq!(answer.entity[..], tag.to_le_bytes());
+                    assert!(begun.elapsed() < 1000 * MILLI, "{tag} {:?}", begun.elapsed());
+                }));
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            balanced(&client.stats());
+            assert!(client.stats().repeats > 40, "{:?}", client.stats());
         });
     }
 }

@@ -34,12 +34,14 @@
 //! One request is outstanding per port and peer (SPEC 11.12). When it ends without an answer, or was sent more than once,
 //! an answer may still come: that port is not used for that peer during [`Config::quarantine`]. After an answer
 //! the port rests for [`Config::settle`], since the network may have doubled it. Where no port is left one more
-//! is opened, up to [`Config::ports`]; further requests wait in their order, or are refused
-//! ([`Options::wait`]). Ports other than the first are closed when they have not been used for
+//! is opened, up to [`Config::ports`]; past that, one in the place of a port in quarantine, which is closed as soon as
+//! its successor is open and nobody uses it, with whatever still comes there. Further requests wait in their order, or
+//! are refused ([`Options::wait`]). Ports other than the first are closed when they have not been used for
 //! [`Config::LINGER`].
 //!
-//! So no answer goes to another request as long as none comes later than those two times allow. When requests
-//! wait for ports, the first to wait is the first to go, with the time that it has left.
+//! So no answer goes to another request as long as none comes later than those two times allow: a successor has another
+//! number than the port that it follows, and one that the system gives again before its quarantine is over is not used.
+//! When requests wait for ports, the first to wait is the first to go, with the time that it has left.
 //!
 //! # To our own
 //!
@@ -123,6 +125,8 @@ pub struct Exchange {
     next_serial: i64,
     ports: Vec<Socket>,
     next_port: u64,
+    /// The addresses of ports that were closed in quarantine, and until when a late answer may come there.
+    spent: HashMap<SocketAddr, Instant>,
     peers: Peers,
     /// Those with requests that have no port.
     waiting: BTreeSet<SocketAddr>,
@@ -237,6 +241,7 @@ impl Exchange {
             next_serial: random.cast_signed(),
             ports: Vec::new(),
             next_port: 0,
+            spent: HashMap::new(),
             peers,
             waiting: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -382,6 +387,7 @@ impl Exchange {
         self.actions.extend(self.ports.drain(..).map(|socket| Action::Close(socket.port)));
         self.timers.clear();
         self.serials = HashMap::new();
+        self.spent = HashMap::new();
         self.peers = Peers::new(self.config.peers, self.config.peer_expiry);
         self.waiting.clear();
         self.sweep = None;
@@ -391,9 +397,18 @@ impl Exchange {
     pub fn handle_bound(&mut self, now: Instant, port: Port, local: Result<SocketAddr, io::ErrorKind>) {
         let Some(at) = self.ports.iter().position(|socket| socket.port == port) else { return };
         match local {
+            // An answer to a request of the port that was closed would be taken for that to another.
+            Ok(local) if self.spent.get(&local).is_some_and(|&until| now < until) => {
+                let v6 = self.ports.remove(at).v6;
+                self.reopen[usize::from(v6)] = Some(now + Config::REOPEN);
+                self.actions.push_back(Action::Close(port));
+            }
             Ok(local) => {
-                self.ports[at].local = Some(local);
+                let socket = &mut self.ports[at];
+                socket.local = Some(local);
+                let v6 = socket.v6;
                 self.idle_port(now, port);
+                self.close_spent(now, v6);
             }
             Err(kind) => {
                 let v6 = self.ports.remove(at).v6;
@@ -556,10 +571,11 @@ impl Exchange {
         }
         call.stage = Stage::Waiting;
         peer.lane_mut(port).outstanding = None;
-        self.release(now, port, None);
         if !self.place_own(now, ticket) {
             self.place_legacy(now, ticket, port);
         }
+        // Not before: a port in use is not closed.
+        self.release(now, port, None);
     }
 
     /// Time has passed.
@@ -580,7 +596,12 @@ impl Exchange {
                 Timer::Port(port) => self.port_timeout(now, port),
                 Timer::Sweep => {
                     self.peers.sweep(now);
-                    self.sweep = (self.peers.len() > 0).then(|| after(now, self.config.peer_expiry / 4));
+                    self.spent.retain(|_, until| now < *until);
+                    if self.spent.is_empty() {
+                        self.spent.shrink_to_fit();
+                    }
+                    let remembers = self.peers.len() > 0 || !self.spent.is_empty();
+                    self.sweep = remembers.then(|| after(now, self.config.peer_expiry / 4));
                     if let Some(at) = self.sweep {
                         self.timers.insert((at, Timer::Sweep));
                     }

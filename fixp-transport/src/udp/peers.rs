@@ -38,8 +38,12 @@ impl Lane {
         self.resting = self.resting.filter(|&until| now < until);
     }
 
+    fn is_used(&self) -> bool {
+        self.outstanding.is_some() || self.own > 0
+    }
+
     fn forgettable(&self) -> bool {
-        self.outstanding.is_none() && self.own == 0 && self.tainted.is_none() && self.resting.is_none()
+        !self.is_used() && self.tainted.is_none() && self.resting.is_none()
     }
 
     /// Whether a request without a serial may leave here.
@@ -49,12 +53,17 @@ impl Lane {
 
     /// Whether nothing is wrong with it but that a second copy of the last answer may come.
     pub(super) fn rests(&self) -> bool {
-        self.outstanding.is_none() && self.own == 0 && self.tainted.is_none()
+        !self.is_used() && self.tainted.is_none()
+    }
+
+    /// Whether an answer may come that nobody waits for.
+    pub(super) fn is_tainted(&self, now: Instant) -> bool {
+        self.tainted.is_some_and(|until| now < until)
     }
 
     /// When time alone makes it free.
     fn free_at(&self) -> Option<Instant> {
-        (self.outstanding.is_none() && self.own == 0).then_some(self.tainted.max(self.resting)).flatten()
+        (!self.is_used()).then_some(self.tainted.max(self.resting)).flatten()
     }
 }
 
@@ -100,6 +109,11 @@ impl Peer {
             lane.expire(now);
         }
         self.lanes.retain(|lane| !lane.forgettable());
+    }
+
+    /// Forgets ports that are no longer open: nothing comes there.
+    pub(super) fn forget_closed(&mut self, is_open: impl Fn(Port) -> bool) {
+        self.lanes.retain(|lane| lane.is_used() || is_open(lane.port));
     }
 
     pub(super) fn lane(&self, port: Port) -> Option<&Lane> {

@@ -68,9 +68,14 @@ pub struct Config {
     pub query_every: Duration,
     /// How many attempts it has.
     pub query_attempts: u32,
-    /// Ports open at a time for each address family, at least one.
+    /// Ports open at a time for each address family, at least one; and one more, while it takes the place of one in
+    /// quarantine.
     pub ports: usize,
-    /// How long an answer that nobody waits for any more may still come.
+    /// How long an answer that nobody waits for any more may still come. For so long the port that it would come to is
+    /// not used for its peer, and an address is not used again whose port was closed meanwhile to make room: should the
+    /// system give it again, which it does by chance, another is tried after [`Config::REOPEN`]. The addresses that
+    /// are remembered for that are ports of this host, 6 MiB of them at worst. That the system gives one to another
+    /// program of this host, nobody can prevent.
     pub quarantine: Duration,
     /// How long a second answer may come after the first, where the network has doubled one of them or the
     /// request. In the last case a server's work takes a little longer or shorter, too: where that matters, and
@@ -118,7 +123,7 @@ impl Config {
     pub const PEER_EXPIRY: Duration = Duration::from_secs(5 * 60);
     /// How long a port other than the first is kept without use.
     pub const LINGER: Duration = Duration::from_secs(5);
-    /// After how long another port is tried where one could not be opened.
+    /// After how long another port is tried where one could not be opened, or has an address that is not used yet.
     pub const REOPEN: Duration = Duration::from_secs(1);
 
     /// The defaults.

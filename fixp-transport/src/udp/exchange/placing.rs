@@ -27,6 +27,7 @@ impl Exchange {
         let exit = code == tables::of(self.config.dialect).exit;
         let Some(peer) = self.peers.get_mut(to) else { return false };
         peer.expire(now);
+        peer.forget_closed(|port| self.ports.iter().any(|socket| socket.port == port));
         let v6 = to.is_ipv6();
         let open = |socket: &&Socket| socket.v6 == v6 && socket.local.is_some();
         let free = |port: Port| {
@@ -144,8 +145,8 @@ impl Exchange {
         self.ports.iter().filter(|socket| socket.v6 == v6 && socket.local.is_none()).count()
     }
 
-    /// Opens as many ports as the requests that wait for this peer could use, and sets the timer for when time
-    /// gives it one.
+    /// Opens as many ports as the requests that wait for this peer could use, the last of them in the place of one
+    /// in quarantine, and sets the timer for when time gives it one.
     fn want_ports(&mut self, now: Instant, to: SocketAddr) {
         let Some(peer) = self.peers.get(to) else { return };
         let (v6, waiting) = (to.is_ipv6(), peer.waiting.len());
@@ -158,7 +159,7 @@ impl Exchange {
         let reopen = *reopen;
         let mut open = self.ports.iter().filter(|socket| socket.v6 == v6).count();
         let mut opening = self.opening(v6);
-        let most = self.config.ports.max(1);
+        let most = self.most() + usize::from(self.is_tainted(now, to));
         if reopen.is_none() {
             while opening < waiting && open < most {
                 let port = Port(self.next_port);
@@ -172,6 +173,37 @@ impl Exchange {
         let blocked = reopen.filter(|_| open < most);
         let free = self.peers.get(to).and_then(Peer::free_at);
         self.set_peer_timer(to, free.into_iter().chain(blocked).min());
+    }
+
+    fn most(&self) -> usize {
+        self.config.ports.max(1)
+    }
+
+    /// Whether a port that is open is in quarantine for this peer.
+    fn is_tainted(&self, now: Instant, to: SocketAddr) -> bool {
+        let Some(peer) = self.peers.get(to) else { return false };
+        self.ports.iter().any(|socket| peer.lane(socket.port).is_some_and(|lane| lane.is_tainted(now)))
+    }
+
+    /// Closes a port that nobody uses where there is one too many, and tells whether there was: the one that is unfit
+    /// for longest. It was open until now, so that the system could not give its number to its successor.
+    pub(super) fn close_spent(&mut self, now: Instant, v6: bool) -> bool {
+        let open = || self.ports.iter().filter(|socket| socket.v6 == v6 && socket.local.is_some());
+        if open().count() <= self.most() {
+            return false;
+        }
+        let unfit = open().filter(|socket| socket.users == 0 && socket.until.is_some_and(|until| now < until));
+        let Some(port) = unfit.max_by_key(|socket| socket.until).map(|socket| socket.port) else {
+            return false;
+        };
+        let Some(at) = self.ports.iter().position(|socket| socket.port == port) else { return false };
+        let socket = self.ports.remove(at);
+        if let Some(due) = socket.timer {
+            self.timers.remove(&(due, Timer::Port(port)));
+        }
+        self.spent.extend(socket.local.zip(socket.until));
+        self.actions.push_back(Action::Close(port));
+        true
     }
 
     fn set_peer_timer(&mut self, to: SocketAddr, at: Option<Instant>) {
@@ -213,11 +245,18 @@ impl Exchange {
     }
 
     pub(super) fn release(&mut self, now: Instant, port: Port, until: Option<Instant>) {
-        if let Some(socket) = self.ports.iter_mut().find(|socket| socket.port == port) {
-            socket.users -= 1;
-            socket.until = socket.until.max(until);
-        }
+        let Some(socket) = self.ports.iter_mut().find(|socket| socket.port == port) else { return };
+        socket.users -= 1;
+        socket.until = socket.until.max(until);
+        let v6 = socket.v6;
         self.idle_port(now, port);
+        if self.close_spent(now, v6) {
+            // There is room for the successor of another.
+            let mut waiting = self.waiting.iter().copied().filter(|to| to.is_ipv6() == v6);
+            if let Some(to) = waiting.find(|&to| self.is_tainted(now, to)) {
+                self.want_ports(now, to);
+            }
+        }
     }
 
     /// Sets the timer that closes a port nobody uses, unless it is the first of its family.
