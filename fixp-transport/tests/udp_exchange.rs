@@ -764,3 +764,112 @@ fn families() {
     exchange.handle_datagram(now, port, flow.into(), &answer);
     assert!(exchange.poll_event().unwrap().1.is_ok());
 }
+
+/// With one port, and callers that wait for a second. The port may have any number of peers.
+fn of_one_port() -> (Exchange, Options) {
+    let config = Config { extensions: false, ports: 1, ..Config::new(&LEXST1) };
+    let options = Options { timeout: Some(Duration::from_secs(1)), ..Options::default() };
+    (Exchange::new(config, 0), options)
+}
+
+/// The port that is to be opened next.
+fn wanted(exchange: &mut Exchange) -> Port {
+    let Some(Action::Open { port, v6: false }) = exchange.poll_action() else { panic!("no port is wanted") };
+    assert_eq!(exchange.poll_action(), None);
+    port
+}
+
+fn local(number: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], number))
+}
+
+/// The only datagram that is to be sent.
+fn leaves(exchange: &mut Exchange, now: Instant) -> fixp_transport::udp::exchange::Transmit {
+    let transmit = exchange.poll_transmit(now).unwrap();
+    exchange.handle_transmitted(now, &transmit, Ok(()));
+    assert_eq!(exchange.poll_transmit(now), None);
+    transmit
+}
+
+/// A port that is in quarantine for one peer is as good as any for another, and lives as long as that one uses it; what
+/// takes its place is open before it is closed (SPEC 11.12).
+#[test]
+fn a_port_takes_the_place_of_one_in_quarantine() {
+    let (start, one, two) = (Instant::now(), addr(0), addr(1));
+    let (mut exchange, options) = of_one_port();
+    exchange.request(start, one, add_log(1), options).unwrap();
+    let first = wanted(&mut exchange);
+    exchange.handle_bound(start, first, Ok(local(1)));
+    leaves(&mut exchange, start);
+    let now = start + Duration::from_secs(1);
+    exchange.handle_timeout(now);
+    assert_eq!(
+        exchange.poll_event().unwrap().1,
+        Err(fixp_transport::CallError::possibly_executed(Cause::Timeout))
+    );
+
+    exchange.request(now, two, add_log(2), options).unwrap();
+    assert_eq!(exchange.poll_action(), None);
+    let to_two = leaves(&mut exchange, now);
+    assert_eq!((to_two.port, to_two.to), (first, two));
+    // Whoever does not want to wait need not.
+    exchange.request(now, one, add_log(3), Options { wait: false, ..options }).unwrap();
+    let second = wanted(&mut exchange);
+    exchange.handle_bound(now, second, Ok(local(2)));
+    let to_one = leaves(&mut exchange, now);
+    assert_eq!((to_one.port, to_one.to), (second, one));
+    assert_eq!((exchange.poll_action(), exchange.stats().ports), (None, 2));
+
+    for transmit in [to_two, to_one] {
+        let answer = serve(&LEXST1, Server::Strip, &transmit.bytes).unwrap();
+        exchange.handle_datagram(now, transmit.port, transmit.to, &answer);
+        assert!(exchange.poll_event().unwrap().1.is_ok());
+        // The first is closed with the end of its last request.
+        assert_eq!(exchange.poll_action(), (transmit.port == first).then_some(Action::Close(first)));
+    }
+    // The second is all there is, and rests.
+    let now = now + SETTLE;
+    for peer in [one, two] {
+        exchange.request(now, peer, add_log(4), options).unwrap();
+        assert_eq!(leaves(&mut exchange, now).port, second);
+    }
+    assert_eq!((exchange.poll_action(), exchange.stats().ports), (None, 1));
+}
+
+/// A number that was given up with an answer on its way is not used, should the system give it again, before that has had
+/// its time.
+#[test]
+fn the_number_of_a_port_in_quarantine_is_not_used() {
+    let (mut now, peer) = (Instant::now(), addr(0));
+    let (mut exchange, options) = of_one_port();
+    let mut open = None;
+    for number in [1, 2] {
+        exchange.request(now, peer, add_log(number), options).unwrap();
+        let port = wanted(&mut exchange);
+        exchange.handle_bound(now, port, Ok(local(number.into())));
+        assert_eq!(exchange.poll_action(), open.replace(port).map(Action::Close));
+        leaves(&mut exchange, now);
+        now += Duration::from_secs(1);
+        exchange.handle_timeout(now);
+        assert!(exchange.poll_event().unwrap().1.is_err());
+    }
+    let given_up = now - Duration::from_secs(1) + QUARANTINE;
+    exchange
+        .request(now, peer, add_log(3), Options { timeout: Some(Duration::from_secs(70)), ..options })
+        .unwrap();
+    while now < given_up {
+        let port = wanted(&mut exchange);
+        exchange.handle_bound(now, port, Ok(local(1)));
+        // The other one is still there, for other peers.
+        assert_eq!((exchange.poll_action(), exchange.stats().ports), (Some(Action::Close(port)), 1));
+        assert_eq!(exchange.poll_transmit(now), None);
+        now = exchange.poll_timeout().unwrap();
+        exchange.handle_timeout(now);
+    }
+    // The quarantine of the first is over.
+    assert_eq!(now, given_up);
+    let port = wanted(&mut exchange);
+    exchange.handle_bound(now, port, Ok(local(1)));
+    assert_eq!(exchange.poll_action(), open.map(Action::Close));
+    assert_eq!(leaves(&mut exchange, now).port, port);
+}

@@ -192,7 +192,8 @@ impl Exchange {
         if open().count() <= self.most() {
             return false;
         }
-        let unfit = open().filter(|socket| socket.users == 0 && socket.until.is_some_and(|until| now < until));
+        let unfit =
+            open().filter(|socket| socket.users == 0 && socket.until.is_some_and(|until| now < until));
         let Some(port) = unfit.max_by_key(|socket| socket.until).map(|socket| socket.port) else {
             return false;
         };
