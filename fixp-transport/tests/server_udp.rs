@@ -2,17 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::extension::{self, Capabilities, Refusal};
 use fixp_transport::host::Host;
 use fixp_transport::limits::ServerLimits;
-use fixp_transport::server::node::{Helo, Node, ShutdownFrom, Site, Verdict};
+use fixp_transport::server::node::{Helo, Membership, Node, ShutdownFrom, Site, Verdict};
 use fixp_transport::server::{AllowList, DialectChoice, PublicKey, Stop};
-use fixp_transport::{Channel, Echo, Handler, Reply, Request, Server, handler_fn, udp};
+use fixp_transport::{Channel, Echo, Handler, Peer, Reply, Request, Server, handler_fn, udp};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
@@ -158,6 +158,53 @@ async fn laxcus6_helo_and_comeback() {
     ] {
         it.sends(silent).await;
         it.gets_nothing().await;
+    }
+}
+
+/// Hears what a node is told, and who told it.
+#[derive(Clone, Default)]
+struct Hearing(Arc<Mutex<Vec<(SocketAddr, Packet)>>>);
+
+impl Membership for Hearing {
+    fn helo(&self, _: &Helo<'_>) -> Verdict {
+        Verdict::ISee
+    }
+
+    fn comeback(&self, peer: &Peer, request: &Packet) {
+        self.0.lock().unwrap().push((peer.addr, request.clone()));
+    }
+}
+
+/// The membership of a node hears COMEBACK with all that is in it, once for each, and the handler inside does not
+/// (SPEC 11.15).
+#[tokio::test]
+async fn the_membership_hears_comeback() {
+    for (dialect, comeback) in [
+        (&LAXCUS6, "87000103010200e9030260204efc03015000"),
+        (&LEXST1, "87000103030500370809103132372e302e302e313908026088133a0802608813e9030270204e0604016000"),
+    ] {
+        let hearing = Hearing::default();
+        let inner = handler_fn(async |_: Request| -> Reply { panic!("it is the node's") });
+        let server = start(Node::new(inner).with_membership(hearing.clone()), dialect).await;
+        let it = Caller::of(&server).await;
+        it.sends(comeback).await;
+        it.sends(comeback).await;
+        // Datagrams are handled in their order: when this one is answered, those have been.
+        let last = if dialect.name() == "lexst1" {
+            let helo = Packet::new(lexst1::notify::HELO).with(lexst1::key::SITE_TYPE, 5_i32);
+            let helo = helo.with(lexst1::key::IP, "10.0.0.1").with(lexst1::key::TCPORT, 1_i32);
+            helo.with(lexst1::key::UDPORT, 2_i32)
+        } else {
+            Packet::new(laxcus6::notify::TEST)
+        };
+        it.send(&last, dialect).await;
+        it.datagram().await;
+        let wire = hex::decode(comeback).unwrap();
+        let told = (
+            it.socket.local_addr().unwrap(),
+            Decoder::new(dialect).packet(&wire).unwrap().to_packet().unwrap(),
+        );
+        assert_eq!(*hearing.0.lock().unwrap(), [told.clone(), told], "{}", dialect.name());
     }
 }
 
@@ -538,6 +585,28 @@ async fn an_answer_too_large_is_not_sent() {
     let answer = it.answer(&LAXCUS6).await;
     assert_eq!(answer.first(extension::key::REFUSAL).unwrap().as_i16(), Some(Refusal::Unwritable.number()));
     assert_eq!(answer.first(extension::key::SERIAL).unwrap().as_i64(), Some(3));
+}
+
+/// An answer that no Ethernet frame carries is counted: over IPv4 one of more than 1472 bytes, over IPv6 of more than 1452.
+#[tokio::test]
+async fn answers_longer_than_a_frame_are_counted() {
+    let long = async |request: Request| -> Reply {
+        let len = request.packet.first(laxcus6::key::SERIAL_OBJECTS).unwrap().as_i32().unwrap() as usize;
+        Packet::new(laxcus6::answer::OKAY).with_entity(vec![7; len]).into()
+    };
+    for (local, frame) in [("127.0.0.1:0", 1472), ("[::1]:0", 1452)] {
+        let server = Server::builder(handler_fn(long)).public_key(key()).bind(local.parse().unwrap());
+        let server = server.start().await.unwrap();
+        let it = Caller::of(&server).await;
+        for beyond in [0, 1] {
+            let len = frame + beyond;
+            // 7 bytes of command, 6 of CONTENT_LENGTH.
+            let ask = Packet::new(laxcus6::notify::FLUSH_LOG);
+            it.send(&ask.with(laxcus6::key::SERIAL_OBJECTS, len - 13), &LAXCUS6).await;
+            assert_eq!(it.datagram().await.len(), len as usize);
+            assert_eq!(server.stats().datagrams_long, beyond as u64, "{len} bytes from {local}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -746,6 +746,27 @@ fn sizes() {
     assert_eq!(exchange.stats().long, 1);
 }
 
+/// A datagram that no Ethernet frame carries is counted, by the size of its family and as that is set.
+#[test]
+fn sizes_of_a_frame() {
+    let now = Instant::now();
+    let v6: SocketAddr = "[2001:db8::1]:6600".parse().unwrap();
+    let usual = Config { extensions: false, ..Config::new(&LAXCUS6) };
+    let other = Config { warn_v4: 1000, warn_v6: 900, ..usual.clone() };
+    for (config, peer, most) in
+        [(&usual, addr(0), 1472), (&usual, v6, 1452), (&other, addr(0), 1000), (&other, v6, 900)]
+    {
+        for beyond in [0, 1] {
+            let mut exchange = Exchange::new(config.clone(), 0);
+            // 7 bytes of command, 6 of CONTENT_LENGTH.
+            let test = Packet::new(laxcus6::notify::TEST).with_entity(vec![1; most + beyond - 13]);
+            exchange.request(now, peer, test, Options::default()).unwrap();
+            assert_eq!(sent(&mut exchange, now)[0].bytes.len(), most + beyond);
+            assert_eq!(exchange.stats().long, beyond as u64, "{} bytes to {peer}", most + beyond);
+        }
+    }
+}
+
 /// IPv6 peers have ports of their own, and their address in full where the dialect wants it (SPEC 11.11).
 #[test]
 fn families() {

@@ -402,6 +402,51 @@ fn heartbeat_service() {
     });
 }
 
+/// COMEBACK as it comes from a hub: HELO at once, in a burst that a second COMEBACK does not make longer (SPEC 11.15); of
+/// anyone else it is nothing.
+#[test]
+fn comeback_is_answered_by_a_burst() {
+    for (dialect, expected) in [(&LAXCUS6, vec![0; 5]), (&LEXST1, vec![0, 0, 0, 1, 1, 1, 2, 2, 2])] {
+        Laboratory::run(&format!("comeback-{}", dialect.name()), |lab| async move {
+            let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+            let (hub, stranger) = (b.bind(6600).unwrap(), b.bind(6601).unwrap());
+            let config = if dialect.name() == "lexst1" {
+                heartbeat::Config::lexst1(5, a.ip(), 6001, 6002)
+            } else {
+                heartbeat::Config::laxcus6(&Node::new(8, a.ip(), 6600, 6600))
+            };
+            let (service, mut events) =
+                heartbeat::Service::start(Socket(a.bind(0).unwrap()), config).unwrap();
+            assert!(service.add(hub.local_addr()));
+            let habits = fixp_transport::tables::of(dialect);
+            let wire = |code| Packet::new(code).to_bytes(dialect).unwrap();
+            let mut buffer = [0; 200];
+            let (_, node) = hub.recv_from(&mut buffer).await.unwrap();
+            // ISEE is the same in both.
+            hub.send_to(&wire(laxcus6::answer::ISEE), node).unwrap();
+            assert_eq!(events.next().await, Some(Event::Up(hub.local_addr())));
+
+            stranger.send_to(&wire(habits.comeback), node).unwrap();
+            assert!(timeout(5000 * MILLI, hub.recv_from(&mut buffer)).await.is_err());
+            assert_eq!((service.stats().strangers, service.stats().helos), (1, 1));
+
+            let (begun, mut told) = (Instant::now(), Vec::new());
+            for _ in 0..2 {
+                hub.send_to(&wire(habits.comeback), node).unwrap();
+            }
+            // Until long before the next HELO of its own time.
+            while let Ok(came) = timeout(5000 * MILLI, hub.recv_from(&mut buffer)).await {
+                let (len, from) = came.unwrap();
+                assert_eq!(Decoder::new(dialect).packet(&buffer[..len]).unwrap().code(), habits.helo);
+                assert_eq!(from, node);
+                // The clock of tokio counts milliseconds.
+                told.push((begun.elapsed() + 20 * MILLI).as_secs());
+            }
+            assert_eq!(told, expected, "{}", dialect.name());
+        });
+    }
+}
+
 /// HELO of lexst1 as the pages have it, with BIND_IP in front.
 #[test]
 fn heartbeat_of_lexst1() {
