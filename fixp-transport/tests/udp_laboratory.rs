@@ -21,10 +21,12 @@ use fixp_transport::host::Node;
 use fixp_transport::server::{DialectChoice, PublicKey, Server};
 use fixp_transport::socket::{Bind, Datagrams};
 use fixp_transport::udp::{Client, Options, Repeat, Security, Stats};
-use fixp_transport::{CallError, Cause, Channel, Fate, Reply, Request, handler_fn};
+use fixp_transport::{CallError, Cause, Channel, Echo, Fate, Reply, Request, handler_fn};
 use lab::{Binder, Socket};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Level, Metadata, Subscriber};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -342,6 +344,49 @@ fn closing() {
         let error = under_way.await.unwrap().unwrap_err();
         assert!(matches!(error.cause, Cause::Lost(_)), "{error}");
         assert_eq!(error.fate, Fate::PossiblyExecuted);
+    });
+}
+
+/// Counts the warnings of the crate.
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN && metadata.target().starts_with("fixp_transport::server")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// Of answers that are longer than a frame a server warns once a minute, and counts them all.
+#[test]
+fn long_answers_are_warned_of_now_and_then() {
+    let warnings = Arc::new(AtomicUsize::new(0));
+    let _guard = tracing::subscriber::set_default(Warnings(Arc::clone(&warnings)));
+    Laboratory::run("long-answers", |lab| async move {
+        let (a, b) = (lab.host([10, 0, 0, 1].into()), lab.host([10, 0, 0, 2].into()));
+        let server = Server::builder(Echo).dialect(DialectChoice::Fixed(&LEXST1)).start().await.unwrap();
+        server.serve_datagrams(Socket(b.bind(6600).unwrap())).unwrap();
+        let client = Client::builder().dialect(&LEXST1).sockets(Some(Binder(a)), None).build();
+        let mut warned = Vec::new();
+        for (pause, len) in [(0, 1000), (0, 3000), (1, 3000), (58, 3000), (1, 1000), (1, 3000), (1, 3000)] {
+            sleep(Duration::from_secs(pause)).await;
+            let ask = Packet::new(lexst1::app::ADD_LOG).with_entity(vec![7; len]);
+            client.request(SocketAddr::new(b.ip(), 6600), ask).await.unwrap();
+            warned.push((server.stats().datagrams_long, warnings.load(Relaxed)));
+        }
+        assert_eq!(warned, [(0, 0), (1, 1), (2, 1), (3, 1), (3, 1), (4, 2), (5, 2)]);
     });
 }
 

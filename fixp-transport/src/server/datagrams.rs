@@ -55,6 +55,9 @@ const AMPLIFICATION: usize = 3;
 /// room for it.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// How often a socket warns that its answers are longer than a frame; each of them is counted.
+const WARNED: Duration = Duration::from_secs(60);
+
 /// Serves a socket. Once `stop` is true nothing more is read, what runs is finished, and its answers leave.
 pub(crate) async fn serve<S: Datagrams, H: Handler>(
     socket: S,
@@ -92,6 +95,7 @@ pub(crate) async fn serve<S: Datagrams, H: Handler>(
         outgoing: Outgoing::new(),
         plain: Budget::new(plain_rates(&shared.limits)),
         pause: None,
+        warned: None,
         now: Instant::now(),
         own_jobs: HashMap::new(),
         piece_jobs: HashMap::new(),
@@ -142,6 +146,8 @@ struct Service<S, H, W, F> {
     /// Of plain answers, beyond what came.
     plain: Budget,
     pause: Option<Pin<Box<Sleep>>>,
+    /// When it was last warned of an answer that is longer than a frame.
+    warned: Option<Instant>,
     /// When the clock was looked at last, which is done once for what has come together.
     now: Instant,
     keep: Keep,
@@ -613,7 +619,11 @@ where
         }
         if self.wire.len() > udp::mtu(asked.peer.addr) {
             Counters::add(&self.shared.counters.datagrams_long);
-            debug!(peer = %asked.peer.addr, len = self.wire.len(), "an answer that the network cuts in pieces");
+            // One peer that asks for such answers would fill a log with them.
+            if self.warned.is_none_or(|warned| self.now >= warned + WARNED) {
+                self.warned = Some(self.now);
+                warn!(peer = %asked.peer.addr, len = self.wire.len(), "an answer that the network cuts in pieces");
+            }
         }
         let datagram = (self.wire.as_slice(), asked.to);
         self.outgoing.send(cx, &self.socket, &self.shared, datagram, copies);

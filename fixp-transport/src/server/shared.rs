@@ -283,7 +283,7 @@ counters! {
     /// Datagrams that went.
     datagrams_sent,
     /// Answers of them that are longer than [`MTU_V4`](crate::udp::MTU_V4) or [`MTU_V6`](crate::udp::MTU_V6): the network
-    /// cuts them in pieces.
+    /// cuts them in pieces, and one of them lost is all of them lost. Each socket warns of one of them a minute.
     datagrams_long,
     /// Answers that did not go as datagrams: too large for one, no room to wait, or refused by the system.
     datagrams_unsent,
