@@ -41,11 +41,24 @@ pub struct Body {
     pace: Option<Box<Paced>>,
 }
 
-/// The rate of a body, the piece that waits for its time, and what stands behind it.
+/// The rate of a body, and its turn.
 struct Paced {
     limiter: RateLimiter,
-    waiting: Bytes,
+    /// What leaves in this turn, and when.
+    turn: Bytes,
     until: Option<Pin<Box<Sleep>>>,
+    /// What has been read beyond it, and an error behind that.
+    next: Bytes,
+    error: Option<BodyError>,
+}
+
+impl Drop for Paced {
+    fn drop(&mut self) {
+        // A turn that has not come is the others'.
+        if self.until.as_ref().is_some_and(|until| !until.is_elapsed()) {
+            self.limiter.give_back(self.turn.len());
+        }
+    }
 }
 
 enum Source {
@@ -138,18 +151,25 @@ impl Body {
         Self { len, left: len, source: Box::new(source), pace: None }
     }
 
-    /// The same at a rate that it shares with others.
+    /// The same at a rate that it shares with others, each of which gets the same. While it waits for its turn it reads
+    /// up to [`RateLimiter::PIECE`] bytes ahead.
     #[must_use]
     pub fn paced(self, limiter: &RateLimiter) -> Self {
         let mut body = match &self.pace {
             None => self,
             // Of two rates, each counts.
-            Some(pace) => {
-                let left = self.left + pace.waiting.len() as u64;
+            Some(_) => {
+                let left = self.to_come();
                 Self { len: self.len, left, source: Box::new(Source::Pieces(Box::pin(self))), pace: None }
             }
         };
-        body.pace = Some(Box::new(Paced { limiter: limiter.clone(), waiting: Bytes::new(), until: None }));
+        body.pace = Some(Box::new(Paced {
+            limiter: limiter.clone(),
+            turn: Bytes::new(),
+            until: None,
+            next: Bytes::new(),
+            error: None,
+        }));
         body
     }
 
@@ -169,6 +189,12 @@ impl Body {
     #[must_use]
     pub const fn left(&self) -> u64 {
         self.left
+    }
+
+    /// The bytes that its reader has not got yet.
+    fn to_come(&self) -> u64 {
+        let held = self.pace.as_ref().map_or(0, |pace| pace.turn.len() + pace.next.len());
+        self.left + held as u64
     }
 
     /// The next piece, never empty; nothing at the end.
@@ -195,24 +221,48 @@ impl Body {
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             if let Some(until) = &mut pace.until {
-                ready!(until.as_mut().poll(cx));
+                if until.as_mut().poll(cx).is_pending() {
+                    self.read_ahead(pace, cx);
+                    return Poll::Pending;
+                }
                 pace.until = None;
-                let piece = pace.waiting.split_to(pace.waiting.len().min(RateLimiter::PIECE));
-                return Poll::Ready(Some(Ok(piece)));
+                return Poll::Ready(Some(Ok(std::mem::take(&mut pace.turn))));
             }
-            if pace.waiting.is_empty() {
+            if pace.next.is_empty() {
+                if let Some(error) = pace.error.take() {
+                    return Poll::Ready(Some(Err(error)));
+                }
                 match ready!(self.poll_piece(cx)) {
-                    Some(Ok(piece)) => pace.waiting = piece,
+                    Some(Ok(piece)) => pace.next = piece,
                     other => return Poll::Ready(other),
                 }
             }
+            let turn = pace.next.split_to(pace.next.len().min(RateLimiter::PIECE));
             let now = Instant::now();
-            let bytes = pace.waiting.len().min(RateLimiter::PIECE);
-            let wait = pace.limiter.take(now, bytes);
+            let wait = pace.limiter.take(now, turn.len());
             if wait.is_zero() {
-                return Poll::Ready(Some(Ok(pace.waiting.split_to(bytes))));
+                return Poll::Ready(Some(Ok(turn)));
             }
+            pace.turn = turn;
             pace.until = Some(Box::pin(tokio::time::sleep_until(now + wait)));
+        }
+    }
+
+    /// Reads on while a turn is waited for, until there is enough for the next: turns are shared out, so that what is
+    /// sent in one must not depend on how the source cuts its pieces. Nothing is taken of the rate before it is there.
+    fn read_ahead(&mut self, pace: &mut Paced, cx: &mut Context<'_>) {
+        while pace.next.len() < RateLimiter::PIECE && pace.error.is_none() {
+            match self.poll_piece(cx) {
+                Poll::Ready(Some(Ok(piece))) if pace.next.is_empty() => pace.next = piece,
+                Poll::Ready(Some(Ok(piece))) => {
+                    // Copied, since many pieces cost more to hold than their bytes; there is time for it.
+                    let mut next = BytesMut::from(std::mem::take(&mut pace.next));
+                    next.extend_from_slice(&piece);
+                    pace.next = next.freeze();
+                }
+                Poll::Ready(Some(Err(error))) => pace.error = Some(error),
+                Poll::Ready(None) | Poll::Pending => return,
+            }
         }
     }
 
@@ -253,8 +303,8 @@ impl Body {
     ///
     /// [`BodyError::TooLarge`] before anything is read; else those of [`Body::chunk`].
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
-        if self.left > limit as u64 {
-            return Err(BodyError::TooLarge { len: self.left, limit });
+        if self.to_come() > limit as u64 {
+            return Err(BodyError::TooLarge { len: self.to_come(), limit });
         }
         if let (Source::Whole(bytes), None) = (&mut *self.source, &self.pace) {
             return Ok(std::mem::take(bytes));

@@ -11,13 +11,14 @@
 //! assert_eq!(pace.take(now, 50_000), Duration::from_millis(50));
 //! ```
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The state of a rate, without a clock.
 ///
-/// Whoever takes bytes is told how long to wait before it sends them. Who takes one piece, waits and then takes
-/// the next stands in line with all others, so that each gets the same number of pieces.
+/// Whoever takes bytes is told how long to wait before it sends them. Who takes some, waits and then takes the next
+/// stands in line with all others, so that each has the same number of turns: those who take as much each time get
+/// the same.
 #[derive(Clone, Debug)]
 pub struct Pace {
     bytes_per_second: u64,
@@ -43,6 +44,13 @@ impl Pace {
         self.free_at = Some(ends);
         ends.saturating_duration_since(now)
     }
+
+    /// Gives back bytes that were taken and are not sent: who takes next waits so much less, and who waits already as
+    /// long as it was told.
+    pub fn give_back(&mut self, bytes: u64) {
+        let time = time(bytes, self.bytes_per_second);
+        self.free_at = self.free_at.and_then(|at| at.checked_sub(time));
+    }
 }
 
 /// How long so many bytes take. At most a day: whoever asks for more waits again.
@@ -64,7 +72,8 @@ fn time(bytes: u64, bytes_per_second: u64) -> Duration {
 pub struct RateLimiter(Arc<Mutex<Pace>>);
 
 impl RateLimiter {
-    /// The piece that is taken at a time, 64 KiB: the larger, the less even.
+    /// What a body takes in its turn at most, 64 KiB: the larger, the less even. Where its source gives shorter pieces
+    /// so many bytes of it are read while it waits, that its next turn be worth the same as any other's.
     pub const PIECE: usize = 64 << 10;
 
     /// A rate in bytes per second. A twentieth of a second's worth, and at least one piece, may go at once.
@@ -76,6 +85,15 @@ impl RateLimiter {
 
     /// Takes bytes, and tells when they may go.
     pub(crate) fn take(&self, now: tokio::time::Instant, bytes: usize) -> Duration {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now.into_std(), bytes as u64)
+        self.lock().take(now.into_std(), bytes as u64)
+    }
+
+    /// Gives back what was taken and will not go.
+    pub(crate) fn give_back(&self, bytes: usize) {
+        self.lock().give_back(bytes as u64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pace> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
