@@ -25,13 +25,15 @@ use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use fixp_codec::{Decoder, Dialect, Encoder, Event, Limits, MAX_ENTITY, Packet, StreamDecoder, ValueRef};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 
@@ -118,9 +120,16 @@ pub(crate) struct Transfers {
     serials: AtomicI64,
     /// Whether a task ends those that have been idle for long enough.
     sweeping: AtomicBool,
+    /// Whether the channel ends: nothing is kept any longer.
+    closing: AtomicBool,
+    /// Each connection on which EXIT is being said has a receiver.
+    ending: watch::Sender<()>,
+    /// Of the channel: whoever drops the last of it may be anywhere.
+    runtime: Handle,
 }
 
 impl Transfers {
+    /// Must be called where a tokio runtime is.
     pub(crate) fn new(
         connector: Arc<impl Connect>,
         terms: Terms,
@@ -135,6 +144,9 @@ impl Transfers {
             idle: Mutex::new(Vec::new()),
             serials: AtomicI64::new(1),
             sweeping: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            ending: watch::Sender::new(()),
+            runtime: Handle::current(),
         }
     }
 
@@ -164,9 +176,10 @@ impl Transfers {
         last(&mut head);
         let encoder = Encoder::new(extension::table_of(dialect, head.code));
         let written = Extended { packet: &head, keeps, extra: extra.as_slice(), len };
-        outbox
-            .append(|out| encoder.head(&written, out))
-            .map_err(|error| CallError::not_sent(Cause::Encode(error)))?;
+        if let Err(error) = outbox.append(|out| encoder.head(&written, out)) {
+            self.let_go(stream);
+            return Err(CallError::not_sent(Cause::Encode(error)));
+        }
         let limits = Limits { head: self.terms.head, entity: MAX_ENTITY, ..Limits::default() };
         let now = Instant::now();
         let mut moving = Moving {
@@ -210,9 +223,8 @@ impl Transfers {
 
     /// A connection that is left from an earlier transfer.
     fn kept(&self, own: bool) -> Option<Idle> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        idle.retain(|kept| kept.until > now);
+        let mut idle = self.idle();
+        self.let_go_of_old(&mut idle);
         // One that the peer has ended meanwhile is readable.
         while let Some(place) = idle.iter().rposition(|kept| kept.own == own) {
             let mut kept = idle.remove(place);
@@ -227,8 +239,9 @@ impl Transfers {
     }
 
     fn keep(self: &Arc<Self>, kept: Idle) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() >= IDLE {
+        let mut idle = self.idle();
+        if idle.len() >= IDLE || self.closing.load(Relaxed) {
+            self.let_go(kept.stream);
             return;
         }
         idle.push(kept);
@@ -236,32 +249,60 @@ impl Transfers {
             return;
         }
         let transfers = Arc::downgrade(self);
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             loop {
                 tokio::time::sleep(IDLE_TIME).await;
-                let Some(transfers) = transfers.upgrade() else { return };
-                let (ended, last) = transfers.swept();
-                for kept in ended {
-                    exit(kept.stream, transfers.terms.dialect).await;
-                }
-                if last {
+                if transfers.upgrade().is_none_or(|transfers| transfers.sweep()) {
                     return;
                 }
             }
         });
     }
 
-    /// Takes out the connections that have been kept for long enough; tells whether none is left.
-    fn swept(&self) -> (Vec<Idle>, bool) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let (kept, ended) = std::mem::take(&mut *idle).into_iter().partition(|kept| kept.until > now);
-        *idle = kept;
+    /// Ends the connections that have been kept for long enough; tells whether none is left.
+    fn sweep(&self) -> bool {
+        let mut idle = self.idle();
+        self.let_go_of_old(&mut idle);
         if idle.is_empty() {
             // Under the lock: whoever keeps the next one begins to sweep anew.
             self.sweeping.store(false, Relaxed);
         }
-        (ended, idle.is_empty())
+        idle.is_empty()
+    }
+
+    fn let_go_of_old(&self, idle: &mut Vec<Idle>) {
+        let now = Instant::now();
+        for old in idle.extract_if(.., |kept| kept.until <= now) {
+            self.let_go(old.stream);
+        }
+    }
+
+    /// Ends a connection in order, behind the caller's back.
+    fn let_go(&self, stream: Stream) {
+        let (dialect, ending) = (self.terms.dialect, self.ending.subscribe());
+        self.runtime.spawn(async move {
+            exit(stream, dialect).await;
+            drop(ending);
+        });
+    }
+
+    /// Keeps no connection any longer; one that is in use ends with its transfer.
+    pub(crate) fn close(&self) {
+        let mut idle = self.idle();
+        // Under the lock: nothing is kept behind this.
+        self.closing.store(true, Relaxed);
+        for kept in idle.drain(..) {
+            self.let_go(kept.stream);
+        }
+    }
+
+    /// Waits until EXIT has left on all connections that were let go: at most [`EXIT_TIME`].
+    pub(crate) async fn ended(&self) {
+        self.ending.closed().await;
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new connection, greeted; for our own commands the peer must be one of ours.
@@ -279,6 +320,7 @@ impl Transfers {
                     .map_err(CallError::not_sent)?;
             }
             if own && !session.partner().is_ours() {
+                self.let_go(stream);
                 return Err(CallError::not_sent(Cause::NotOurs));
             }
             Ok(stream)
@@ -317,7 +359,7 @@ fn came(read: Poll<io::Result<usize>>) -> Result<bool, Cause> {
     }
 }
 
-/// Ends a connection as the dialect does it; the answer is not waited for.
+/// Ends a connection as the dialect does it (SPEC 11.5); the answer is not waited for.
 async fn exit(mut stream: Stream, dialect: &'static Dialect) {
     let exit = Packet::new(tables::of(dialect).exit).to_bytes(dialect).unwrap_or_default();
     let said = tokio::io::AsyncWriteExt::write_all(&mut stream, &exit);
@@ -345,7 +387,7 @@ struct Moving {
     /// The bytes that have left on the connection, at most [`FIRST`], and those since others had their turn.
     sent: usize,
     part: usize,
-    /// Nothing can be written any more.
+    /// Why the connection is of no use for anything but what may still come.
     lost: Option<Cause>,
     /// The answer is complete.
     complete: bool,
@@ -386,7 +428,7 @@ impl Moving {
             };
             // Where nothing comes now, it may only not be this task's turn: the end of the stream is waited for, at
             // most the stall time.
-            let came = self.receive(cx).map_err(|cause| self.lost.unwrap_or(cause));
+            let came = self.receive(cx).map_err(|cause| *self.lost.get_or_insert(cause));
             if came? {
                 self.moved = Instant::now();
                 return Poll::Ready(Ok(()));
@@ -528,6 +570,7 @@ impl Moving {
             && self.body.is_none()
             && self.outbox.is_empty()
             && self.lost.is_none()
+            && self.decoder.pending() == 0
         {
             let outbox = std::mem::take(&mut self.outbox).emptied();
             let timer = std::mem::take(&mut self.timer);
@@ -541,11 +584,11 @@ impl Moving {
     /// Nobody waits for the rest. To a peer that knows the request by a serial that can be said; to any other the
     /// connection is reset, since it would take an end in order for that of the requests alone.
     fn give_up(&mut self) {
-        let Some(mut stream) = self.stream.take() else { return };
         if self.complete && self.body.is_none() && self.outbox.is_empty() {
             // All of it is over, whether or not its reader has seen the end.
-            return;
+            return self.end();
         }
+        let Some(mut stream) = self.stream.take() else { return };
         let whole = self.body.is_none() && self.outbox.is_empty() && !self.complete;
         if let (Some(serial), true) = (self.serial, whole) {
             let cancel = Packet::new(extension::CANCEL).with(key::SERIAL, serial);

@@ -519,7 +519,8 @@ impl Channel {
     }
 
     /// Ends the channel in order: what is under way is waited for, within the channel's time, EXIT is said,
-    /// and the connection closed. Further calls, of clones too, are refused.
+    /// and the connection closed; so are those that are kept for transfers. Further calls, of clones too, are refused.
+    /// A transfer whose answer is still read goes on, and its connection ends with it.
     pub async fn close(self) {
         let inner = match &self.way {
             Way::Stream { inner, .. } => inner,
@@ -529,6 +530,7 @@ impl Channel {
         let mut status = inner.status.subscribe();
         // The sender lives as long as the channel does.
         let _ = status.wait_for(|status| *status == Status::Closed).await;
+        inner.transfers.ended().await;
     }
 
     fn place(&self, packet: Packet, options: CallOptions, wait: bool) -> Result<Placed, CallError> {
@@ -674,6 +676,7 @@ impl Inner {
             inbox.closing = Some(after(Instant::now(), self.config.timeout));
         }
         drop(inbox);
+        self.transfers.close();
         self.driver.wake();
     }
 }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fixp_codec::{Code, LAXCUS6, Packet, laxcus6::answer, laxcus6::notify};
+use fixp_codec::{Code, LAXCUS6, LEXST1, Packet, laxcus6::answer, laxcus6::notify, lexst1};
 use fixp_laboratory::{Host, Laboratory, LinkConfig, Stream};
 use fixp_transport::extension::{self, key};
 use fixp_transport::rate::RateLimiter;
@@ -24,7 +24,7 @@ use fixp_transport::{
     Answer, Body, BodyError, Cause, Channel, Echo, Fate, Reply, Request, Server, handler_fn,
 };
 use futures_util::StreamExt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use lab::{CLIENT, PORT, SERVER, open, serve_as};
@@ -146,7 +146,7 @@ fn what_breaks_off_is_told() {
         // What there was would have filled no buffer: nothing had left yet.
         assert_eq!(error.fate, Fate::NotSent);
         // Another, of which some has left.
-        let short = Body::from_reader(8 << 20, tokio::io::AsyncReadExt::take(tokio::io::repeat(7), 1 << 20));
+        let short = Body::from_reader(8 << 20, tokio::io::repeat(7).take(1 << 20));
         let answer = channel.transfer(Packet::new(notify::FLUSH_LOG), short).await;
         let missing = 7 << 20;
         match answer {
@@ -206,13 +206,128 @@ fn a_connection_between_transfers_ends_in_order() {
     });
 }
 
+/// SPEC 11.5: so do those for which there is no room, and all of them when the channel ends.
+#[test]
+fn every_connection_for_transfers_ends_in_order() {
+    for closes in [true, false] {
+        Laboratory::run("bulk-exits", |lab| async move {
+            let server = serve_as(&lab, Server::builder(Echo)).await;
+            let channel = open(&lab, Channel::builder(&LAXCUS6));
+            channel.ready().await.unwrap();
+            let transfers = (0..4).map(|_| async {
+                let answer = channel.transfer(Packet::new(notify::FLUSH_LOG), repeat(1 << 20)).await.unwrap();
+                assert_eq!(drain(answer.body).await.unwrap(), 1 << 20);
+            });
+            futures_util::future::join_all(transfers).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            // Five greetings, four transfers, and the ends of those that are not kept.
+            let stats = server.stats();
+            assert_eq!((stats.accepted, stats.open, stats.requests), (5, 3, 5 + 4 + 2));
+
+            // One more ends when nothing is kept any longer.
+            let late = channel.transfer(Packet::new(notify::FLUSH_LOG), repeat(1 << 20)).await.unwrap();
+            if closes {
+                channel.close().await;
+            } else {
+                drop(channel);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let stats = server.stats();
+            assert_eq!((stats.open, stats.requests), (1, 5 + 5 + 4));
+            assert_eq!(drain(late.body).await.unwrap(), 1 << 20);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let stats = server.stats();
+            assert_eq!((stats.accepted, stats.open, stats.requests, stats.lost), (5, 0, 5 + 5 + 5, 0));
+        });
+    }
+}
+
+/// [`Channel::close`] returns when EXIT has left on every connection: nothing is owed to a runtime that ends then.
+#[test]
+fn the_end_of_a_channel_is_that_of_its_connections() {
+    Laboratory::run("bulk-exits-first", |lab| async move {
+        let _server = serve_as(&lab, Server::builder(Echo)).await;
+        let log = Log::default();
+        let channel = Channel::builder(&LAXCUS6).open(Noting(lab.host(CLIENT), log.clone()));
+        channel.ready().await.unwrap();
+        let transfers = (0..4).map(|_| async {
+            let answer = channel.transfer(Packet::new(notify::FLUSH_LOG), repeat(1 << 20)).await.unwrap();
+            assert_eq!(drain(answer.body).await.unwrap(), 1 << 20);
+        });
+        futures_util::future::join_all(transfers).await;
+        channel.close().await;
+        // Its own, and one for each transfer.
+        assert_eq!(log.times(&Packet::new(notify::EXIT).to_bytes(&LAXCUS6).unwrap()), 5);
+    });
+}
+
+/// One that is found too old before it is swept away, and one whose answer was read to its last byte and no further.
+#[test]
+fn a_connection_that_is_not_used_again_ends_in_order() {
+    Laboratory::run("bulk-exit-late", |lab| async move {
+        let server = serve_as(&lab, Server::builder(Echo)).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6).heartbeat(None, Duration::ZERO));
+        channel.ready().await.unwrap();
+        let transfer = || async {
+            let mut answer = channel.transfer(Packet::new(notify::FLUSH_LOG), repeat(1 << 20)).await.unwrap();
+            let mut left = 1 << 20;
+            while left > 0 {
+                left -= answer.body.chunk().await.unwrap().unwrap().len();
+            }
+        };
+        for pause in [1, 16, 0] {
+            transfer().await;
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        // Greetings of the channel's own and two more, three transfers, two ends.
+        let stats = server.stats();
+        assert_eq!((stats.accepted, stats.open, stats.requests, stats.lost), (3, 1, 3 + 3 + 2, 0));
+    });
+}
+
+/// A peer that says more than it was asked is not asked again on that connection.
+#[test]
+fn a_connection_with_more_on_it_than_an_answer_is_not_used_again() {
+    for more in [2, usize::MAX] {
+        Laboratory::run("bulk-more", |lab| async move {
+            let listener = lab.host(SERVER).listen(PORT).unwrap();
+            let okay = Packet::new(lexst1::answer::OKAY).to_bytes(&LEXST1).unwrap();
+            let said = [&okay[..], &okay[..okay.len().min(more)]].concat();
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let said = said.clone();
+                    tokio::spawn(async move {
+                        let mut request = [0; 4096];
+                        while let Ok(1..) = stream.read(&mut request).await {
+                            stream.write_all(&said).await.unwrap();
+                        }
+                    });
+                }
+            });
+            let log = Log::default();
+            let builder = Channel::builder(&LEXST1).extensions(false);
+            let channel = builder.open(Noting(lab.host(CLIENT), log.clone()));
+            for made in 1..4 {
+                let _ = channel.transfer(Packet::new(lexst1::app::ADD_LOG), Body::from_bytes("one")).await;
+                assert_eq!(log.made(), made);
+            }
+        });
+    }
+}
+
 /// What the connections of a channel have said, and how many were reset.
 #[derive(Clone, Default)]
-struct Log(Arc<(Mutex<Vec<u8>>, AtomicUsize)>);
+struct Log(Arc<(Mutex<Vec<u8>>, AtomicUsize, AtomicUsize)>);
 
 impl Log {
     fn resets(&self) -> usize {
         self.0.1.load(Relaxed)
+    }
+
+    /// How many were made.
+    fn made(&self) -> usize {
+        self.0.2.load(Relaxed)
     }
 
     /// How often CANCEL was said, of whichever serial.
@@ -221,9 +336,12 @@ impl Log {
             let cancel = Packet::new(extension::CANCEL).with(key::SERIAL, serial);
             cancel.to_bytes(extension::own(&LAXCUS6)).unwrap()
         };
-        let said = self.0.0.lock().unwrap();
-        let times = |wire: Bytes| said.windows(wire.len()).filter(|said| *said == wire).count();
-        (0..20).map(cancel).map(times).sum()
+        (0..20).map(|serial| self.times(&cancel(serial))).sum()
+    }
+
+    /// How often this was said.
+    fn times(&self, wire: &[u8]) -> usize {
+        self.0.0.lock().unwrap().windows(wire.len()).filter(|said| *said == wire).count()
     }
 }
 
@@ -234,7 +352,9 @@ impl Connect for Noting {
     type Stream = Noted;
 
     async fn connect(&self) -> io::Result<Noted> {
-        Ok(Noted(self.0.connect(self.peer()).await?, self.1.clone()))
+        let stream = self.0.connect(self.peer()).await?;
+        self.1.0.2.fetch_add(1, Relaxed);
+        Ok(Noted(stream, self.1.clone()))
     }
 
     fn peer(&self) -> SocketAddr {
