@@ -286,6 +286,25 @@ fn a_connection_that_is_not_used_again_ends_in_order() {
     });
 }
 
+/// So does one that was made for a request which does not leave on it.
+#[test]
+fn a_connection_that_is_not_used_at_all_ends_in_order() {
+    Laboratory::run("bulk-exit-unused", |lab| async move {
+        let server = serve_as(&lab, Server::builder(Echo).extensions(false)).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6));
+        let own = Packet::new(Code::Request { major: extension::MAJOR, minor: extension::HANDLERS });
+        let endless = (0..70_000).fold(Packet::new(notify::FLUSH_LOG), |head, _| head.with(1000, 1));
+        for (made, head) in [(1, own), (2, endless)] {
+            let error = channel.transfer(head, Body::from_bytes("one")).await.unwrap_err();
+            assert_eq!(error.fate, Fate::NotSent, "{error}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            // The greeting and the end of each.
+            let stats = server.stats();
+            assert_eq!((stats.accepted, stats.open, stats.requests), (made, 0, 2 * made), "{error}");
+        }
+    });
+}
+
 /// A peer that says more than it was asked is not asked again on that connection.
 #[test]
 fn a_connection_with_more_on_it_than_an_answer_is_not_used_again() {
