@@ -251,7 +251,8 @@ impl ChannelBuilder {
 
     /// After how much silence an idle connection is tried (30 s; nothing for never), and how long the answer
     /// may take (10 s). A peer of ours is asked by our own PING, laxcus6 by TEST; lexst1 has no request for
-    /// it, and TCP's keep-alive does it.
+    /// it, and TCP's keep-alive does it, in whole seconds, where the connections are TCP's
+    /// ([`Connect::set_keep_alive`]).
     /// A peer that takes nothing of a large request for both times together is taken to be gone, too, whatever its
     /// handler is doing.
     #[must_use]
@@ -299,11 +300,7 @@ impl ChannelBuilder {
     ///
     /// Why there is no connection.
     pub async fn connect(self, peer: SocketAddr) -> Result<Channel, CallError> {
-        let connector = match (self.config.heartbeat, tables::of(self.config.dialect).test) {
-            (Some(after), None) => TcpConnector::new(peer).with_keep_alive(after),
-            _ => TcpConnector::new(peer),
-        };
-        let channel = self.open(connector);
+        let channel = self.open(TcpConnector::new(peer));
         channel.ready().await?;
         Ok(channel)
     }
@@ -334,13 +331,16 @@ impl ChannelBuilder {
     }
 
     /// A channel that connects when it is needed. Must be called where a tokio runtime is.
-    pub fn open(self, connector: impl Connect) -> Channel {
+    pub fn open(self, mut connector: impl Connect) -> Channel {
         let mut config = self.config;
         config.limits.requests = config.limits.requests.clamp(1, MAX_REQUESTS / 4);
         // A batch is a request at least.
         config.limits.batch = config.limits.batch.max(1);
         let seed = config.seed.unwrap_or_else(rand::random);
         let (status, _) = watch::channel(Status::Down);
+        if let (Some(after), None) = (config.heartbeat, tables::of(config.dialect).test) {
+            connector.set_keep_alive(after, config.heartbeat_time);
+        }
         let connector = Arc::new(connector);
         let terms = Terms {
             dialect: config.dialect,

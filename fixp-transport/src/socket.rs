@@ -10,6 +10,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
@@ -34,6 +35,13 @@ pub trait Connect: Send + Sync + 'static {
 
     /// The peer that is connected to.
     fn peer(&self) -> SocketAddr;
+
+    /// Has connections that nothing comes on for `after` tried by the system, and those given up on which no answer
+    /// comes within `time`. A [`Channel`](crate::Channel) says so before it connects, where its dialect has no request
+    /// for a heartbeat; what was set before should stay. By default nothing is done about it.
+    fn set_keep_alive(&mut self, after: Duration, time: Duration) {
+        let _ = (after, time);
+    }
 
     /// Ends a connection so that the peer gives up what it does for it: over TCP by a reset, since to the other way, the
     /// end of the requests, it would still give its answer. By default the connection is dropped.
@@ -192,7 +200,34 @@ impl Bind for UdpBinder {
 #[derive(Clone, Debug)]
 pub struct TcpConnector {
     peer: SocketAddr,
-    keep_alive: Option<std::time::Duration>,
+    keep_alive: Option<KeepAlive>,
+}
+
+/// After how much silence a connection is tried, and how long the answer may take.
+#[derive(Clone, Copy, Debug)]
+struct KeepAlive {
+    after: Duration,
+    time: Duration,
+}
+
+impl KeepAlive {
+    /// How often a connection is tried within the time, where it is long enough: a try may be lost.
+    const TRIES: u64 = 4;
+    /// The most seconds that Linux takes.
+    const MOST: u64 = 32767;
+
+    /// The system counts in seconds, and refuses none. It gives up when as long after the last try as between two of
+    /// them nothing has come: there are as many as fill the time.
+    fn options(self) -> socket2::TcpKeepalive {
+        let seconds =
+            |time: Duration| (time.as_secs() + u64::from(time.subsec_nanos() > 0)).clamp(1, Self::MOST);
+        let time = seconds(self.time);
+        let interval = (time / Self::TRIES).max(1);
+        let options = socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(seconds(self.after)))
+            .with_interval(Duration::from_secs(interval));
+        options.with_retries(u32::try_from(time.div_ceil(interval)).unwrap_or(u32::MAX))
+    }
 }
 
 impl TcpConnector {
@@ -202,11 +237,12 @@ impl TcpConnector {
         Self { peer, keep_alive: None }
     }
 
-    /// With TCP's own keep-alive after this time of silence, at least a second: the heartbeat to a peer that has
-    /// no request for it.
+    /// With TCP's own keep-alive after this time of silence, in seconds, at least one: the heartbeat to a peer that has
+    /// no request for it. One that does not answer is given up after as much time again;
+    /// [`ChannelBuilder::heartbeat`](crate::ChannelBuilder::heartbeat) can say another.
     #[must_use]
-    pub const fn with_keep_alive(mut self, after: std::time::Duration) -> Self {
-        self.keep_alive = Some(after);
+    pub const fn with_keep_alive(mut self, after: Duration) -> Self {
+        self.keep_alive = Some(KeepAlive { after, time: after });
         self
     }
 }
@@ -217,12 +253,8 @@ impl Connect for TcpConnector {
     async fn connect(&self) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(self.peer).await?;
         stream.set_nodelay(true)?;
-        if let Some(after) = self.keep_alive {
-            // The system counts in seconds, and refuses none.
-            let least = std::time::Duration::from_secs(1);
-            let (time, interval) = (after.max(least), (after / 4).max(least));
-            let options = socket2::TcpKeepalive::new().with_time(time).with_interval(interval);
-            socket2::SockRef::from(&stream).set_tcp_keepalive(&options)?;
+        if let Some(keep_alive) = self.keep_alive {
+            socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive.options())?;
         }
         Ok(stream)
     }
@@ -231,8 +263,12 @@ impl Connect for TcpConnector {
         self.peer
     }
 
+    fn set_keep_alive(&mut self, after: Duration, time: Duration) {
+        self.keep_alive.get_or_insert(KeepAlive { after, time });
+    }
+
     fn reset(stream: TcpStream) {
         // Where the system does not do it, the peer sees the end of the requests, and nothing is lost by that.
-        let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+        let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
 }
