@@ -286,6 +286,22 @@ fn a_connection_that_is_not_used_again_ends_in_order() {
     });
 }
 
+/// A runtime may end before the channels on it do: what was kept then ends without a word, and nobody panics.
+#[test]
+fn a_channel_may_outlive_its_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let channel = runtime.block_on(async {
+        let server = Server::builder(Echo).bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+        let channel = Channel::builder(&LEXST1).connect(server.local_addr().unwrap()).await.unwrap();
+        let head = Packet::new(lexst1::app::ADD_LOG);
+        let answer = channel.transfer(head, Body::from_bytes("one")).await.unwrap();
+        assert_eq!(drain(answer.body).await.unwrap(), 3);
+        channel
+    });
+    drop(runtime);
+    drop(channel);
+}
+
 /// So does one that was made for a request which does not leave on it.
 #[test]
 fn a_connection_that_is_not_used_at_all_ends_in_order() {
