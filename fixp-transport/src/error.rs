@@ -38,7 +38,7 @@ pub enum Cause {
     /// Its time was over.
     Timeout,
     /// The connection was lost: by [`TimedOut`](io::ErrorKind::TimedOut) where its peer was silent for too long, be it that
-    /// in order a request before this one had no answer in time.
+    /// where answers come in order another request had none in time.
     Lost(io::ErrorKind),
     /// The peer ended the connection in order.
     Ended,

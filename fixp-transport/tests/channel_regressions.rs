@@ -7,11 +7,11 @@ mod lab;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fixp_codec::{LAXCUS6, LEXST1};
-use fixp_laboratory::Laboratory;
+use fixp_codec::{Code, LAXCUS6, LEXST1, Packet};
+use fixp_laboratory::{HostConfig, Laboratory};
 use fixp_transport::limits::{ChannelLimits, ServerLimits};
-use fixp_transport::{CallError, CallOptions, Cause, Channel, Echo};
-use futures_util::future::{join, join_all};
+use fixp_transport::{CallError, CallOptions, Cause, Channel, Echo, Fate};
+use futures_util::future::{join, join_all, join3};
 use lab::*;
 use tokio::time::{sleep, timeout};
 
@@ -146,9 +146,12 @@ fn a_batch_waits_no_longer_than_its_oldest_request() {
         };
         // The first is answered after 5 s: then there is room for the third, there since 2 ms, the fourth since 4.9 s.
         let calls = [call(1, 5000, 0), call(2, 5000, 1), call(3, 0, 2), call(4, 0, 4900)].map(tokio::spawn);
-        while channel.stats().answered < 2 || channel.stats().in_flight < 2 {
-            sleep(millis(10)).await;
-        }
+        let third_goes = async {
+            while channel.stats().answered < 2 || channel.stats().in_flight < 2 {
+                sleep(millis(10)).await;
+            }
+        };
+        timeout(seconds(20), third_goes).await.expect("it goes");
         let third = lab.now() - begun;
         assert!((millis(5000)..millis(5200)).contains(&third), "it went after {third:?}");
         for call in calls {
@@ -190,5 +193,89 @@ fn what_waits_when_the_connection_is_cut_was_not_sent() {
         }
         sleep(seconds(30)).await;
         assert_eq!(handler.begun(), [1, 2, 3]);
+    });
+}
+
+/// What finds nothing under way waits for no company, however it came to be the next.
+#[test]
+fn a_request_that_finds_nothing_under_way_goes_at_once() {
+    for delay in [1, 60] {
+        Laboratory::run("alone", |lab| async move {
+            let handler = Counting::default();
+            let _server = serve(&lab, &LAXCUS6, ServerLimits::default(), handler.clone()).await;
+            let limits = ChannelLimits { requests: 1, ..ChannelLimits::default() };
+            let builder =
+                Channel::builder(&LAXCUS6).extensions(false).limits(limits).batch_delay(seconds(delay));
+            let channel = open(&lab, builder.heartbeat(None, Duration::ZERO));
+            channel.ready().await.unwrap();
+            let begun = lab.now();
+            // There is room for one. The second cannot be sent, and ends when its turn comes.
+            let own = Packet::new(Code::Request { major: 0x46, minor: 1 });
+            let (slow, own, last) = join3(
+                channel.call(numbered(&LAXCUS6, 1, 5000)),
+                channel.call(own),
+                channel.call(numbered(&LAXCUS6, 2, 0)),
+            )
+            .await;
+            assert_eq!((slow.is_ok(), own.unwrap_err()), (true, CallError::not_sent(Cause::NotOurs)));
+            last.unwrap();
+            let took = lab.now() - begun;
+            assert!(took < millis(5200), "{took:?}");
+        });
+    }
+}
+
+/// A heartbeat waits for no company.
+#[test]
+fn a_dead_peer_is_found_while_a_batch_is_held() {
+    Laboratory::run("held, and dead", |lab| async move {
+        let handler = Counting::default();
+        let _server = serve(&lab, &LAXCUS6, ServerLimits::default(), handler.clone()).await;
+        let channel = open(&lab, Channel::builder(&LAXCUS6).batch_delay(seconds(300)).timeout(seconds(600)));
+        channel.call(numbered(&LAXCUS6, 0, 0)).await.unwrap();
+        let begun = lab.now();
+        let held = async {
+            sleep(seconds(1)).await;
+            lab.partition(CLIENT, SERVER);
+            channel.call_with(numbered(&LAXCUS6, 2, 0), within(seconds(100))).await
+        };
+        let lost = async {
+            let lost = channel.call(numbered(&LAXCUS6, 1, 600_000)).await;
+            (lost.unwrap_err().cause, lab.now() - begun)
+        };
+        let ((cause, took), held) = join(lost, held).await;
+        assert_eq!(cause, Cause::Lost(std::io::ErrorKind::TimedOut));
+        assert!(took < seconds(45), "{took:?}");
+        assert_eq!(held.unwrap_err().fate, Fate::NotSent);
+        assert_eq!(handler.begun(), [0, 1]);
+    });
+}
+
+/// What stood in the outbox when its time was over was not sent, as the report of the cut says.
+#[test]
+fn what_the_socket_did_not_take_was_not_sent() {
+    Laboratory::run("not taken", |lab| async move {
+        let buffer = 100_000;
+        lab.host(CLIENT).set(HostConfig::default().with_send_buffer(buffer));
+        let handler = Counting::default();
+        let _server = serve(&lab, &LEXST1, ServerLimits::default(), handler.clone()).await;
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&reports);
+        let builder = Channel::builder(&LEXST1)
+            .extensions(false)
+            .depth(4)
+            .on_cut(move |report| told.lock().unwrap().push(report.clone()));
+        let channel = open(&lab, builder);
+        channel.call(numbered(&LEXST1, 0, 0)).await.unwrap();
+        lab.partition(CLIENT, SERVER);
+        let large = numbered(&LEXST1, 1, 0).with_entity(vec![0; buffer + 1000]);
+        let tagged = |tag, time| CallOptions { tag, ..within(seconds(time)) };
+        let (_, small) = join(
+            channel.call_with(large, tagged(1, 20)),
+            channel.call_with(numbered(&LEXST1, 2, 0), tagged(2, 5)),
+        )
+        .await;
+        assert_eq!(small.unwrap_err(), CallError::not_sent(Cause::Timeout));
+        assert_eq!(reports.lock().unwrap()[0].not_sent, [2]);
     });
 }

@@ -181,7 +181,7 @@ impl<C: Connect> Driver<C> {
             if !progress {
                 // What has ended in this round is told before the task sleeps.
                 self.exchange(now);
-                if self.told == TOLD || self.ledger.queued() > 0 && self.is_free() {
+                if self.told == TOLD || self.ledger.queued() > 0 && self.is_free(now) {
                     continue;
                 }
                 self.arm(now, cx);
@@ -247,13 +247,13 @@ impl<C: Connect> Driver<C> {
     }
 
     /// Whether what has just been taken in could be sent at once.
-    fn is_free(&self) -> bool {
+    fn is_free(&self, now: Instant) -> bool {
         match &self.link {
             Link::Up(up) => {
                 up.session.is_open()
                     && up.exit.is_none()
                     && up.outbox.is_empty()
-                    && self.inner.config.batch_delay.is_zero()
+                    && !self.is_held(now)
                     && self.ledger.next().is_some()
             }
             Link::Down => self.retry_at.is_none(),
@@ -269,7 +269,7 @@ impl<C: Connect> Driver<C> {
 
     /// No connection: one is made if somebody wants it.
     fn down(&mut self, now: Instant) -> bool {
-        self.ledger.expire(now, self.last);
+        self.ledger.expire(now, self.last, 0);
         if !self.is_wanted() || self.retry_at.is_some_and(|at| at > now) {
             return false;
         }
@@ -286,7 +286,7 @@ impl<C: Connect> Driver<C> {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> bool {
-        self.ledger.expire(now, self.last);
+        self.ledger.expire(now, self.last, 0);
         let failure = match connecting.as_mut().poll(cx) {
             Poll::Pending if until > now => {
                 self.link = Link::Connecting(connecting, until);
@@ -353,7 +353,7 @@ impl<C: Connect> Driver<C> {
 
     fn up(&mut self, up: &mut Up<C::Stream>, now: Instant, cx: &mut Context<'_>) -> Turn {
         let mut progress = false;
-        if self.ledger.expire(now, Cause::Timeout) {
+        if self.ledger.expire(now, Cause::Timeout, up.written) {
             return Turn::Cut(SILENT);
         }
         if up.outbox.is_empty() {
@@ -431,14 +431,25 @@ impl<C: Connect> Driver<C> {
                 up.session.cancel(&mut up.outbox, serial);
             }
         }
-        let held = !config.batch_delay.is_zero()
+        if !self.is_held(now) {
+            self.send_queued(up, now);
+        }
+        self.ask_for_life(up, now);
+    }
+
+    /// Whether what is queued waits for company.
+    fn is_held(&self, now: Instant) -> bool {
+        let config = &self.inner.config;
+        !config.batch_delay.is_zero()
             && !self.overflows
             && self.ledger.queued_since().is_some_and(|since| since + config.batch_delay > now)
             && self.ledger.in_flight() > 0
-            && self.ledger.queued_bytes() < batch;
-        if held {
-            return;
-        }
+            && self.ledger.queued_bytes() < config.limits.batch
+    }
+
+    fn send_queued(&mut self, up: &mut Up<C::Stream>, now: Instant) {
+        let config = &self.inner.config;
+        let batch = config.limits.batch;
         if self.ledger.in_flight() > 0 {
             self.used = now;
         } else if now.saturating_duration_since(self.used) >= ORDERED_IDLE {
@@ -462,6 +473,11 @@ impl<C: Connect> Driver<C> {
             }
         }
         self.overflows = up.outbox.len() >= batch && self.ledger.next().is_some();
+    }
+
+    /// A heartbeat, where it is time for one.
+    fn ask_for_life(&mut self, up: &mut Up<C::Stream>, now: Instant) {
+        let config = &self.inner.config;
         let Some(after) = config.heartbeat else { return };
         if let Partner::Ours(_) = up.session.partner() {
             // Whatever else is under way: its answers may take long. What is still to be written would hold the

@@ -130,10 +130,11 @@ pub(crate) enum Matched {
 /// What is known of the requests of a channel whose connection was cut.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct CutReport {
-    /// How many requests of the connection were answered: their callers have the answers.
+    /// How many requests of the connection were answered.
     pub answered: u64,
     /// The [tags](crate::CallOptions::tag) of requests of which not even the head was sent whole, those that waited for
-    /// their turn included: they go over the next connection.
+    /// their turn included: they go over the next connection, if there is one and their callers still wait. (Who waits
+    /// for room in the channel is not in it yet.)
     pub not_sent: Vec<u64>,
     /// The tags of requests that were sent, over this connection or one before, and may have been executed.
     pub possibly_executed: Vec<u64>,
@@ -441,10 +442,10 @@ impl<W> Ledger<W> {
         self.earliest
     }
 
-    /// Ends the requests whose time is over, those that were not sent for this cause; tells whether the
-    /// connection has to be closed, since a late answer would go to the wrong caller, or the peer does not
+    /// Ends the requests whose time is over, those that were not sent for this cause; so many bytes of the connection
+    /// were written. Tells whether the connection has to be closed, since a late answer would go to the wrong caller, or the peer does not
     /// answer the channel itself.
-    pub(crate) fn expire(&mut self, now: Instant, queued: Cause) -> bool {
+    pub(crate) fn expire(&mut self, now: Instant, queued: Cause, written: u64) -> bool {
         if self.earliest.is_none_or(|earliest| earliest > now) {
             return false;
         }
@@ -464,17 +465,20 @@ impl<W> Ledger<W> {
                 self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
                 continue;
             }
-            if entry.state == State::Queued {
+            let State::Sent { head, .. } = entry.state else {
                 self.unqueue(key);
                 self.end_queued(key, Err(CallError::not_sent(queued)));
                 continue;
-            }
+            };
             close |= entry.internal || matches!(self.matching, Matching::InOrder(_));
             let timeout = CallError::possibly_executed(Cause::Timeout);
             match self.matching {
                 Matching::Tagged => self.give_up(key, Some(timeout)),
                 // It keeps its place: in the order of the answers until the connection is cut, which is at
                 // once, or on the ordered channel until it is answered.
+                Matching::InOrder(_) if head > written => {
+                    self.tell(key, Err(CallError::not_sent(Cause::Timeout)));
+                }
                 Matching::InOrder(_) | Matching::Ordered => self.tell(key, Err(timeout)),
             }
         }

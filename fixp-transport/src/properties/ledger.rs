@@ -516,14 +516,15 @@ impl World {
             own && frame.progress != Progress::Answered && frame.deadline <= now
         };
         let expected = self.line().is_some_and(|line| line.frames.iter().any(awaited));
-        let close = self.ledger.expire(now, cause);
+        let written = self.line().map_or(0, |line| line.written);
+        let close = self.ledger.expire(now, cause, written);
         assert_eq!(close, expected, "a late answer would go to another");
         self.tell();
         for (id, asked) in self.asked.iter().enumerate() {
             assert!(asked.deadline > now || asked.told || asked.canceled, "the time of request {id} is over");
         }
         if close {
-            self.cut(Cause::Timeout);
+            self.cut(Cause::Lost(ErrorKind::TimedOut));
         }
     }
 
@@ -595,7 +596,11 @@ impl World {
     }
 
     fn outcome(&mut self, id: u32, outcome: Outcome) {
+        let now = self.now;
         let asked = &mut self.asked[id as usize];
+        if let Err(CallError { cause: Cause::Timeout, .. }) = outcome {
+            assert!(asked.deadline <= now, "request {id} had time");
+        }
         assert!(!asked.told && !asked.canceled, "request {id} ends once, and only for those who wait");
         asked.told = true;
         match outcome {
