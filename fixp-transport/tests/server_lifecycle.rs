@@ -8,14 +8,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use fixp_codec::{LAXCUS6, Packet, laxcus6};
+use fixp_transport::extension::{self, Capabilities, key};
 use fixp_transport::host::Transport;
 use fixp_transport::limits::ServerLimits;
 use fixp_transport::server::{Builder, PublicKey, ServerError, Stop, TurnedAway};
-use fixp_transport::{Echo, Handler, Nobody, Request, Server, handler_fn};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use fixp_transport::{Answer, Body, Echo, Handler, Nobody, Reply, Request, Server, handler_fn};
+use futures_util::stream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
 
 const TEST: &str = "87000105010200e80305305445535421fc03015000";
 const LOG: &str = "87000133010100fc03015000";
@@ -150,9 +154,9 @@ async fn connections_are_limited() {
     assert_eq!(server.stats().turned_away, 1);
     // From other sources there is room for one more.
     let local = to;
-    let (here, _there) = tokio::io::duplex(64);
+    let (here, _there) = duplex(64);
     server.serve_stream(here, "10.0.0.1:1".parse().unwrap(), local).unwrap();
-    let (here, _there) = tokio::io::duplex(64);
+    let (here, _there) = duplex(64);
     let turned_away = server.serve_stream(here, "10.0.0.2:1".parse().unwrap(), local);
     assert_eq!(turned_away, Err(TurnedAway::Full));
     assert_eq!((server.stats().open, server.stats().turned_away), (3, 2));
@@ -170,7 +174,7 @@ async fn who_is_not_allowed_is_not_heard() {
     let mut stream = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
     let _ = stream.write_all(&hex::decode(TEST).unwrap()).await;
     gets_end(&mut stream).await;
-    let (here, _there) = tokio::io::duplex(64);
+    let (here, _there) = duplex(64);
     assert_eq!(server.serve_stream(here, loopback(), loopback()), Err(TurnedAway::NotAllowed));
 }
 
@@ -179,7 +183,7 @@ async fn who_is_not_allowed_is_not_heard() {
 async fn streams_and_sockets_of_others() {
     let server = builder(Echo).start().await.unwrap();
     assert_eq!(server.local_addr(), None);
-    let (here, mut there) = tokio::io::duplex(4096);
+    let (here, mut there) = duplex(4096);
     server.serve_stream(here, "10.0.0.1:6000".parse().unwrap(), "10.0.0.2:5000".parse().unwrap()).unwrap();
     there.write_all(&hex::decode(LOG).unwrap()).await.unwrap();
     gets(&mut there, LOGGED).await;
@@ -269,6 +273,98 @@ async fn stopped_and_dropped() {
     within(async { while TcpListener::bind(to).await.is_err() {} }).await;
     // The handler and all it held have gone.
     until(|| Arc::strong_count(&gate) == 1).await;
+}
+
+/// A connection to this server.
+fn connect<H: Handler>(server: &Server<H>) -> DuplexStream {
+    let (here, there) = duplex(1 << 16);
+    server.serve_stream(here, "10.0.0.1:6000".parse().unwrap(), "10.0.0.2:5000".parse().unwrap()).unwrap();
+    there
+}
+
+/// LOG as a peer of ours says it.
+fn log(serial: i64) -> Packet {
+    let announced = Capabilities::OURS.in_request();
+    Packet::new(laxcus6::notify::FLUSH_LOG).with(key::CAPABILITIES, announced).with(key::SERIAL, serial)
+}
+
+/// So many requests, plain or on an ordered channel, which is opened before them.
+fn requests(count: i64, ordered: bool) -> Vec<u8> {
+    let plain = (1..=count).map(log);
+    let opening = Packet { code: extension::PING, ..log(1) };
+    let places = std::iter::once(opening).chain((2..=count + 1).map(log)).zip(0_i64..);
+    let places =
+        places.map(|(packet, last)| packet.with(key::PREDECESSOR, last).with(key::CHANNEL, &[7; 16][..]));
+    let packets: Vec<Packet> = if ordered { places.collect() } else { plain.collect() };
+    packets.iter().flat_map(|packet| packet.to_bytes(extension::own(&LAXCUS6)).unwrap()).collect()
+}
+
+/// The answer's body is part of the work: where it does not come, the end does not wait for it either.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_holds_no_end_up() {
+    for ordered in [false, true] {
+        let begun = Arc::new(Semaphore::new(0));
+        let handler = || {
+            let begun = Arc::clone(&begun);
+            handler_fn(move |_: Request| {
+                begun.add_permits(1);
+                let held = Arc::clone(&begun);
+                let body = stream::poll_fn(move |_| {
+                    let _ = &held;
+                    Poll::<Option<std::io::Result<Bytes>>>::Pending
+                });
+                let answer =
+                    Answer::from(Packet::new(laxcus6::answer::OKAY)).with_body(Body::from_stream(10, body));
+                async { Reply::from(answer) }
+            })
+        };
+        let server = builder(handler()).start().await.unwrap();
+        let mut stream = connect(&server);
+        stream.write_all(&requests(1, ordered)).await.unwrap();
+        within(begun.acquire()).await.unwrap().forget();
+        let told = Instant::now();
+        let report = within(server.shutdown(Duration::from_secs(1))).await;
+        assert_eq!((report.cut, report.late), (1, true), "ordered: {ordered}");
+        assert_eq!(told.elapsed().as_secs(), 1);
+
+        // Nor is anything of it left behind a server that is dropped.
+        let server = builder(handler()).start().await.unwrap();
+        let mut stream = connect(&server);
+        stream.write_all(&requests(1, ordered)).await.unwrap();
+        within(begun.acquire()).await.unwrap().forget();
+        drop(server);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(Arc::strong_count(&begun), 1, "ordered: {ordered}");
+    }
+}
+
+/// Each request that is cut counts once: whether or not its connection is still there, or two wait for its answer.
+#[tokio::test(start_paused = true)]
+async fn what_is_cut_counts_once() {
+    for (ordered, connections) in [(false, 1), (true, 1), (true, 2), (true, 0_u64)] {
+        let (begun, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let server = builder(gated(&begun, &gate)).start().await.unwrap();
+        let mut kept = Vec::new();
+        for _ in 0..connections.max(1) {
+            let mut stream = connect(&server);
+            stream.write_all(&requests(3, ordered)).await.unwrap();
+            kept.push(stream);
+        }
+        within(begun.acquire()).await.unwrap().forget();
+        // All that was sent is taken.
+        sleep(Duration::from_secs(1)).await;
+        if connections == 0
+            && let Some(mut stream) = kept.pop()
+        {
+            // It is lost: there is an end in the middle of a head.
+            stream.write_all(&requests(1, false)[..5]).await.unwrap();
+            drop(stream);
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(server.stats().open, connections);
+        let report = within(server.shutdown(Duration::from_secs(1))).await;
+        assert_eq!((report.cut, report.late), (3, true), "ordered: {ordered}, {connections} connections");
+    }
 }
 
 /// A stream on which nothing happens.

@@ -6,7 +6,6 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -23,7 +22,7 @@ use super::coming::Waits;
 use super::connection::{Connection, Event, Fault, Incoming, Ordered, Room, Ticket};
 use super::network;
 use super::ordered::Verdict;
-use super::running::Running;
+use super::running::{Place, Running};
 use super::shared::{Counters, Held, Shared};
 use crate::body::pipe::{Feed, pipe};
 use crate::body::{Body, PIECE};
@@ -578,16 +577,21 @@ where
             Verdict::Wait => self.run(ticket, Job::Wait(outcome), cx),
             Verdict::Run(queued) => {
                 // It runs to its end whatever becomes of this connection: its answer is kept.
-                tokio::spawn(run_ordered(Arc::clone(&self.shared), place, queued));
+                let (shared, end) = (Arc::clone(&self.shared), self.shared.end.subscribe());
+                tokio::spawn(run_ordered(shared, end, place, queued));
                 self.run(ticket, Job::Wait(outcome), cx);
             }
         }
     }
 
     fn run(&mut self, ticket: Ticket, job: Job, cx: &mut Context<'_>) {
-        let reads = matches!(&job, Job::Handle(request) if request.body.is_some());
+        let at = match &job {
+            Job::Handle(request) if request.body.is_some() => Place::Reader,
+            Job::Handle(_) | Job::Gather(_) => Place::Here,
+            Job::Wait(_) => Place::Elsewhere,
+        };
         let work = (self.start)(job);
-        if let Poll::Ready(outcome) = self.running.start(ticket, work, reads, cx) {
+        if let Poll::Ready(outcome) = self.running.start(ticket, work, at, cx) {
             self.done(ticket, outcome, cx);
         }
     }
@@ -865,66 +869,70 @@ impl<S, H, M, F> Drop for Driver<S, H, M, F> {
     fn drop(&mut self) {
         self.shared.budget.give(self.charged);
         let unwritten = !self.connection.outbox().is_empty() || self.download.is_some();
-        let cut = self.running.len() + self.ready.len() + usize::from(unwritten);
-        self.shared.counters.cut.fetch_add(cut as u64, Relaxed);
+        let cut = self.running.here() + self.ready.len() + usize::from(unwritten);
+        Counters::add_many(&self.shared.counters.cut, cut);
     }
 }
 
-/// Executes a request of an ordered channel, and those behind it.
-async fn run_ordered<H: Handler>(shared: Arc<Shared<H>>, place: Ordered, queued: Queued<H>) {
-    // While it is asked for, a server that stops waits for this task.
-    let mut end = shared.end.subscribe();
+/// Executes a request of an ordered channel, and those behind it. While it has its `end`, a server that stops waits for
+/// it.
+async fn run_ordered<H: Handler>(
+    shared: Arc<Shared<H>>,
+    mut end: watch::Receiver<bool>,
+    place: Ordered,
+    queued: Queued<H>,
+) {
     let mut next = Some(queued);
     while let Some(Queued { request, held: _held }) = next {
         let dialect = request.peer.dialect;
-        let limit = shared.limits.ordered_bytes;
         let mut ended =
             End { shared: &shared, place, dialect, answer: None, bytes: 0, next: None, done: false };
-        let reply = if request.packet.code == extension::PING {
-            // It opens the channel.
-            Packet::new(tables::of(dialect).okay).into()
-        } else if request.deadline.is_some_and(|deadline| deadline.into_std() <= timer::now()) {
-            refused(dialect, Refusal::Late).into()
-        } else if extension::is_transports(request.packet.code)
-            || network::ends(&request.packet, &request.peer)
-        {
-            Reply::Unserved
-        } else if let Some(reply) = network::answer(&request.packet, &request.peer, &shared.key) {
-            reply
-        } else {
-            tokio::select! {
-                biased;
-                _ = end.wait_for(|end| *end) => {
-                    // The server has ended: nothing more begins.
-                    shared.counters.cut.fetch_add(1, Relaxed);
-                    ended.done = true;
-                    shared.ordered.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                    return;
-                }
-                reply = shared.handler.handle(request) => reply,
+        let answer = tokio::select! {
+            biased;
+            _ = end.wait_for(|end| *end) => {
+                // The server has ended: nothing more begins.
+                ended.done = true;
+                let cut = shared.ordered.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                Counters::add_many(&shared.counters.cut, cut);
+                return;
             }
+            answer = execute(&shared, request) => answer,
         };
-        ended.answer = match reply {
-            // Whoever waits behind it has to know that it has ended.
-            Reply::Silence => Some(refused(dialect, Refusal::Silent)),
-            Reply::Unwritable => Some(refused(dialect, Refusal::Unwritable)),
-            Reply::Unserved => Some(network::unserved(dialect, Transport::Tcp).packet),
-            Reply::Answer(Answer { mut packet, body, .. }) => match body {
-                None => Some(packet),
-                // It is kept, so it is gathered.
-                Some(body) => match body.collect(limit).await {
-                    Ok(entity) => {
-                        packet.entity = entity;
-                        Some(packet)
-                    }
-                    Err(_) => Some(refused(dialect, Refusal::NotKept)),
-                },
-            },
-        };
-        if let Some(packet) = &ended.answer {
-            ended.bytes = Encoder::new(dialect).packet_len(packet).unwrap_or(0);
-        }
+        ended.bytes = Encoder::new(dialect).packet_len(&answer).unwrap_or(0);
+        ended.answer = Some(answer);
         next = ended.end();
+    }
+}
+
+/// Executes a request of an ordered channel to its end, which is that of its answer's body: its deadline is its
+/// handler's business (SPEC 10.5).
+async fn execute<H: Handler>(shared: &Shared<H>, request: Request) -> Packet {
+    let dialect = request.peer.dialect;
+    let reply = if request.packet.code == extension::PING {
+        // It opens the channel.
+        Packet::new(tables::of(dialect).okay).into()
+    } else if request.deadline.is_some_and(|deadline| deadline.into_std() <= timer::now()) {
+        refused(dialect, Refusal::Late).into()
+    } else if extension::is_transports(request.packet.code) || network::ends(&request.packet, &request.peer) {
+        Reply::Unserved
+    } else if let Some(reply) = network::answer(&request.packet, &request.peer, &shared.key) {
+        reply
+    } else {
+        shared.handler.handle(request).await
+    };
+    match reply {
+        // Whoever waits behind it has to know that it has ended.
+        Reply::Silence => refused(dialect, Refusal::Silent),
+        Reply::Unwritable => refused(dialect, Refusal::Unwritable),
+        Reply::Unserved => network::unserved(dialect, Transport::Tcp).packet,
+        Reply::Answer(Answer { packet, body: None, .. }) => packet,
+        // It is kept, so it is gathered.
+        Reply::Answer(Answer { packet, body: Some(body), .. }) => {
+            match body.collect(shared.limits.ordered_bytes).await {
+                Ok(entity) => Packet { entity, ..packet },
+                Err(_) => refused(dialect, Refusal::NotKept),
+            }
+        }
     }
 }
 
@@ -973,7 +981,8 @@ impl<H: Handler> Drop for End<'_, H> {
         if !self.done {
             self.finish();
             if let Some(next) = self.next.take() {
-                tokio::spawn(run_ordered(Arc::clone(self.shared), self.place, next));
+                let (shared, end) = (Arc::clone(self.shared), self.shared.end.subscribe());
+                tokio::spawn(run_ordered(shared, end, self.place, next));
             }
         }
     }

@@ -104,9 +104,10 @@ impl<W: Waits, R> OrderedChannels<W, R> {
         Self { limits, channels: BTreeMap::new(), swept: None }
     }
 
-    /// Forgets everything: the server has ended.
-    pub(crate) fn clear(&mut self) {
-        self.channels.clear();
+    /// Forgets everything: the server has ended. Tells how many requests have not.
+    pub(crate) fn clear(&mut self) -> usize {
+        let channels = std::mem::take(&mut self.channels);
+        channels.values().map(|channel| channel.waiting.len()).sum()
     }
 
     /// A request has come. With [`Verdict::Run`] and [`Verdict::Wait`] the waiter is kept; with the others

@@ -17,8 +17,19 @@ pub(super) struct Running<F> {
     spare: Option<Pin<Box<F>>>,
 }
 
+/// What work is for a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It has the entity that is coming.
+    Reader,
+    Here,
+    /// It waits for what is done, and counted, elsewhere.
+    Elsewhere,
+}
+
 struct Job<F> {
     ticket: Ticket,
+    place: Place,
     /// Nothing once it is cancelled.
     work: Option<Pin<Box<F>>>,
     waker: Option<Waker>,
@@ -64,6 +75,11 @@ impl<F> Running<F> {
         self.len() == 0
     }
 
+    /// How much of it ends with the connection.
+    pub(super) fn here(&self) -> usize {
+        self.reader.iter().chain(self.others.iter()).filter(|job| job.place != Place::Elsewhere).count()
+    }
+
     /// Whether nothing is under way but that which reads the entity that is coming.
     pub(super) fn only_reads(&self) -> bool {
         self.reader.is_some() && self.others.is_empty()
@@ -71,12 +87,12 @@ impl<F> Running<F> {
 }
 
 impl<F: Future> Running<F> {
-    /// Begins work, which may end at once; `reads` says that it has the entity that is coming.
+    /// Begins work, which may end at once.
     pub(super) fn start(
         &mut self,
         ticket: Ticket,
         work: F,
-        reads: bool,
+        place: Place,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
         let mut work = match self.spare.take() {
@@ -91,8 +107,8 @@ impl<F: Future> Running<F> {
             self.spare = Some(work);
             return Poll::Ready(output);
         }
-        let job = Job { ticket, work: Some(work), waker: None };
-        let other = if reads { self.reader.replace(job) } else { Some(job) };
+        let job = Job { ticket, place, work: Some(work), waker: None };
+        let other = if place == Place::Reader { self.reader.replace(job) } else { Some(job) };
         self.others.extend(other);
         Poll::Pending
     }
@@ -159,9 +175,9 @@ mod tests {
         let cx = &mut Context::from_waker(noop_waker_ref());
         let mut running = Running::new();
         let (first, work) = oneshot::channel::<u8>();
-        assert!(running.start(ticket(1), work, true, cx).is_pending());
+        assert!(running.start(ticket(1), work, Place::Reader, cx).is_pending());
         let (_second, work) = oneshot::channel();
-        assert!(running.start(ticket(2), work, true, cx).is_pending());
+        assert!(running.start(ticket(2), work, Place::Reader, cx).is_pending());
         assert_eq!(running.len(), 2);
         assert!(running.poll_ended(cx).is_pending());
         assert_eq!(first.send(7), Ok(()));
@@ -176,9 +192,9 @@ mod tests {
         let cx = &mut Context::from_waker(noop_waker_ref());
         let mut running = Running::new();
         let (reader, work) = oneshot::channel::<u8>();
-        assert!(running.start(ticket(1), work, true, cx).is_pending());
+        assert!(running.start(ticket(1), work, Place::Reader, cx).is_pending());
         let (other, work) = oneshot::channel::<u8>();
-        assert!(running.start(ticket(2), work, false, cx).is_pending());
+        assert!(running.start(ticket(2), work, Place::Here, cx).is_pending());
         assert!(running.poll_ended(cx).is_pending());
         for (serial, sender) in [(1, reader), (2, other)] {
             running.cancel(serial);
