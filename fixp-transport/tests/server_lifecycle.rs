@@ -367,6 +367,55 @@ async fn what_is_cut_counts_once() {
     }
 }
 
+/// A handler that takes 300 ms, and half of them for what it ends the connection behind.
+fn closing() -> impl Handler {
+    handler_fn(async |request: Request| {
+        let last = request.packet.entity == "last";
+        sleep(Duration::from_millis(if last { 150 } else { 300 })).await;
+        let answer = Answer::from(Packet::new(laxcus6::answer::OKAY).with_entity(request.packet.entity));
+        Reply::from(if last { answer.and_close() } else { answer })
+    })
+}
+
+/// SPEC 11.1, 11.5: what stands before the end of a conversation is answered before it.
+#[tokio::test(start_paused = true)]
+async fn the_end_stands_behind_what_runs() {
+    let goodbye = Packet::new(laxcus6::answer::GOODBYE).with(laxcus6::key::SPEAK, "see you next time");
+    let last = log(9).with_entity("last");
+    let ends = [
+        (Packet::new(laxcus6::notify::EXIT), goodbye.to_bytes(&LAXCUS6).unwrap()),
+        (last.clone(), answered(9, "last")),
+        (Packet::new(laxcus6::notify::SECURE_CREATE), Bytes::new()),
+    ];
+    for (end, says) in ends {
+        let server = builder(closing()).start().await.unwrap();
+        let mut stream = connect(&server);
+        let packets = [log(1).with_entity("1"), log(2).with_entity("2"), end, log(3).with_entity("3")];
+        let mut whole = Vec::new();
+        for (packet, behind) in packets.iter().zip([false, false, false, true]) {
+            // What comes before a handler has ended the conversation, is taken.
+            if behind && packets[2].entity == "last" {
+                sleep(Duration::from_millis(200)).await;
+            }
+            stream.write_all(&packet.to_bytes(&LAXCUS6).unwrap()).await.unwrap();
+        }
+        within(stream.read_to_end(&mut whole)).await.unwrap();
+        let expected = [answered(1, "1"), answered(2, "2"), says].concat();
+        assert_eq!(hex::encode(whole), hex::encode(expected), "{}", packets[2].code);
+        drop(stream);
+        sleep(Duration::from_secs(1)).await;
+        let stats = server.stats();
+        assert_eq!((stats.open, stats.cut, stats.bytes_in_flight), (0, 0, 0));
+    }
+}
+
+/// The answer to a peer of ours.
+fn answered(serial: i64, entity: &'static str) -> Bytes {
+    let answer = Packet::new(laxcus6::answer::OKAY).with(key::SERIAL, serial);
+    let answer = answer.with(key::CAPABILITIES, Capabilities::OURS.in_answer()).with_entity(entity);
+    answer.to_bytes(&LAXCUS6).unwrap()
+}
+
 /// A stream on which nothing happens.
 struct Idle;
 

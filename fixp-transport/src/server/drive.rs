@@ -176,6 +176,8 @@ struct Driver<S, H, M, F> {
     /// With so many bytes in the outbox they are not held for what is still to be done.
     ahead: usize,
     ready: VecDeque<(Ticket, Answer)>,
+    /// The answer that ends the conversation, behind all others.
+    last: Option<(Ticket, Answer)>,
     /// The bytes of the requests that are not answered.
     requests: usize,
     /// The bytes counted in the server's budget.
@@ -219,6 +221,7 @@ where
             part: false,
             ahead: AHEAD,
             ready: VecDeque::new(),
+            last: None,
             requests: 0,
             charged: 0,
             claim,
@@ -518,7 +521,7 @@ where
             }
             self.write_ahead(now, cx)?;
         }
-        if matches!(self.stage, Stage::Closing) {
+        if self.stage != Stage::Open {
             // Behind the end of the conversation nothing is answered.
             *input = &[];
         }
@@ -542,7 +545,7 @@ where
         }
         if ordered.is_none() {
             if network::ends(&packet, &peer) {
-                self.stage = Stage::Closing;
+                self.stage = Stage::Draining;
                 return self.release(ticket);
             }
             if let Some(reply) = network::answer(&packet, &peer, &self.shared.key) {
@@ -630,7 +633,7 @@ where
 
     /// A request has been dealt with.
     fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
-        let answer = match outcome {
+        let mut answer = match outcome {
             Outcome::Reply(Reply::Silence) => return self.release(ticket),
             Outcome::Reply(Reply::Unwritable) if self.connection.is_own() => {
                 self.connection.refused(Refusal::Unwritable)
@@ -650,6 +653,16 @@ where
             }
             Outcome::Refused(refusal) => self.connection.refused(refusal),
         };
+        let goes_on = matches!(self.stage, Stage::Open | Stage::Draining) && self.last.is_none();
+        if answer.close && goes_on && self.is_at_work() {
+            // To a peer of ours others may run: nothing more is taken, and what has begun is answered first.
+            self.stage = Stage::Draining;
+            self.upload = None;
+            self.last = Some((ticket, answer));
+            return;
+        }
+        // There is one that ends the conversation behind it.
+        answer.close &= self.last.is_none();
         if self.download.is_some() || !self.ready.is_empty() {
             // Behind an answer whose body goes: those without bodies before those with.
             let at = match answer.body {
@@ -660,6 +673,11 @@ where
         } else {
             self.write(ticket, answer);
         }
+    }
+
+    /// Whether there are requests without an answer, or with one that is not wholly in the outbox.
+    fn is_at_work(&self) -> bool {
+        !self.running.is_empty() || !self.ready.is_empty() || self.download.is_some()
     }
 
     fn write(&mut self, ticket: Ticket, mut answer: Answer) {
@@ -715,11 +733,13 @@ where
                         tracing::warn!(peer = %self.peer, %error, "the body of an answer broke off");
                         self.download = None;
                         self.ready.clear();
+                        self.last = None;
                         self.stage = Stage::Closing;
                     }
                 }
             }
-            let Some((ticket, answer)) = self.ready.pop_front() else { return progress };
+            let next = self.ready.pop_front().or_else(|| self.last.take_if(|_| self.running.is_empty()));
+            let Some((ticket, answer)) = next else { return progress };
             progress = true;
             self.write(ticket, answer);
         }
@@ -869,7 +889,10 @@ impl<S, H, M, F> Drop for Driver<S, H, M, F> {
     fn drop(&mut self) {
         self.shared.budget.give(self.charged);
         let unwritten = !self.connection.outbox().is_empty() || self.download.is_some();
-        let cut = self.running.here() + self.ready.len() + usize::from(unwritten);
+        let cut = self.running.here()
+            + self.ready.len()
+            + usize::from(self.last.is_some())
+            + usize::from(unwritten);
         Counters::add_many(&self.shared.counters.cut, cut);
     }
 }
