@@ -4,6 +4,7 @@
 #[path = "common/lab.rs"]
 mod lab;
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,12 +20,13 @@ use fixp_transport::limits::{ChannelLimits, ServerLimits};
 use fixp_transport::server::{PublicKey, Server};
 use fixp_transport::socket::Connect;
 use fixp_transport::{
-    Answer, Body, CallOptions, Cause, Channel, Echo, Fate, Reply, Request, handler_fn, tables,
+    Answer, Body, CallOptions, Cause, Channel, Echo, Fate, Handler, Reply, Request, handler_fn, tables,
 };
 use futures_util::future::join_all;
+use futures_util::stream;
 use lab::{CLIENT, Counting, PORT, SERVER, application, numbered, open, serve};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 const BOTH: [&Dialect; 2] = [&LEXST1, &LAXCUS6];
 
@@ -361,6 +363,119 @@ fn a_peer_that_does_not_read() {
     }
 }
 
+/// A connection whose peer sends the first of these, 5 s later the second, and takes so many bytes so often: how long
+/// it is open, and how much comes.
+async fn taken(
+    limits: ServerLimits,
+    handler: impl Handler,
+    [first, second]: [&[u8]; 2],
+    (bytes, every): (usize, Duration),
+) -> (Duration, usize) {
+    let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
+    let server = Server::builder(handler).limits(limits).public_key(key).start().await.unwrap();
+    // Hardly anything of what it takes is on the way.
+    let (here, there) = duplex(64);
+    let peer = "10.0.0.1:1".parse().unwrap();
+    server.serve_stream(here, peer, peer).unwrap();
+    let (mut read, mut write) = tokio::io::split(there);
+    let writing = async {
+        write.write_all(first).await.unwrap();
+        sleep(seconds(5)).await;
+        write.write_all(second).await.unwrap();
+        pending::<()>().await;
+    };
+    let (begun, mut came, mut buffer) = (Instant::now(), 0, vec![0; bytes]);
+    let reading = async {
+        loop {
+            sleep(every).await;
+            let mut left = bytes;
+            while left > 0 {
+                match read.read(&mut buffer[..left]).await {
+                    Ok(count) if count > 0 => (came, left) = (came + count, left - count),
+                    _ => pending().await,
+                }
+            }
+        }
+    };
+    let ended = async {
+        while server.stats().open > 0 && begun.elapsed() < seconds(3 * 3600) {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! { biased; () = ended => (), () = writing => (), () = reading => () }
+    (begun.elapsed(), came)
+}
+
+fn echoed(len: usize) -> Vec<u8> {
+    Packet::new(application(&LAXCUS6)).with_entity(vec![1; len]).to_bytes(&LAXCUS6).unwrap().to_vec()
+}
+
+/// An answer that is taken slowly does not keep what is not whole behind it.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_whole_has_its_time_behind_a_slow_answer() {
+    let slowly = (100, seconds(25));
+    let head = echoed(1000).len() - 1000;
+    for (some, time) in [(5, ServerLimits::HEAD_TIME), (head + 5, ServerLimits::ENTITY_TIME)] {
+        let wire = [echoed(200_000), echoed(1000)[..some].to_vec()].concat();
+        let (open, _) = taken(ServerLimits::default(), Echo, [&wire, &[]], slowly).await;
+        about(open, time);
+    }
+}
+
+/// The peer is not to blame for a head of which the server itself does not take the rest, having too much to write.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_held_back_has_its_time_afterwards() {
+    let limits = ServerLimits { bytes_per_connection: 10_000, ..ServerLimits::default() };
+    let handler = || {
+        handler_fn(async |_: Request| {
+            sleep(seconds(1)).await;
+            Packet::new(laxcus6::answer::OKAY).with_entity(vec![1; 100_000]).into()
+        })
+    };
+    let request = |serial: i64| {
+        let announced = Capabilities::OURS.in_request();
+        let request = Packet::new(application(&LAXCUS6)).with(key::CAPABILITIES, announced);
+        request.with(key::SERIAL, serial).to_bytes(&LAXCUS6).unwrap()
+    };
+    let (first, second) = (request(1), request(2));
+    let wire = [&first[..], &second[..5]].concat();
+    // From the 92nd second on there is room for more.
+    let steadily = (1000, seconds(1));
+    let (open, came) = taken(limits.clone(), handler(), [&wire, &[]], steadily).await;
+    assert!(open > seconds(97) && open < seconds(105), "{open:?}, {came} bytes");
+    let (open, came) = taken(limits, handler(), [&wire, &second[5..]], steadily).await;
+    assert!(came > 200_000 && open > ServerLimits::IDLE_TIME, "{open:?}, {came} bytes");
+}
+
+/// Nor is an answer kept for ever that is taken a byte now and then; but as long as it goes on, a slow link is slow.
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_taken_at_some_rate() {
+    for (pieces, held) in [(1, true), (200, true), (200, false), (1000, false)] {
+        let handler = || {
+            handler_fn(move |_: Request| {
+                let answer = Packet::new(laxcus6::answer::OKAY);
+                let body = stream::iter((0..pieces).map(|_| Ok(Bytes::from_static(&[1; 1000]))));
+                let answer = match held {
+                    true => answer.with_entity(vec![1; pieces * 1000]).into(),
+                    false => Answer::from(answer).with_body(Body::from_stream(pieces as u64 * 1000, body)),
+                };
+                async { Reply::from(answer) }
+            })
+        };
+        let wire = echoed(0);
+        let pace = async |pace| taken(ServerLimits::default(), handler(), [&wire, &[]], pace).await;
+        // 64 KiB may take ten times what a byte may.
+        let (open, came) = pace((1, seconds(25))).await;
+        about(open, seconds(300));
+        assert_eq!(came, 12);
+        if pieces > 1 {
+            about(pace((4300, seconds(20))).await.0, seconds(300));
+        }
+        let (open, came) = pace((5000, seconds(20))).await;
+        assert!(came > pieces * 1000 && open > ServerLimits::IDLE_TIME, "{open:?}, {came} bytes");
+    }
+}
+
 /// Notes when connections are attempted.
 struct Attempts {
     host: Host,
@@ -610,7 +725,7 @@ fn what_is_built_in_keeps_the_order() {
 
 /// A body of so many pieces of 1000 bytes, one in a second.
 fn slow(pieces: u64) -> Body {
-    let given = futures_util::stream::unfold(0, move |given| async move {
+    let given = stream::unfold(0, move |given| async move {
         sleep(seconds(1)).await;
         (given < pieces).then(|| (Ok(Bytes::from_static(&[1; 1000])), given + 1))
     });

@@ -65,9 +65,9 @@ const LINGER_BYTES: usize = 256 << 10;
 const AHEAD: usize = 512;
 /// After so much silence a connection gives its buffers back.
 const TRIM: Duration = Duration::from_secs(1);
-/// An entity that is gathered, its wait for room included, takes at most so many times what it may take without any
-/// progress.
-const GATHER_TIMES: u32 = 10;
+/// Who makes progress now and then has at most so many times what he has without any: for an entity that is gathered,
+/// its wait for room included, and for each [`PIECE`] of the answers.
+const TIMES: u32 = 10;
 /// Rounds of reading and writing before other tasks have their turn.
 const ROUNDS: usize = 32;
 
@@ -188,8 +188,12 @@ struct Driver<S, H, M, F> {
     /// The last byte of an entity, or of an answer, that went on.
     received: Instant,
     written: Instant,
-    /// The reader of the entity held the peer up when it was last looked at.
+    /// Since when the peer takes the next [`PIECE`] of the answers, and the bytes of it that he has taken.
+    taking: Instant,
+    taken: usize,
+    /// The peer was held up when it was last looked at; since when he is not.
     held_up: bool,
+    wanted: Instant,
     trimmed: bool,
     timer: Timer,
 }
@@ -228,7 +232,10 @@ where
             active: now,
             received: now,
             written: now,
+            taking: now,
+            taken: 0,
             held_up: false,
+            wanted: now,
             trimmed: true,
             timer: Timer::default(),
         }
@@ -283,7 +290,7 @@ where
     fn round_of_reading(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
         if let Poll::Ready(ended) = self.running.poll_reader(cx) {
             // There was nothing to write.
-            self.written = now;
+            self.wrote_all(now);
             self.ended(ended, cx);
             return Ok(true);
         }
@@ -299,7 +306,7 @@ where
         let mut progress = false;
         if self.connection.outbox().is_empty() {
             // The peer's time begins when there is something for it.
-            self.written = now;
+            self.wrote_all(now);
         }
         while let Poll::Ready(ended) = self.running.poll_ended(cx) {
             progress = true;
@@ -310,9 +317,9 @@ where
         self.ahead = AHEAD;
         match self.connection.outbox().poll_write(&mut self.stream, cx) {
             Poll::Ready(Ok(0)) => {}
-            Poll::Ready(Ok(_)) => {
+            Poll::Ready(Ok(count)) => {
                 progress = true;
-                self.written = now;
+                self.wrote(now, count);
                 self.part = self.download.is_some();
             }
             Poll::Ready(Err(_)) => return Err(self.lost()),
@@ -433,11 +440,26 @@ where
         }
         self.ahead *= 2;
         match self.connection.outbox().poll_write(&mut self.stream, cx) {
-            Poll::Ready(Ok(_)) => self.written = now,
+            Poll::Ready(Ok(count)) => self.wrote(now, count),
             Poll::Ready(Err(_)) => return Err(self.lost()),
             Poll::Pending => {}
         }
         Ok(())
+    }
+
+    /// The peer has taken so many bytes.
+    fn wrote(&mut self, now: Instant, count: usize) {
+        self.written = now;
+        self.taken += count;
+        if self.taken >= PIECE {
+            (self.taking, self.taken) = (now, 0);
+        }
+    }
+
+    /// He has taken all that there was.
+    fn wrote_all(&mut self, now: Instant) {
+        self.written = now;
+        (self.taking, self.taken) = (now, 0);
     }
 
     /// Whether no input can be taken now.
@@ -451,6 +473,11 @@ where
         if let Some(feed) = &self.upload {
             return feed.poll_ready(cx).is_pending();
         }
+        self.is_full()
+    }
+
+    /// Whether no further packet is taken before more is answered.
+    fn is_full(&mut self) -> bool {
         let limits = &self.shared.limits;
         let unanswered = self.running.len() + self.ready.len();
         let bytes = self.requests + self.connection.outbox().len();
@@ -766,10 +793,14 @@ where
         self.report(now, cx);
         // What will not be taken need not come.
         let takes = self.stage == Stage::Open;
-        // Where the handler does not read, the peer is not to blame: his time begins when the next piece is wanted.
-        let wanted = self.upload.as_ref().is_none_or(|feed| feed.poll_ready(cx).is_ready());
+        // Where he is held up, by a handler that does not read or by what is not answered yet, the peer is not to blame:
+        // his time begins when the next byte is wanted.
+        let wanted = match &self.upload {
+            Some(feed) => feed.poll_ready(cx).is_ready(),
+            None => !self.is_full(),
+        };
         if std::mem::replace(&mut self.held_up, !wanted) && wanted {
-            self.received = now;
+            self.wanted = now;
         }
         let limits = &self.shared.limits;
         let busy = !self.running.is_empty() || self.download.is_some() || self.barrier;
@@ -778,24 +809,30 @@ where
         match self.stage {
             Stage::Lingering(until, _) => sooner(until),
             _ => {
-                if !self.connection.outbox().is_empty() {
+                let writes = !self.connection.outbox().is_empty();
+                if writes {
                     sooner(self.written + limits.write_time);
-                } else if let Some(since) = self.connection.head_since().filter(|_| takes) {
-                    sooner(since + limits.head_time);
+                    sooner(timer::after(self.taking, limits.write_time.saturating_mul(TIMES)));
+                }
+                // What comes has its time, whatever is to be written.
+                if let Some(since) = self.connection.head_since().filter(|_| takes) {
+                    if wanted {
+                        sooner(since.max(self.wanted) + limits.head_time);
+                    }
                 } else if self.claim.waits() {
                     // The peer is not to blame.
                 } else if takes && self.connection.in_entity() {
                     if wanted {
-                        sooner(self.received + limits.entity_time);
+                        sooner(self.received.max(self.wanted) + limits.entity_time);
                     }
-                } else if !busy || self.stage == Stage::Draining {
+                } else if !writes && (!busy || self.stage == Stage::Draining) {
                     // Whoever has said that nothing more comes may have gone altogether.
                     sooner(self.active + limits.idle_time);
                 }
                 // Nobody waits for ever, nor lets others wait by a byte now and then.
                 let gathers = self.connection.gathers_since().filter(|_| takes);
                 if let Some(since) = gathers.or(self.claim.waits_since()) {
-                    sooner(timer::after(since, limits.entity_time.saturating_mul(GATHER_TIMES)));
+                    sooner(timer::after(since, limits.entity_time.saturating_mul(TIMES)));
                 }
                 if let Some(at) = self.claim.press(now) {
                     sooner(at);
