@@ -4,12 +4,17 @@
 
 use std::time::Duration;
 
-use fixp_codec::{LAXCUS6, LEXST1};
+use fixp_codec::{Decoder, LAXCUS6, LEXST1, Packet, laxcus6};
+use fixp_transport::extension::{self, Capabilities};
 use fixp_transport::keep::budget::Rates;
 use fixp_transport::keep::pieces::PIECE_COST;
 use fixp_transport::keep::{Limits, own};
 use fixp_transport::server::config::{Config, Key};
-use fixp_transport::server::{AllowList, PublicKey};
+use fixp_transport::server::{AllowList, PublicKey, TurnedAway};
+use fixp_transport::{Echo, Handler, Request, Server, handler_fn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, timeout};
 
 const EXAMPLE: &str = include_str!("../server.toml");
 
@@ -162,10 +167,85 @@ fn what_is_wrong_has_a_line() {
 #[tokio::test]
 async fn a_server_of_a_configuration() {
     let config = Config::from_toml("listen = [\"127.0.0.1:0\"]\n[key]\nbits = 512").unwrap();
-    let server = config.builder(fixp_transport::Echo).start().await.unwrap();
+    let server = config.builder(Echo).start().await.unwrap();
     assert_eq!(server.local_addrs().len(), 1);
     assert_eq!(config.dialect, None);
     assert_eq!(config.default_dialect, &LAXCUS6);
+}
+
+/// A connection of this peer with a server.
+fn connection<H: Handler>(server: &Server<H>, peer: &str) -> Result<DuplexStream, TurnedAway> {
+    let (here, there) = duplex(1 << 16);
+    let addr = |ip: &str| format!("{ip}:5000").parse().unwrap();
+    server.serve_stream(here, addr(peer), addr("10.0.0.9"))?;
+    Ok(there)
+}
+
+/// What the file says is what the server does: each of these is another than its default.
+#[tokio::test]
+async fn a_configuration_reaches_its_server() {
+    let config = Config::from_toml(
+        r#"
+        listen = ["127.0.0.1:0"]
+        extensions = false
+        allow = ["10.0.0.0/8", "127.0.0.1"]
+        keep_allow = ["10.0.0.1"]
+        [key]
+        modulus = "c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5"
+        exponent = "3"
+        [limits]
+        connections = 1
+        plain_rate = 1
+        plain_burst = 1
+        "#,
+    );
+    let server = config.unwrap().builder(Echo).start().await.unwrap();
+    assert_eq!(connection(&server, "192.0.2.1").unwrap_err(), TurnedAway::NotAllowed);
+    let mut stream = connection(&server, "10.0.0.1").unwrap();
+    assert_eq!(connection(&server, "10.0.0.2").unwrap_err(), TurnedAway::Full);
+    let ask = Packet::new(laxcus6::notify::SECURE_QUERY);
+    let announcing = ask.clone().with(extension::key::CAPABILITIES, Capabilities::OURS.in_request());
+    stream.write_all(&announcing.to_bytes(extension::own(&LAXCUS6)).unwrap()).await.unwrap();
+    // The whole of it: a head without an announcement, and the key.
+    let mut answer = [0; 17 + 78];
+    timeout(Duration::from_secs(20), stream.read_exact(&mut answer)).await.expect("an answer").unwrap();
+    let answer = Decoder::new(&LAXCUS6).packet(&answer).unwrap().to_packet().unwrap();
+    let key = [&[0xc5; 64][..], &[1, 0, 0, 0, 3]].concat();
+    assert!(answer.entity.ends_with(&key), "{:x}", answer.entity);
+    // The same over UDP is more than three times what asks for it, and that this host may have by default.
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.send_to(&ask.to_bytes(&LAXCUS6).unwrap(), server.local_addr().unwrap()).await.unwrap();
+    let answered = async {
+        loop {
+            let stats = server.stats();
+            if stats.datagrams_sent + stats.datagrams_unsent > 0 {
+                break (stats.datagrams_sent, stats.datagrams_unsent);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(timeout(Duration::from_secs(20), answered).await.expect("in time"), (0, 1));
+}
+
+/// 256 KiB at 64 KiB a second, of which the first 64 go at once.
+#[tokio::test(start_paused = true)]
+async fn the_rate_of_a_configuration_reaches_its_server() {
+    for (rate, seconds) in [("64KiB", 3), ("0B", 0)] {
+        let text = format!("bulk_rate = \"{rate}\"\n[key]\nmodulus = \"{}\"", "c5".repeat(64));
+        let handler = handler_fn(async |request: Request| {
+            request.gather(1 << 20).await.unwrap();
+            Packet::new(laxcus6::answer::OKAY).into()
+        });
+        let limits = "\n[limits]\ngather = \"1KiB\"";
+        let config = Config::from_toml(&(text + limits)).unwrap();
+        let server = config.builder(handler).start().await.unwrap();
+        let mut stream = connection(&server, "10.0.0.1").unwrap();
+        let begun = Instant::now();
+        let log = Packet::new(laxcus6::notify::FLUSH_LOG).with_entity(vec![7; 256 << 10]);
+        stream.write_all(&log.to_bytes(&LAXCUS6).unwrap()).await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        assert_eq!(begun.elapsed().as_secs(), seconds, "{rate}");
+    }
 }
 
 /// What would start and be deaf is told with its line.
