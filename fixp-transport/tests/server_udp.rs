@@ -1,12 +1,16 @@
 //! The recorded conversations over UDP that were made by hand, and what of ours goes over UDP.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "common/lab.rs"]
+mod lab;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fixp_codec::{Decoder, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
+use fixp_laboratory::Laboratory;
 use fixp_transport::extension::{self, Capabilities, Refusal};
 use fixp_transport::host::Host;
 use fixp_transport::limits::ServerLimits;
@@ -240,6 +244,36 @@ async fn laxcus6_shutdown_refused() {
     }
     it.gets_nothing().await;
     assert!(!stop.is_stopped());
+}
+
+/// Beside a loopback address, who has the server's own may stop it, and who is listed; nobody else (SPEC 11.16).
+#[test]
+fn shutdown_from_its_own_address_and_from_a_list() {
+    let listed = || "10.0.0.3".parse().unwrap();
+    for (from, ip, may) in [
+        (ShutdownFrom::own_addresses(), "10.0.0.2", true),
+        (ShutdownFrom::own_addresses(), "10.0.0.3", false),
+        (ShutdownFrom::own_addresses().and(listed()), "10.0.0.2", true),
+        (ShutdownFrom::own_addresses().and(listed()), "10.0.0.3", true),
+        (ShutdownFrom::own_addresses().and(listed()), "10.0.0.1", false),
+        (ShutdownFrom::list(listed()), "10.0.0.3", true),
+        (ShutdownFrom::list(listed()), "10.0.0.2", false),
+        (ShutdownFrom::nobody(), "10.0.0.2", false),
+    ] {
+        Laboratory::run("shutdown", |laboratory| async move {
+            let stop = Stop::new();
+            let node = Node::new(Echo).with_shutdown(stop.clone(), from.clone());
+            let _server = lab::serve(&laboratory, &LAXCUS6, ServerLimits::default(), node).await;
+            let socket = laboratory.host(ip.parse().unwrap()).bind(0).unwrap();
+            let ask = Packet::new(laxcus6::notify::SHUTDOWN).to_bytes(&LAXCUS6).unwrap();
+            socket.send_to(&ask, (lab::SERVER, lab::PORT).into()).unwrap();
+            let mut buffer = [0; 100];
+            let (len, _) = socket.recv_from(&mut buffer).await.unwrap();
+            let answer = Decoder::new(&LAXCUS6).packet(&buffer[..len]).unwrap().to_packet().unwrap();
+            let code = if may { laxcus6::answer::OKAY } else { laxcus6::answer::REFUSE };
+            assert_eq!((answer.code, stop.is_stopped()), (code, may), "{from:?}, from {ip}");
+        });
+    }
 }
 
 /// laxcus6-hand-private-secure-none, laxcus6-hand-private-drop: what a server without ciphers has of them.
