@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod descriptors;
 mod dialects;
 mod exact_json;
 mod failure;

@@ -24,7 +24,7 @@ use crate::input::byte_count;
 use crate::json_text::{self, Layout};
 use crate::latency::{Latencies, Percentiles};
 use crate::peer::{Caller, Manner, Peer};
-use crate::{names, output, runtime, span};
+use crate::{descriptors, names, output, runtime, span};
 
 const AFTER: &str = "\
 The server must answer by the same entity, as `fixp serve --echo` does: it is asked
@@ -144,6 +144,7 @@ impl Args {
     }
 
     async fn load(self) -> Result<Exit, Failure> {
+        self.reserve()?;
         let measured = self.measure(tokio::signal::ctrl_c()).await?;
         output::quietly(output::at_once(|out| {
             if self.json {
@@ -153,6 +154,21 @@ impl Args {
             }
         }))?;
         Ok(if measured.answered > 0 && measured.errors.is_empty() { Exit::Passed } else { Exit::Failed })
+    }
+
+    /// Has descriptors for all connections, so that none fails for want of one.
+    fn reserve(&self) -> Result<(), Failure> {
+        let connections = usize::from(self.connections);
+        // A client for datagrams may open several, and does with one.
+        let most = if self.peer.udp || self.peer.keep_udp { Config::PORTS } else { 1 };
+        let room = descriptors::room_for(connections * most);
+        if room < connections {
+            return Err(Failure::Usage(format!(
+                "--connections {connections}: the system lets this process have {room} sockets; raise the hard limit \
+                 (ulimit -Hn)"
+            )));
+        }
+        Ok(())
     }
 
     /// Sends until the time is over, or somebody interrupts it.

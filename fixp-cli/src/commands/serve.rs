@@ -21,7 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::dialects::WhichDialect;
 use crate::failure::Failure;
 use crate::json_text::{self, Layout};
-use crate::{output, runtime, span};
+use crate::{descriptors, output, runtime, span};
 
 const AFTER: &str = "\
 Without --echo it serves what is built into every server and node: TEST, REFLECT,
@@ -144,6 +144,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         self.log()?;
         let config = self.config()?;
+        reserve(&config);
         runtime::large(async {
             if self.echo {
                 let rpc = Rpc::new().serve(EchoingService::new(Mirror)).or(Echo);
@@ -300,6 +301,20 @@ impl std::fmt::Display for Total {
             1 => writeln!(f, "{when}; 1 request was cut off"),
             cut => writeln!(f, "{when}; {cut} requests were cut off"),
         }
+    }
+}
+
+/// Has a descriptor for every connection that is allowed: a source that takes fewer than its own limit could keep out
+/// all others otherwise.
+fn reserve(config: &Config) {
+    // Each address has a socket for either transport.
+    let sockets = config.limits.connections.saturating_add(2 * config.listen.len());
+    let room = descriptors::room_for(sockets);
+    if room < sockets {
+        output::note(format_args!(
+            "the system lets this process have {room} sockets, and the server may want {sockets}: raise the hard \
+             limit (ulimit -Hn), or lower limits.connections"
+        ));
     }
 }
 

@@ -190,3 +190,43 @@ fn a_configuration_that_is_wrong_is_refused_at_its_line() {
     let both = run(&["serve", "--config", &path, "--dialect", "lexst1"]);
     assert_eq!(both.code, Some(2));
 }
+
+/// `fixp serve` with so many descriptors: `ulimit` says whether as the soft limit, or the hard one as well.
+#[cfg(unix)]
+fn with_descriptors(ulimit: &str, args: &[&str]) -> Served {
+    // The shell sets them for itself, and becomes the command.
+    let mut shell = std::process::Command::new("sh");
+    let fixp = env!("CARGO_BIN_EXE_fixp");
+    shell.args(["-c", &format!("{ulimit} && exec \"$0\" \"$@\""), fixp, "serve", "--echo"]);
+    Served::of(shell.args(["--listen", "127.0.0.1:0"]).args(args))
+}
+
+/// One source may have 4096 connections: its own limit stands in its way, and not the lack of descriptors, which
+/// would keep out everybody else.
+#[cfg(unix)]
+#[test]
+fn descriptors_are_had_for_the_connections() {
+    let served = with_descriptors("ulimit -S -n 64", &[]);
+    let _held: Vec<_> = (0..100).map(|_| TcpStream::connect(&served.addr).expect("a connection")).collect();
+    run(&["send", &served.addr, "--request", "NOTIFY/TEST", "--timeout", "20"]).fine();
+    served.process.signal("TERM");
+    served.process.ended().fine();
+}
+
+#[cfg(unix)]
+#[test]
+fn descriptors_that_cannot_be_had_are_told_of() {
+    let served = with_descriptors("ulimit -n 100", &[]);
+    served.process.signal("TERM");
+    let ended = served.process.ended();
+    assert_eq!(ended.code, Some(0));
+    let told = "fixp: note: the system lets this process have 36 sockets, and the server may want 16386: raise the hard limit \
+        (ulimit -Hn), or lower limits.connections\n";
+    assert_eq!(ended.err, told);
+    // As many as there is room for are no matter.
+    let config = "listen = [\"127.0.0.1:0\"]\n[limits]\nconnections = 30\n[key]\nbits = 512\n";
+    let path = file("serve-few.toml", config);
+    let served = with_descriptors("ulimit -n 100", &["--config", &path]);
+    served.process.signal("TERM");
+    served.process.ended().fine();
+}
