@@ -299,20 +299,26 @@ impl Bench {
     /// Says on the terminal how it goes, until somebody stops it.
     async fn show_progress(&self) {
         let mut ticks = interval(PROGRESS);
-        let mut last = (Instant::now(), 0);
+        let mut last = (self.begin, 0);
         loop {
-            let now = ticks.tick().await;
-            let answered = self.answered.load(Relaxed);
-            if now < self.begin {
-                show("warming up");
-            } else {
-                let since = last.0.max(self.begin);
-                let rate = (answered - last.1) as f64 / (now - since).as_secs_f64().max(1e-3);
-                let left = self.end.saturating_duration_since(now).as_secs();
-                show(&format!("{rate:.0} requests/s, {left} s left"));
-            }
-            last = (now, answered);
+            ticks.tick().await;
+            // Not when it should have ticked: what is counted goes on while this task waits for its turn.
+            show(&self.progress(Instant::now(), &mut last));
         }
+    }
+
+    /// How it goes. `last`: when a rate was told, and what was answered until then.
+    fn progress(&self, now: Instant, last: &mut (Instant, u64)) -> String {
+        let Some(since) = now.checked_duration_since(last.0) else { return "warming up".to_owned() };
+        let left = self.end.saturating_duration_since(now).as_secs();
+        // A rate of a moment is one of chance.
+        if since < PROGRESS / 2 {
+            return format!("{left} s left");
+        }
+        let answered = self.answered.load(Relaxed);
+        let rate = (answered - last.1) as f64 / since.as_secs_f64();
+        *last = (now, answered);
+        format!("{rate:.0} requests/s, {left} s left")
     }
 
     fn measured(&self, args: &Args, peer: SocketAddr, time: Duration) -> Result<Measured, Failure> {
@@ -427,6 +433,26 @@ mod tests {
             assert!(measured.answered > 0 && measured.errors.is_empty(), "{measured:?}");
             assert!(measured.text().contains("\nlatency: min "), "{}", measured.text());
         }
+    }
+
+    /// The first rate is none of the moment in which measuring begins.
+    #[test]
+    fn progress_is_of_the_time_that_has_passed() {
+        let bench = args(([127, 0, 0, 1], 1).into(), &[]).bench().unwrap();
+        let begin = bench.begin + Duration::from_secs(1);
+        let bench = Bench { begin, end: begin + Duration::from_secs(10), ..bench };
+        let at = |millis| begin + Duration::from_millis(millis);
+        let mut last = (begin, 0);
+        assert_eq!(bench.progress(bench.begin - Duration::from_millis(1), &mut last), "warming up");
+        bench.answered.store(2473, Relaxed);
+        assert_eq!(bench.progress(at(1), &mut last), "9 s left");
+        // A tick that comes late, and one that comes soon after it.
+        bench.answered.store(7000, Relaxed);
+        assert_eq!(bench.progress(at(700), &mut last), "10000 requests/s, 9 s left");
+        bench.answered.store(7010, Relaxed);
+        assert_eq!(bench.progress(at(701), &mut last), "9 s left");
+        bench.answered.store(8000, Relaxed);
+        assert_eq!(bench.progress(at(1200), &mut last), "2000 requests/s, 8 s left");
     }
 
     #[tokio::test]
