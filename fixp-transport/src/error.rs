@@ -114,6 +114,9 @@ impl fmt::Display for Cause {
             Self::Timeout => f.write_str("no answer in time"),
             Self::Lost(kind) => write!(f, "the connection was lost: {kind}"),
             Self::Ended => f.write_str("the peer ended the connection"),
+            Self::Connect(kind) if is_nameless(*kind) => {
+                f.write_str("no connection: a reason without a name, perhaps that no descriptors are left")
+            }
             Self::Connect(kind) => write!(f, "no connection: {kind}"),
             Self::Security(code) => write!(f, "the peer wants security that is not there ({code})"),
             Self::Closed => f.write_str("the channel is closed"),
@@ -128,6 +131,12 @@ impl fmt::Display for Cause {
             Self::Body(error) => error.fmt(f),
         }
     }
+}
+
+/// Whether it is the kind of all errors that std knows no kind of, such as those for want of descriptors. That has no
+/// name to compare with, so it is compared with what an error is that no system has.
+fn is_nameless(kind: io::ErrorKind) -> bool {
+    kind == io::Error::from_raw_os_error(i32::MAX).kind()
 }
 
 impl fmt::Display for Refusal {
@@ -153,3 +162,17 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// EMFILE has no kind of its own.
+    #[cfg(unix)]
+    #[test]
+    fn a_reason_without_a_name() {
+        let said = |number| Cause::Connect(io::Error::from_raw_os_error(number).kind()).to_string();
+        assert_eq!(said(24), "no connection: a reason without a name, perhaps that no descriptors are left");
+        assert_eq!(said(1), "no connection: permission denied");
+    }
+}

@@ -27,15 +27,16 @@ const AFTER: &str = "\
 Without --echo it serves what is built into every server and node: TEST, REFLECT,
 SHINE, HELO, COMEBACK, EXIT, SHUTDOWN and the SECURE requests (without ciphers);
 everything else is refused as the dialect has it. TCP, UDP and KEEP UDP have the
-same port. Where neither --listen nor the
-configuration names an address, it is 127.0.0.1:5000, which only this machine can
-reach.
+same port. Where neither --listen nor the configuration names an address, it is
+127.0.0.1:5000, which only this machine can reach.
 
 Once it listens it prints a line with its addresses. Ctrl-C, SIGTERM, and SHUTDOWN
 over UDP from this machine, let it finish what has begun, for as long as
 --deadline says; a second signal ends it at once. Then it prints what it has done.
-The configuration is that of fixp-transport/server.toml. FIXP_LOG takes levels by
-target, such as info or fixp_transport::server=debug; -v and -vv come before it.
+The configuration is that of fixp-transport/server.toml. It asks the system for as
+many descriptors as its limits allow connections, and says so where there are fewer.
+FIXP_LOG takes levels by target, such as info or fixp_transport::server=debug; -v
+and -vv come before it.
 
 Examples:
   fixp serve --echo
