@@ -177,6 +177,7 @@ impl std::error::Error for ServerError {
 pub struct Builder<H> {
     handler: H,
     binds: Vec<SocketAddr>,
+    ipv6_only: bool,
     dialect: DialectChoice,
     limits: ServerLimits,
     allow: AllowList,
@@ -190,11 +191,18 @@ pub struct Builder<H> {
 
 impl<H: Handler> Builder<H> {
     /// Listens here too, over TCP and UDP on the same port. With port 0 the system chooses one. `[::]` takes
-    /// IPv4 as well, unless an IPv4 address is bound with it. Without any address the server serves only what
-    /// is handed to it.
+    /// IPv4 as well, unless an IPv4 address is bound with it or [`Builder::ipv6_only`] says otherwise. Without any
+    /// address the server serves only what is handed to it.
     #[must_use]
     pub fn bind(mut self, addr: SocketAddr) -> Self {
         self.binds.push(addr);
+        self
+    }
+
+    /// Whether IPv6 addresses take IPv6 only, though no IPv4 address is bound with them. By default `[::]` takes both.
+    #[must_use]
+    pub const fn ipv6_only(mut self, on: bool) -> Self {
+        self.ipv6_only = on;
         self
     }
 
@@ -221,9 +229,9 @@ impl<H: Handler> Builder<H> {
         self
     }
 
-    /// Whose answers over KEEP UDP may be any number of times what they sent; those of others have a rate
-    /// ([`ServerLimits::keep_budget`]), since whoever sends may have forged its address. By default this machine's
-    /// own.
+    /// Whose answers over UDP may be any number of times what they sent; those of others have a rate
+    /// ([`ServerLimits::plain_rate`], and [`ServerLimits::keep_budget`] over KEEP UDP), since whoever sends may have
+    /// forged its address. By default this machine's own.
     #[must_use]
     pub fn keep_allow(mut self, list: AllowList) -> Self {
         self.keep_allow = list;
@@ -289,9 +297,9 @@ impl<H: Handler> Builder<H> {
                 .unwrap_or(Err(PublicKeyError::Primes))
                 .map_err(ServerError::Key)?,
         };
-        let both = self.binds.iter().any(SocketAddr::is_ipv4);
+        let v6_only = self.ipv6_only || self.binds.iter().any(SocketAddr::is_ipv4);
         let sockets: Vec<Twins> =
-            self.binds.iter().map(|addr| bind(*addr, both)).collect::<Result<_, _>>()?;
+            self.binds.iter().map(|addr| bind(*addr, v6_only)).collect::<Result<_, _>>()?;
         let limits = &self.limits;
         let admission = Admission::new(self.allow, limits.connections, limits.connections_per_source);
         let limits = self.limits.bounded();
@@ -316,6 +324,7 @@ impl<H: Handler> Server<H> {
         Builder {
             handler,
             binds: Vec::new(),
+            ipv6_only: false,
             dialect: DialectChoice::Told { default: &fixp_codec::LAXCUS6 },
             limits: ServerLimits::default(),
             allow: AllowList::everyone(),

@@ -2,6 +2,7 @@
 #![cfg(feature = "config")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use fixp_codec::{Decoder, LAXCUS6, LEXST1, Packet, laxcus6};
@@ -11,7 +12,7 @@ use fixp_transport::keep::pieces::PIECE_COST;
 use fixp_transport::keep::{Limits, own};
 use fixp_transport::server::config::{Config, Key};
 use fixp_transport::server::{AllowList, PublicKey, TurnedAway};
-use fixp_transport::{Echo, Handler, Request, Server, handler_fn};
+use fixp_transport::{Channel, Echo, Handler, Request, Server, handler_fn, udp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout};
@@ -25,7 +26,7 @@ fn the_example_has_the_defaults() {
     // Nor is anything in it left out by being in a comment.
     let options =
         |text: &str| text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
-    assert_eq!(options(EXAMPLE), 54);
+    assert_eq!(options(EXAMPLE), 55);
 }
 
 /// What things cost is said as it is booked.
@@ -81,6 +82,7 @@ fn every_option_is_read() {
         listen = ["127.0.0.1:5000", "[::1]:0"]
         dialect = "lexst1"
         default_dialect = "lexst1"
+        ipv6_only = true
         extensions = false
         bulk_rate = "2MiB"
         allow = ["10.0.0.0/8", "10.0.0.1-10.0.0.9"]
@@ -110,7 +112,7 @@ fn every_option_is_read() {
     .unwrap();
     assert_eq!(config.listen.len(), 2);
     assert_eq!((config.dialect, config.default_dialect), (Some(&LEXST1), &LEXST1));
-    assert!(!config.extensions);
+    assert!(config.ipv6_only && !config.extensions);
     assert_eq!(config.bulk_rate, 2 << 20);
     assert_eq!(config.allow, "10.0.0.0/8".parse::<AllowList>().unwrap());
     assert_eq!(config.key, Key::Made { bits: 2048 });
@@ -227,6 +229,28 @@ async fn a_configuration_reaches_its_server() {
     assert_eq!(timeout(Duration::from_secs(20), answered).await.expect("in time"), (0, 1));
 }
 
+/// All addresses of IPv6 and none of IPv4: another server has those, on the same port.
+#[tokio::test]
+async fn a_configuration_of_ipv6_alone() {
+    let key = PublicKey::new(&[0xff; 64], &[3]).unwrap();
+    let v4 = Server::builder(Echo).public_key(key.clone()).bind("127.0.0.1:0".parse().unwrap());
+    let v4 = v4.start().await.unwrap();
+    let port = v4.local_addr().unwrap().port();
+    let text = |only| format!("listen = [\"[::]:{port}\"]\nipv6_only = {only}\n[key]\nbits = 512");
+    let started = async |only| Config::from_toml(&text(only)).unwrap().builder(Echo).start().await;
+    assert!(started(false).await.is_err(), "it takes IPv4 as well");
+    let v6 = started(true).await.unwrap();
+    for (server, ip) in [(&v4, "127.0.0.1"), (&v6, "::1")] {
+        let to = SocketAddr::new(ip.parse().unwrap(), port);
+        let client = udp::Client::builder().build();
+        client.request(to, Packet::new(laxcus6::notify::TEST)).await.unwrap();
+        let channel = Channel::builder(&LAXCUS6).connect(to).await.unwrap();
+        channel.call(Packet::new(laxcus6::notify::TEST)).await.unwrap();
+        let stats = server.stats();
+        assert_eq!((stats.accepted, stats.datagrams > 0), (1, true), "{ip}");
+    }
+}
+
 /// 256 KiB at 64 KiB a second, of which the first 64 go at once.
 #[tokio::test(start_paused = true)]
 async fn the_rate_of_a_configuration_reaches_its_server() {
@@ -255,7 +279,9 @@ fn zeros_are_told() {
         ("[limits]\nrequests_per_connection = 0", Some(2), "requests_per_connection"),
         ("[limits]\n\nconnections = 9\nhead = 0", Some(4), "head"),
         ("limits.idle_time = \"0s\"", Some(1), "idle_time"),
-        ("limits = { bytes = 0 }", None, "bytes"),
+        ("limits = { bytes = 0 }", Some(1), "bytes"),
+        ("[limits.keep]\nentity = 5\nbytes = 2\n[limits]\nbytes = 0", Some(5), "bytes"),
+        ("[limits]\n# bytes = 0\n\"bytes\" = 0", Some(3), "bytes"),
     ] {
         let error = Config::from_toml(text).unwrap_err();
         assert_eq!(error.line, line, "{text}");

@@ -32,6 +32,7 @@ use std::time::Duration;
 use fixp_codec::{Dialect, LAXCUS6};
 use serde::Deserialize as Derive;
 use serde::de::{Deserializer, Error as _};
+use toml::de::DeTable;
 
 use super::admission::AllowList;
 use super::node::ShutdownFrom;
@@ -49,6 +50,8 @@ use crate::rate::RateLimiter;
 pub struct Config {
     /// The addresses to listen on, over TCP and UDP.
     pub listen: Vec<SocketAddr>,
+    /// Whether IPv6 addresses take IPv6 only.
+    pub ipv6_only: bool,
     /// The one dialect that is spoken, or nothing (`told`) where each packet tells its own.
     #[serde(deserialize_with = "told_or_named")]
     pub dialect: Option<&'static Dialect>,
@@ -63,7 +66,7 @@ pub struct Config {
     /// From whom connections and datagrams are taken.
     #[serde(deserialize_with = "addresses")]
     pub allow: AllowList,
-    /// Whose answers over KEEP UDP may be any number of times what they sent.
+    /// Whose answers over UDP, plain and in pieces, may be any number of times what they sent.
     #[serde(deserialize_with = "addresses")]
     pub keep_allow: AllowList,
     /// The public key that laxcus6's clients are given.
@@ -110,16 +113,11 @@ impl Config {
     /// Text that is not TOML, options that are not known, and values that they cannot have, each with its line.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text).map_err(|error| ConfigError {
-            line: error.span().map(|span| {
-                1 + text.as_bytes()[..span.start.min(text.len())]
-                    .iter()
-                    .filter(|byte| **byte == b'\n')
-                    .count()
-            }),
+            line: error.span().map(|span| line(text, span.start)),
             message: error.message().into(),
         })?;
         config.limits.check().map_err(|error| ConfigError {
-            line: text.lines().position(|line| option(line) == error.limit).map(|line| line + 1),
+            line: limit_at(text, error.limit).map(|at| line(text, at)),
             message: error.to_string(),
         })?;
         Ok(config)
@@ -133,6 +131,7 @@ impl Config {
             None => DialectChoice::Told { default: self.default_dialect },
         };
         let mut builder = Server::builder(handler)
+            .ipv6_only(self.ipv6_only)
             .dialect(dialect)
             .limits(self.limits.clone())
             .allow(self.allow.clone())
@@ -161,6 +160,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            ipv6_only: false,
             dialect: None,
             default_dialect: &LAXCUS6,
             extensions: true,
@@ -401,10 +401,16 @@ fn size<'de, D: Deserializer<'de>, T: TryFrom<u64>>(from: D) -> Result<T, D::Err
     bytes.and_then(|bytes| T::try_from(bytes).ok()).ok_or_else(wrong)
 }
 
-/// The option that a line sets.
-fn option(line: &str) -> &str {
-    let name = line.split_once('=').map_or("", |(name, _)| name.trim());
-    name.strip_prefix("limits.").unwrap_or(name)
+/// The line of a place in a text, from 1 on.
+fn line(text: &str, at: usize) -> usize {
+    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// Where a text sets a limit of the server, and not one of the same name of a section below.
+fn limit_at(text: &str, limit: &str) -> Option<usize> {
+    let table = DeTable::parse(text).ok()?;
+    let limits = table.get_ref().get("limits")?.get_ref().as_table()?;
+    limits.get_key_value(limit).map(|(name, _)| name.span().start)
 }
 
 /// The digits in front, and what follows them.
