@@ -224,6 +224,11 @@ impl Caller {
         }
     }
 
+    /// How many ports it has open for plain datagrams.
+    pub(crate) fn ports(&self) -> usize {
+        if let Self::Udp(client, _) = self { client.stats().ports } else { 0 }
+    }
+
     /// Ends it in order, if that does not take long.
     pub(crate) async fn close(self) {
         match self {

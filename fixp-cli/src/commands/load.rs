@@ -35,8 +35,10 @@ warm-up and before the end counts. It sends to the address that is given, and
 nowhere else. Ctrl-C ends it earlier.
 
 A MiB is one of entities, in each direction. With --udp and --keep-udp, a connection
-is a client with ports of its own; over KEEP UDP a peer that announces no extensions
-has 16 requests of it under way at most, however deep.
+is a client with ports of its own. To a peer that announces no extensions it lets each
+of its 16 ports rest for 20 ms behind an answer, so that it sends no more than 800
+requests a second, which is said with the result; over KEEP UDP such a peer has 16
+requests of it under way at most, however deep.
 
 Examples:
   fixp load 127.0.0.1:5000
@@ -59,6 +61,10 @@ const SIZE: u64 = 64 << 20;
 const SHARDS: usize = 16;
 /// How long a request waits after one that failed, so that a server that is gone is not asked for ever.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Bytes of an answer that are compared while it is measured: they cost nothing beside a request.
+const COMPARED: usize = 4096;
+/// Requests a second of a client whose ports rest.
+const MOST_PER_CLIENT: f64 = Config::PORTS as f64 / Config::SETTLE.as_secs_f64();
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_millis(500);
 
@@ -129,6 +135,8 @@ struct Measured {
     answered: u64,
     requests_per_second: f64,
     mib_per_second: f64,
+    /// What our clients let go at most, since they let their ports rest.
+    most_per_second: Option<f64>,
     ms: Option<Percentiles>,
     errors: BTreeMap<String, u64>,
 }
@@ -146,14 +154,8 @@ impl Args {
     async fn load(self) -> Result<Exit, Failure> {
         self.reserve()?;
         let measured = self.measure(tokio::signal::ctrl_c()).await?;
-        output::quietly(output::at_once(|out| {
-            if self.json {
-                json_text::write(out, &measured, Layout::Line)
-            } else {
-                out.write_all(measured.text().as_bytes())
-            }
-        }))?;
-        Ok(if measured.answered > 0 && measured.errors.is_empty() { Exit::Passed } else { Exit::Failed })
+        output::quietly(output::at_once(|out| measured.write(self.json, out)))?;
+        Ok(measured.exit())
     }
 
     /// Has descriptors for all connections, so that none fails for want of one.
@@ -190,6 +192,7 @@ impl Args {
             self.try_out(&caller, &bench).await?;
             callers.push(caller);
         }
+        let rests = self.rests(&callers, &bench).await?;
         // Connecting took its time.
         let now = Instant::now();
         let bench =
@@ -213,7 +216,7 @@ impl Args {
         // All at once, as each may take a while.
         let mut goodbyes: FuturesUnordered<_> = callers.into_iter().map(Caller::close).collect();
         while goodbyes.next().await.is_some() {}
-        bench.measured(self, addr, seconds)
+        bench.measured(self, addr, rests, seconds)
     }
 
     fn bench(&self) -> Result<Bench, Failure> {
@@ -244,7 +247,7 @@ impl Args {
     /// Whether the peer is an echo.
     async fn try_out(&self, caller: &Caller, bench: &Bench) -> Result<(), Failure> {
         let answer = caller.call(bench.packet.clone(), self.timeout).await?;
-        if bench.is_echo(&answer) {
+        if bench.is_echo(&answer, usize::MAX) {
             return Ok(());
         }
         let name = names::of_code(answer.code, self.peer.dialect);
@@ -253,6 +256,14 @@ impl Args {
             answer.entity.len(),
             bench.packet.entity.len()
         )))
+    }
+
+    /// Whether the clients let their ports rest: where they cannot tell answers apart, no port of theirs has two requests
+    /// under way (SPEC 11.12).
+    async fn rests(&self, callers: &[Caller], bench: &Bench) -> Result<bool, Failure> {
+        let Some(caller) = callers.first().filter(|_| self.peer.udp) else { return Ok(false) };
+        tokio::try_join!(self.try_out(caller, bench), self.try_out(caller, bench))?;
+        Ok(caller.ports() > 1)
     }
 }
 
@@ -267,7 +278,7 @@ async fn connection(caller: Caller, bench: Arc<Bench>, n: usize) {
             let Ok(outcome) = outcome else { return };
             let now = Instant::now();
             let error = match outcome {
-                Ok(answer) if bench.is_echo(&answer) => None,
+                Ok(answer) if bench.is_echo(&answer, COMPARED) => None,
                 Ok(_) => Some("an answer that is no echo".to_owned()),
                 Err(error) => Some(cause(&error.cause)),
             };
@@ -292,8 +303,11 @@ async fn connection(caller: Caller, bench: Arc<Bench>, n: usize) {
 }
 
 impl Bench {
-    fn is_echo(&self, answer: &Packet) -> bool {
-        answer.code == self.okay && answer.entity.len() == self.packet.entity.len()
+    /// Whether it is the answer of an echo, as far as so many bytes of its entity tell.
+    fn is_echo(&self, answer: &Packet, compared: usize) -> bool {
+        let (asked, came) = (&self.packet.entity, &answer.entity);
+        let compared = compared.min(asked.len());
+        answer.code == self.okay && came.len() == asked.len() && came[..compared] == asked[..compared]
     }
 
     /// Says on the terminal how it goes, until somebody stops it.
@@ -321,7 +335,13 @@ impl Bench {
         format!("{rate:.0} requests/s, {left} s left")
     }
 
-    fn measured(&self, args: &Args, peer: SocketAddr, time: Duration) -> Result<Measured, Failure> {
+    fn measured(
+        &self,
+        args: &Args,
+        peer: SocketAddr,
+        rests: bool,
+        time: Duration,
+    ) -> Result<Measured, Failure> {
         let mut shards = self.shards.iter().map(lock);
         let mut all = shards.next().map(|shard| (shard.times.clone(), shard.errors.clone()));
         for shard in shards {
@@ -349,6 +369,7 @@ impl Bench {
             answered: times.count(),
             requests_per_second,
             mib_per_second: requests_per_second * args.size as f64 / f64::from(1 << 20),
+            most_per_second: rests.then(|| f64::from(args.connections) * MOST_PER_CLIENT),
             ms: times.percentiles(),
             errors,
         })
@@ -356,6 +377,14 @@ impl Bench {
 }
 
 impl Measured {
+    fn exit(&self) -> Exit {
+        if self.answered > 0 && self.errors.is_empty() { Exit::Passed } else { Exit::Failed }
+    }
+
+    fn write(&self, json: bool, out: &mut impl Write) -> io::Result<()> {
+        if json { json_text::write(out, self, Layout::Line) } else { out.write_all(self.text().as_bytes()) }
+    }
+
     fn text(&self) -> String {
         let Self { peer, transport, dialect, connections, depth, size, seconds, answered, .. } = self;
         let mut text = format!(
@@ -366,6 +395,13 @@ impl Measured {
         // Writing to a text does not fail.
         if let Some(ms) = &self.ms {
             let _ = writeln!(text, "latency: {ms}");
+        }
+        if let Some(most) = self.most_per_second {
+            let _ = writeln!(
+                text,
+                "the peer announces no extensions: our ports rest behind its answers, and {most:.0} requests/s is all \
+                 that we send it"
+            );
         }
         for (error, count) in &self.errors {
             let _ = writeln!(text, "{count} without an answer: {error}");
@@ -399,7 +435,7 @@ fn within(range: std::ops::RangeInclusive<u16>) -> clap::builder::RangedI64Value
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use fixp_transport::{Echo, Nobody, Server};
+    use fixp_transport::{Echo, Handler, Nobody, Request, Server, handler_fn};
 
     use super::*;
 
@@ -432,7 +468,41 @@ mod tests {
             let measured = args(addr, more).measure(std::future::pending::<()>()).await.unwrap();
             assert!(measured.answered > 0 && measured.errors.is_empty(), "{measured:?}");
             assert!(measured.text().contains("\nlatency: min "), "{}", measured.text());
+            assert_eq!((measured.most_per_second, measured.exit()), (None, Exit::Passed), "{more:?}");
         }
+        // Without our extensions the ports of its two clients rest.
+        let more = ["--udp", "--no-extensions"];
+        let measured = args(addr, &more).measure(std::future::pending::<()>()).await.unwrap();
+        assert_eq!((measured.most_per_second, measured.exit()), (Some(1600.0), Exit::Passed));
+        assert!(measured.text().contains("1600 requests/s is all that we send it\n"), "{}", measured.text());
+    }
+
+    /// An answer of the right length is not enough.
+    #[tokio::test]
+    async fn what_is_no_echo_is_an_error() {
+        // The two connections are tried out, and then every answer is another.
+        let well = AtomicU64::new(2);
+        let handler = handler_fn(move |request: Request| {
+            let is_well = well.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+            async move {
+                if is_well {
+                    return Echo.handle(request).await;
+                }
+                Packet::new(laxcus6::answer::OKAY).with_entity(vec![9; 100]).into()
+            }
+        });
+        let server = Server::builder(handler).key_bits(512).bind("127.0.0.1:0".parse().unwrap());
+        let server = server.start().await.unwrap();
+        let args = args(server.local_addr().unwrap(), &[]);
+        let measured = args.measure(std::future::pending::<()>()).await.unwrap();
+        assert_eq!((measured.answered, measured.exit()), (0, Exit::Failed));
+        let mut line = Vec::new();
+        measured.write(true, &mut line).unwrap();
+        assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
+        let told: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert!(told["errors"]["an answer that is no echo"].as_u64() > Some(0), "{told}");
+        let counts = ["answered", "connections", "depth", "size"].map(|name| told[name].as_u64());
+        assert_eq!(counts, [Some(0), Some(2), Some(3), Some(100)]);
     }
 
     /// The first rate is none of the moment in which measuring begins.
