@@ -230,3 +230,14 @@ fn descriptors_that_cannot_be_had_are_told_of() {
     served.process.signal("TERM");
     served.process.ended().fine();
 }
+
+/// A request without a message tells no dialect, and its answer tells which one the server takes it for.
+#[test]
+fn the_dialect_of_those_who_do_not_tell_theirs() {
+    for (dialect, okay) in [("laxcus6", "c70001f2030100fc03015000"), ("lexst1", "c70001d00701000604016000")] {
+        let served = Served::with(&["--echo", "--default-dialect", dialect]);
+        // 1/1, which both have.
+        let send = ["send", &served.addr, "--raw", "87000101010000", "--timeout", "1"];
+        assert_eq!(run(&send).fine(), format!("{okay}\n"), "{dialect}");
+    }
+}
