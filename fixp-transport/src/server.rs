@@ -585,13 +585,22 @@ struct Twins {
 }
 
 fn bind(addr: SocketAddr, v6_only: bool) -> Result<Twins, ServerError> {
+    bind_by(addr, v6_only, |addr| open(addr, v6_only))
+}
+
+/// The same where UDP is opened so.
+fn bind_by(
+    addr: SocketAddr,
+    v6_only: bool,
+    mut open: impl FnMut(SocketAddr) -> io::Result<BatchedSocket>,
+) -> Result<Twins, ServerError> {
     let mut tries = if addr.port() == 0 { TWIN_TRIES } else { 1 };
     loop {
         let failed = |transport| move |error| ServerError::Bind { addr, transport, error };
         let listener = listen(addr, v6_only).map_err(failed(Transport::Tcp))?;
         let addr = listener.local_addr().map_err(failed(Transport::Tcp))?;
         tries -= 1;
-        match open(addr, v6_only) {
+        match open(addr) {
             Ok(socket) => return Ok(Twins { listener, socket, addr }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             Err(error) => return Err(ServerError::Bind { addr, transport: Transport::Udp, error }),
@@ -699,6 +708,36 @@ mod tests {
         let (waited, served) = pauses(looks).await;
         about(&waited, &[10, 20, 40, 0, 10, 0]);
         assert_eq!(served, 3);
+    }
+
+    /// Where the system chooses a port that is taken for UDP, another one is asked for, and not without end.
+    #[tokio::test]
+    async fn a_port_whose_twin_is_taken_is_given_back() {
+        let any = ([127, 0, 0, 1], 0).into();
+        let mut tried = Vec::new();
+        let twins = bind_by(any, false, |addr| {
+            tried.push(addr);
+            if tried.len() < 3 { Err(io::ErrorKind::AddrInUse.into()) } else { open(addr, false) }
+        });
+        let Twins { listener, socket, addr } = twins.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((tried.len(), tried[2]), (3, addr));
+        assert_eq!((listener.local_addr().unwrap(), socket.local_addr().unwrap()), (addr, addr));
+
+        let tries = |addr, kind: io::ErrorKind| {
+            let mut tries = 0;
+            let failed = bind_by(addr, false, |_| {
+                tries += 1;
+                Err(kind.into())
+            });
+            let failed = failed.err().unwrap();
+            assert!(matches!(failed, ServerError::Bind { transport: Transport::Udp, .. }), "{failed}");
+            tries
+        };
+        assert_eq!(tries(any, io::ErrorKind::AddrInUse), TWIN_TRIES);
+        // Another port would not help, and whoever names one wants that.
+        assert_eq!(tries(any, io::ErrorKind::PermissionDenied), 1);
+        drop((listener, socket));
+        assert_eq!(tries(addr, io::ErrorKind::AddrInUse), 1);
     }
 
     /// One connection that is gone before it was there holds up no other.
