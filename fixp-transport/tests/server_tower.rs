@@ -9,14 +9,17 @@ use fixp_codec::{Code, Dialect, LAXCUS6, LEXST1, Packet, laxcus6, lexst1};
 use fixp_transport::extension::{Refusal, key};
 use fixp_transport::host::Transport;
 use fixp_transport::server::tower::{HandlerService, ServiceHandler};
-use fixp_transport::{Echo, Handler, Peer, Reply, Request, handler_fn};
+use fixp_transport::server::{DialectChoice, PublicKey};
+use fixp_transport::{
+    CallError, Cause, Channel, Echo, Handler, Peer, Reply, Request, Server, handler_fn, tables,
+};
 use tokio::sync::Semaphore;
 use tower::load_shed::error::Overloaded;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
 fn request(dialect: &'static Dialect) -> Request {
     let (addr, local) = ("10.0.0.1:6000".parse().unwrap(), "10.0.0.2:5000".parse().unwrap());
-    let code = fixp_transport::tables::of(dialect).helo;
+    let code = tables::of(dialect).helo;
     let peer = Peer { addr, local, transport: Transport::Tcp, dialect };
     Request { packet: Packet::new(code), body: None, peer, deadline: None }
 }
@@ -100,6 +103,51 @@ async fn a_timeout_is_an_error_of_the_server() {
         let packet = answer(handler.handle(request(dialect)).await);
         // It may have been executed, so nothing says that it was not.
         assert_eq!((packet.code, refusal(&packet)), (failed, None));
+    }
+}
+
+/// The same over the sockets of a server: whether on its own connection or on that of what runs, a request that is shed
+/// is refused as one that was not executed, and the next finds room again.
+#[tokio::test]
+async fn a_server_sheds_what_is_too_much() {
+    for dialect in [&LAXCUS6, &LEXST1] {
+        let (begun, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (begins, inner) = (Arc::clone(&begun), Arc::new(gated(&gate)));
+        let handler = handler_fn(move |request: Request| {
+            begins.add_permits(1);
+            let inner = Arc::clone(&inner);
+            async move { inner.handle(request).await }
+        });
+        let service =
+            ServiceBuilder::new().load_shed().concurrency_limit(1).service(HandlerService::new(handler));
+        let handler = ServiceHandler::new(service).refusing(|error: &BoxError| error.is::<Overloaded>());
+        let server = Server::builder(handler).dialect(DialectChoice::Fixed(dialect));
+        let server = server.public_key(PublicKey::new(&[0xff; 64], &[3]).unwrap());
+        let server = server.bind("127.0.0.1:0".parse().unwrap()).start().await.unwrap();
+        let to = server.local_addr().unwrap();
+        let code = if dialect == &LEXST1 { lexst1::app::ADD_LOG } else { laxcus6::notify::FLUSH_LOG };
+        let log = move || Packet::new(code).with_entity("a line");
+        let connect = || Channel::builder(dialect).announce_first().connect(to);
+        let (channel, other) = (connect().await.unwrap(), connect().await.unwrap());
+
+        let first = tokio::spawn({
+            let channel = channel.clone();
+            async move { channel.call(log()).await }
+        });
+        let begins = tokio::time::timeout(Duration::from_secs(20), begun.acquire()).await;
+        begins.expect("it begins").unwrap().forget();
+        for channel in [&channel, &other] {
+            let shed = channel.call(log()).await.unwrap_err();
+            assert_eq!(shed, CallError::not_sent(Cause::Refused(Refusal::Overloaded)));
+        }
+        gate.add_permits(2);
+        let okay = tables::of(dialect).okay;
+        for answer in [first.await.unwrap(), other.call(log()).await] {
+            let answer = answer.unwrap();
+            assert_eq!((answer.code, &answer.entity[..]), (okay, &b"a line"[..]));
+        }
+        // The two that were answered, and no other.
+        assert_eq!(begun.available_permits(), 1);
     }
 }
 
