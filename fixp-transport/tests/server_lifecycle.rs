@@ -412,6 +412,31 @@ async fn the_end_stands_behind_what_runs() {
     }
 }
 
+/// A peer would take another answer for the rest of the entity.
+#[tokio::test(start_paused = true)]
+async fn nothing_stands_behind_an_answer_that_broke_off() {
+    const CAME: usize = 200_000;
+    let handler = handler_fn(async |request: Request| {
+        if request.packet.entity == "slow" {
+            sleep(Duration::from_millis(300)).await;
+            return Reply::from(Packet::new(laxcus6::answer::OKAY));
+        }
+        let pieces = [Ok(Bytes::from(vec![7; CAME])), Err(ErrorKind::Other.into())];
+        let body = Body::from_stream(500_000, stream::iter(pieces));
+        Answer::from(Packet::new(laxcus6::answer::OKAY)).with_body(body).into()
+    });
+    let server = builder(handler).start().await.unwrap();
+    let (here, mut there) = duplex(1 << 10);
+    server.serve_stream(here, loopback(), loopback()).unwrap();
+    for packet in [log(1).with_entity("slow"), log(2)] {
+        there.write_all(&packet.to_bytes(&LAXCUS6).unwrap()).await.unwrap();
+    }
+    sleep(Duration::from_secs(1)).await;
+    let mut whole = Vec::new();
+    within(there.read_to_end(&mut whole)).await.unwrap();
+    assert!(whole.len() > CAME && whole.ends_with(&[7; CAME]), "{} bytes", whole.len());
+}
+
 /// The answer to a peer of ours.
 fn answered(serial: i64, entity: &'static str) -> Bytes {
     let answer = Packet::new(laxcus6::answer::OKAY).with(key::SERIAL, serial);

@@ -660,6 +660,10 @@ where
 
     /// A request has been dealt with.
     fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
+        if !matches!(self.stage, Stage::Open | Stage::Draining) {
+            // Its last answer is out, or the beginning of one: the peer would take this for the rest of it.
+            return self.release(ticket);
+        }
         let mut answer = match outcome {
             Outcome::Reply(Reply::Silence) => return self.release(ticket),
             Outcome::Reply(Reply::Unwritable) if self.connection.is_own() => {
@@ -680,8 +684,7 @@ where
             }
             Outcome::Refused(refusal) => self.connection.refused(refusal),
         };
-        let goes_on = matches!(self.stage, Stage::Open | Stage::Draining) && self.last.is_none();
-        if answer.close && goes_on && self.is_at_work() {
+        if answer.close && self.last.is_none() && self.is_at_work() {
             // To a peer of ours others may run: nothing more is taken, and what has begun is answered first.
             self.stage = Stage::Draining;
             self.upload = None;
