@@ -35,10 +35,10 @@ warm-up and before the end counts. It sends to the address that is given, and
 nowhere else. Ctrl-C ends it earlier.
 
 A MiB is one of entities, in each direction. With --udp and --keep-udp, a connection
-is a client with ports of its own. To a peer that announces no extensions it lets each
-of its 16 ports rest for 20 ms behind an answer, so that it sends no more than 800
-requests a second, which is said with the result; over KEEP UDP such a peer has 16
-requests of it under way at most, however deep.
+is a client with ports of its own. Where the peer announces no extensions, each of its
+16 ports rests with --udp for 20 ms behind an answer, so that it sends no more than
+800 requests a second, which is said with the result; with --keep-udp such a peer has
+16 requests of it under way at most, however deep.
 
 Examples:
   fixp load 127.0.0.1:5000
@@ -399,8 +399,7 @@ impl Measured {
         if let Some(most) = self.most_per_second {
             let _ = writeln!(
                 text,
-                "the peer announces no extensions: our ports rest behind its answers, and {most:.0} requests/s is all \
-                 that we send it"
+                "without extensions our ports rest behind each answer: more than {most:.0} requests/s are never sent"
             );
         }
         for (error, count) in &self.errors {
@@ -474,7 +473,11 @@ mod tests {
         let more = ["--udp", "--no-extensions"];
         let measured = args(addr, &more).measure(std::future::pending::<()>()).await.unwrap();
         assert_eq!((measured.most_per_second, measured.exit()), (Some(1600.0), Exit::Passed));
-        assert!(measured.text().contains("1600 requests/s is all that we send it\n"), "{}", measured.text());
+        assert!(
+            measured.text().contains("more than 1600 requests/s are never sent\n"),
+            "{}",
+            measured.text()
+        );
     }
 
     /// An answer of the right length is not enough.
