@@ -35,7 +35,8 @@ pub struct ServerLimits {
     pub requests_per_connection: usize,
     /// Bytes of requests and answers of one connection: past it, nothing is read from it.
     pub bytes_per_connection: usize,
-    /// The same of all connections and datagrams together. At most half of them are of packets that are not whole: where
+    /// The same of all connections and datagrams together. What counts are the bytes on the wire and, of requests and
+    /// of kept answers, the size of a [`Message`](fixp_codec::Message), 48 bytes, for each. At most half of them are of packets that are not whole: where
     /// one of those finds no room, the slowest of another that comes at less than 64 KiB a second loses its own.
     pub bytes: usize,
     /// Datagrams being handled at a time; further ones are dropped, as a full socket would.
@@ -85,7 +86,8 @@ impl ServerLimits {
     /// Default of [`ServerLimits::connections_per_source`]: a whole cluster behind one gateway, not one peer
     /// that takes all.
     pub const CONNECTIONS_PER_SOURCE: usize = 4096;
-    /// Default of [`ServerLimits::head`], 64 KiB: a thousand messages. Costs up to twice that while a head comes.
+    /// Default of [`ServerLimits::head`], 64 KiB: a thousand messages. Costs up to twice that while a head comes, and
+    /// 48 bytes for each message once it is whole: 768 KiB for a head of empty ones, within [`ServerLimits::bytes`].
     pub const HEAD: usize = 64 << 10;
     /// Default of [`ServerLimits::entity`], 1 GiB: sixteen Laxcus data chunks. Costs nothing: it comes in pieces.
     pub const ENTITY: u64 = 1 << 30;
@@ -97,7 +99,8 @@ impl ServerLimits {
     pub const BYTES_PER_CONNECTION: usize = 1 << 20;
     /// Default of [`ServerLimits::bytes`], 256 MiB.
     pub const BYTES: usize = 256 << 20;
-    /// Default of [`ServerLimits::datagrams`]. Costs up to 64 KiB each, within [`ServerLimits::bytes`].
+    /// Default of [`ServerLimits::datagrams`]. Costs up to 64 KiB each, and 48 bytes for each of its messages, within
+    /// [`ServerLimits::bytes`].
     pub const DATAGRAMS: usize = 4096;
     /// Default of [`ServerLimits::plain_rate`], 1 MiB: thousands of answers of an ordinary size, to whoever is said to
     /// have asked. Costs 80 bytes for each of [`Rates::PREFIXES`].

@@ -196,7 +196,8 @@ impl Expected {
             return false;
         }
         let large = framed.len > limits.entity.min(limits.gather as u64);
-        let cost = framed.head + if large { PIECE } else { framed.len as usize };
+        let places = framed.packet.messages.len() * size_of::<Message>();
+        let cost = framed.head + places + if large { PIECE } else { framed.len as usize };
         let complete = framed.is_complete();
         if !large && !complete {
             self.between = false;

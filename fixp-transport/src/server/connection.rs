@@ -8,7 +8,7 @@ use fixp_codec::{
     Decoder, Dialect, Encoder, Error, Limits, MAX_ENTITY, Message, Packet, StreamDecoder, ValueRef,
 };
 
-use super::shared::DialectChoice;
+use super::shared::{DialectChoice, places};
 use super::sniff::{Sniffed, Sniffer};
 use crate::body::{Body, PIECE};
 use crate::extended::Extended;
@@ -212,7 +212,8 @@ fn read<'i>(decoder: &mut StreamDecoder<'static>, input: &mut &'i [u8]) -> Optio
         Err(error) => Err(error),
         Ok(fixp_codec::Event::End) => Ok(Found::End),
         Ok(fixp_codec::Event::Head(head)) => {
-            let lengths = (head.head_bytes().len(), head.entity_len() as u64);
+            let lengths =
+                (head.head_bytes().len() + places(head.messages().len()), head.entity_len() as u64);
             head.to_packet().map(|packet| Found::Head(packet, lengths.0, lengths.1))
         }
         // What is taken of the input is the piece.
@@ -568,6 +569,8 @@ mod tests {
         let wire = Packet::new(lexst1::notify::HELO).with_entity(vec![7; 1000]);
         let wire = wire.to_bytes(&LEXST1).unwrap_or_default();
         let head = wire.len() - 1000;
+        // CONTENT_LENGTH is its only message.
+        let place = places(1);
         let mut connection = connection();
         let mut asked = Vec::new();
         let mut rest = &wire[..];
@@ -582,14 +585,15 @@ mod tests {
                         connection.grant();
                     }
                     Event::Request(incoming) => {
-                        assert_eq!((incoming.packet.entity.len(), incoming.ticket.cost), (1000, wire.len()));
+                        let cost = incoming.ticket.cost;
+                        assert_eq!((incoming.packet.entity.len(), cost), (1000, wire.len() + place));
                     }
                     other => panic!("{other:?}"),
                 }
             }
             assert!(input.is_empty());
         }
-        assert_eq!(asked, [(head + 3, false), (400, false), (597, true)]);
+        assert_eq!(asked, [(head + place + 3, false), (400, false), (597, true)]);
         assert!(connection.between_packets());
     }
 

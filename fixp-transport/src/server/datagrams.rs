@@ -33,7 +33,7 @@ use self::outgoing::Outgoing;
 use self::own::{Asks, Happened, Own};
 use super::admission::Admission;
 use super::network;
-use super::shared::{Counters, DialectChoice, Held, Shared};
+use super::shared::{Counters, DialectChoice, Held, Shared, counted, places};
 use crate::body::Body;
 use crate::extension::{self, Capabilities, Refusal, Said};
 use crate::handler::{Answer, Handler, Peer, Reply, Request};
@@ -334,7 +334,7 @@ where
         }
         let Some(deadline) = self.screen(cx, &asked, &packet, told, now) else { return Ok(()) };
         let held = if self.jobs.len() < self.shared.limits.datagrams {
-            Held::take(&self.shared, bytes.len())
+            Held::take(&self.shared, bytes.len() + places(packet.messages.capacity()))
         } else {
             None
         };
@@ -353,7 +353,7 @@ where
         // Whoever ends makes room, and is heard of here.
         while self.jobs.len() < self.shared.limits.datagrams && self.outgoing.has_room() {
             let Some(whole) = self.keep.poll_request() else { return true };
-            let Some(held) = Held::take(&self.shared, whole.packet.entity.len()) else {
+            let Some(held) = Held::take(&self.shared, counted(whole.dialect, &whole.packet)) else {
                 self.keep.put_back(whole);
                 return false;
             };
@@ -442,7 +442,7 @@ where
             return;
         };
         let room = self.jobs.len() < self.shared.limits.datagrams && !self.stopping;
-        let Some(held) = room.then(|| Held::take(&self.shared, packet.entity.len())).flatten() else {
+        let Some(held) = room.then(|| Held::take(&self.shared, counted(dialect, &packet))).flatten() else {
             self.refuse(cx, &asked, Refusal::Overloaded);
             return;
         };

@@ -23,7 +23,7 @@ use super::connection::{Connection, Event, Fault, Incoming, Ordered, Room, Ticke
 use super::network;
 use super::ordered::Verdict;
 use super::running::{Place, Running};
-use super::shared::{Counters, Held, Shared};
+use super::shared::{Counters, Held, Shared, places};
 use crate::body::pipe::{Feed, pipe};
 use crate::body::{Body, PIECE};
 use crate::extension::{self, Refusal};
@@ -1026,8 +1026,9 @@ impl<H: Handler> End<'_, H> {
         // Its handler has panicked.
         let silent = self.answer.is_none().then(|| refused(self.dialect, Refusal::Silent));
         let answer = self.answer.as_ref().or(silent.as_ref());
+        let bytes = self.bytes + answer.map_or(0, |answer| places(answer.messages.len()));
         let mut channels = self.shared.ordered.lock().unwrap_or_else(PoisonError::into_inner);
-        let finished = channels.finished(timer::now(), self.place.channel, answer, self.bytes);
+        let finished = channels.finished(timer::now(), self.place.channel, answer, bytes);
         drop(channels);
         let answer = self.answer.take().or(silent);
         for waiter in finished.waiters {

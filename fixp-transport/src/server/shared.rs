@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use fixp_codec::Dialect;
+use fixp_codec::{Dialect, Encoder, Message, Packet};
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, watch};
 
@@ -77,6 +77,17 @@ impl<H> Shared<H> {
             end: watch::Sender::new(false),
         }
     }
+}
+
+/// What so many messages take beside their bytes on the wire: each has its place in a list.
+pub(crate) const fn places(messages: usize) -> usize {
+    messages * size_of::<Message>()
+}
+
+/// What a packet counts for: its bytes on the wire, and the places of its messages.
+pub(crate) fn counted(dialect: &Dialect, packet: &Packet) -> usize {
+    let wire = Encoder::new(dialect).packet_len(packet).unwrap_or(packet.entity.len());
+    wire + places(packet.messages.len())
 }
 
 /// The bytes of requests and answers in flight in the whole server.
@@ -219,7 +230,8 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct ServerStats {
             $($(#[$doc])* pub $name: u64,)*
-            /// Bytes of requests and answers in flight now.
+            /// Bytes of requests and answers in flight now: those on the wire, and the size of a
+            /// [`Message`](fixp_codec::Message) for each of a request.
             pub bytes_in_flight: u64,
             /// Bytes that KEEP UDP holds now: requests that are not whole or wait, and answers.
             pub keep_bytes: u64,
