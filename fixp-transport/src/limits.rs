@@ -36,8 +36,9 @@ pub struct ServerLimits {
     /// Bytes of requests and answers of one connection: past it, nothing is read from it.
     pub bytes_per_connection: usize,
     /// The same of all connections and datagrams together. What counts are the bytes on the wire and, of requests and
-    /// of kept answers, the size of a [`Message`](fixp_codec::Message), 48 bytes, for each. At most half of them are of packets that are not whole: where
-    /// one of those finds no room, the slowest of another that comes at less than 64 KiB a second loses its own.
+    /// of kept answers, the size of a [`Message`](fixp_codec::Message), 48 bytes, for each. At most half of them are of
+    /// packets that are not whole. Where somebody finds no room, the slowest whose packet comes, or who takes what is
+    /// written to it, at less than 64 KiB a second loses its own.
     pub bytes: usize,
     /// Datagrams being handled at a time; further ones are dropped, as a full socket would.
     pub datagrams: usize,

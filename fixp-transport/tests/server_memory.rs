@@ -14,11 +14,11 @@ use fixp_laboratory::{Laboratory, Stream};
 use fixp_transport::extension::{Capabilities, Refusal, key};
 use fixp_transport::keep::Client;
 use fixp_transport::limits::ServerLimits;
-use fixp_transport::server::AllowList;
-use fixp_transport::{Handler, Reply, Request, Server, handler_fn};
+use fixp_transport::server::{AllowList, PublicKey};
+use fixp_transport::{Echo, Handler, Reply, Request, Server, handler_fn};
 use lab::{Binder, CLIENT, PORT, SERVER, application, serve};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::sleep;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
+use tokio::time::{sleep, timeout};
 
 const BOTH: [&Dialect; 2] = [&LEXST1, &LAXCUS6];
 const SECOND: Duration = Duration::from_secs(1);
@@ -85,7 +85,10 @@ fn a_message_counts_for_its_place() {
                 sleep(SECOND).await;
                 // What it has of its own differs by its way.
                 let (held, least) = (held(), counted(dialect, &wire) - 100);
-                assert!((least..least + 500).contains(&held), "{held} bytes, where {least} are held at least");
+                assert!(
+                    (least..least + 500).contains(&held),
+                    "{held} bytes, where {least} are held at least"
+                );
             }
         });
     }
@@ -96,7 +99,8 @@ fn a_message_counts_for_its_place() {
 fn small_messages_take_no_more_than_there_is() {
     for dialect in BOTH {
         Laboratory::run("small messages", |lab| async move {
-            let (inside, limits) = (Arc::default(), ServerLimits { bytes: 1 << 20, ..ServerLimits::default() });
+            let (inside, limits) =
+                (Arc::default(), ServerLimits { bytes: 1 << 20, ..ServerLimits::default() });
             let server = serve(&lab, dialect, limits, stuck(&inside)).await;
             let wire = flags(dialect, 10_000).to_bytes(dialect).unwrap();
             let socket = lab.host(CLIENT).bind(0).unwrap();
@@ -143,4 +147,83 @@ fn kept_answers_of_small_messages_are_bounded() {
             });
         }
     }
+}
+
+/// A server without sockets that has little room.
+async fn small() -> Arc<Server<Echo>> {
+    let limits = ServerLimits { bytes: 16 << 20, ..ServerLimits::default() };
+    let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
+    Arc::new(Server::builder(Echo).limits(limits).public_key(key).start().await.unwrap())
+}
+
+/// A connection from the host of this number.
+fn join(server: &Server<Echo>, host: u8) -> DuplexStream {
+    let (here, there) = duplex(64 << 10);
+    let local = "10.9.9.9:5000".parse().unwrap();
+    server.serve_stream(here, ([10, 0, 0, host], 4000).into(), local).unwrap();
+    there
+}
+
+/// Whether another is answered within a second.
+async fn is_answered(server: &Server<Echo>) -> bool {
+    let mut stream = join(server, 2);
+    stream.write_all(&Packet::new(laxcus6::notify::TEST).to_bytes(&LAXCUS6).unwrap()).await.unwrap();
+    matches!(timeout(SECOND, stream.read(&mut [0; 100])).await, Ok(Ok(1..)))
+}
+
+/// Those who ask and take next to nothing hold no room that somebody waits for; who takes all it gets keeps his.
+#[tokio::test(start_paused = true)]
+async fn slow_readers_keep_nobody_out() {
+    let server = small().await;
+    let wire = Packet::new(application(&LAXCUS6)).with_entity(vec![1; 100_000]).to_bytes(&LAXCUS6).unwrap();
+    // How many bytes are read in a second.
+    let mut tasks = [50, 200_000].map(|speed| {
+        let connections = if speed < 1000 { 30 } else { 4 };
+        let tasks = (0..connections).map(|_| {
+            let (mut read, mut write) = split(join(&server, 1));
+            let wire = wire.clone();
+            tokio::spawn(async move {
+                let writing = async { while write.write_all(&wire).await.is_ok() {} };
+                let reading = async {
+                    let mut bytes = vec![0; speed / 10];
+                    while !matches!(read.read(&mut bytes).await, Ok(0) | Err(_)) {
+                        sleep(SECOND / 10).await;
+                    }
+                };
+                tokio::join!(writing, reading);
+            })
+        });
+        tasks.collect::<Vec<_>>()
+    });
+    sleep(3 * SECOND).await;
+    for _ in 0..10 {
+        assert!(is_answered(&server).await, "{:?}", server.stats());
+    }
+    assert!(server.stats().timed_out > 0);
+    assert_eq!(tasks[1].iter().filter(|task| task.is_finished()).count(), 0);
+    tasks.iter_mut().flatten().for_each(|task| task.abort());
+}
+
+/// Nor do those who take nothing and come again.
+#[tokio::test(start_paused = true)]
+async fn who_reads_nothing_and_comes_again_keeps_nobody_out() {
+    let server = small().await;
+    let queries = Packet::new(laxcus6::notify::SECURE_QUERY).to_bytes(&LAXCUS6).unwrap().repeat(4000);
+    for _ in 0..24 {
+        let (server, queries) = (Arc::clone(&server), queries.clone());
+        tokio::spawn(async move {
+            loop {
+                let mut stream = join(&server, 1);
+                while stream.write_all(&queries).await.is_ok() {}
+                sleep(SECOND / 20).await;
+            }
+        });
+    }
+    sleep(3 * SECOND).await;
+    let mut answered = 0;
+    for _ in 0..10 {
+        answered += u8::from(is_answered(&server).await);
+        sleep(SECOND / 10).await;
+    }
+    assert_eq!(answered, 10, "{:?}", server.stats());
 }

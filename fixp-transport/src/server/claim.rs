@@ -1,5 +1,5 @@
-//! The room in the server's budget of the packet that is coming to a connection: what it has, and what it waits for
-//! (SPEC 11.17).
+//! The room in the server's budget of the packet that is coming to a connection, what it has and what it waits for, and
+//! of what its peer has not taken (SPEC 11.17).
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -20,6 +20,8 @@ pub(super) struct Claim {
     /// What it has while it is not whole, and its place, where it does not come at once.
     held: usize,
     place: Option<Place>,
+    /// The place of what is not taken at once.
+    untaken: Option<Place>,
     wanted: Option<Wanted>,
 }
 
@@ -35,7 +37,7 @@ struct Wanted {
 
 impl Claim {
     pub(super) const fn new(budget: Arc<Budget>, coming: Arc<Coming>) -> Self {
-        Self { budget, coming, held: 0, place: None, wanted: None }
+        Self { budget, coming, held: 0, place: None, untaken: None, wanted: None }
     }
 
     /// Takes room, if there is some; else it is waited for.
@@ -109,20 +111,37 @@ impl Claim {
         self.held > 0
     }
 
-    /// Whether the others know of it.
+    /// Whether the others know of it, or of what is not taken.
     pub(super) const fn is_known(&self) -> bool {
-        self.place.is_some()
+        self.place.is_some() || self.untaken.is_some()
     }
 
-    /// Tells them how it gets on: what is to come, and what it waits for.
-    pub(super) fn report(&mut self, now: Instant, from: IpAddr, left: u64, waits: Waits, cx: &Context<'_>) {
+    /// Tells them how it gets on: how many bytes have come, and what it waits for.
+    pub(super) fn report(&mut self, now: Instant, from: IpAddr, came: u64, waits: Waits, cx: &Context<'_>) {
         let place = self.place.get_or_insert_with(|| self.coming.enter(now, from, cx.waker()));
-        place.update(now, self.held, left, waits);
+        place.update(now, self.held, came, waits);
+    }
+
+    /// Tells them of what the peer has not taken: how many bytes that are, and how many it has.
+    pub(super) fn report_untaken(
+        &mut self,
+        now: Instant,
+        to: IpAddr,
+        held: usize,
+        taken: u64,
+        cx: &Context<'_>,
+    ) {
+        if held == 0 {
+            self.untaken = None;
+            return;
+        }
+        let place = self.untaken.get_or_insert_with(|| self.coming.enter(now, to, cx.waker()));
+        place.update(now, held, taken, Waits::Taker);
     }
 
     /// Whether it has given its room to another.
     pub(super) fn is_lost(&self) -> bool {
-        self.place.as_ref().is_some_and(Place::is_ended)
+        self.place.iter().chain(&self.untaken).any(Place::is_ended)
     }
 
     /// A packet has come, or never will.

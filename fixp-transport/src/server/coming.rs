@@ -1,5 +1,5 @@
-//! The entities that are coming to a server, of all its connections: where there is no room, one whose peer lets it
-//! wait for it gives its own (SPEC 11.17).
+//! What is coming to a server that is not whole, and what its peers do not take of it, of all connections: where there
+//! is no room, one whose peer lets it wait gives its own (SPEC 11.17).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -13,14 +13,14 @@ use super::admission::Source;
 
 /// So long somebody waits for room before another gives his: bytes that are under way need no longer.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
-/// Whose entity comes faster than so many bytes a second gives no room: it will soon be there.
+/// What goes on faster than so many bytes a second gives no room: it will soon be over.
 const LEAST: u64 = 64 << 10;
 /// So long one waits for room itself before it gives what it has: until then the others may come to their ends.
 const STUCK: Duration = Duration::from_secs(2);
 /// What is between two that give theirs: whoever got room from the first has it by then. All are looked at each time.
 const APART: Duration = Duration::from_millis(10);
 
-/// Those that do not come at once.
+/// Those that do not come, or go, at once.
 #[derive(Debug, Default)]
 pub(crate) struct Coming {
     list: Mutex<List>,
@@ -34,13 +34,16 @@ struct List {
     ended: Option<Instant>,
 }
 
-/// What an entity that has not come waits for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// What an entity waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Waits {
     /// The handler, which does not read.
     Reader,
     Room,
+    /// The peer, from whom it comes.
     Peer,
+    /// The peer, who is to take it.
+    Taker,
 }
 
 #[derive(Debug)]
@@ -49,20 +52,20 @@ struct Entity {
     /// The room that it has.
     held: usize,
     waits: Waits,
-    /// Since when, and what was to come then, and is now.
+    /// Since when, and how many bytes had gone on by then, and have now.
     since: Instant,
     before: u64,
-    left: u64,
+    now: u64,
     end: Arc<AtomicBool>,
     waker: Waker,
 }
 
 impl Entity {
-    /// The bytes a second that have come since it waits for the same, and for how long that is.
+    /// The bytes a second that have gone on since it waits for the same, and for how long that is.
     fn speed(&self, now: Instant) -> (u64, Duration) {
         let time = now.saturating_duration_since(self.since);
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
-        (self.before.saturating_sub(self.left).saturating_mul(1000) / millis, time)
+        (self.now.saturating_sub(self.before).saturating_mul(1000) / millis, time)
     }
 
     /// Whether it is to blame that there is no room.
@@ -71,7 +74,7 @@ impl Entity {
         match self.waits {
             Waits::Reader => false,
             Waits::Room => time >= STUCK,
-            Waits::Peer => time >= PATIENCE && speed < LEAST,
+            Waits::Peer | Waits::Taker => time >= PATIENCE && speed < LEAST,
         }
     }
 }
@@ -89,31 +92,39 @@ impl Coming {
         let number = list.number;
         let (source, waker, ended) = (Source::of(from), waker.clone(), Arc::clone(&end));
         let waits = Waits::Reader;
-        let entity = Entity { source, held: 0, waits, since: now, before: 0, left: 0, end: ended, waker };
+        let entity = Entity { source, held: 0, waits, since: now, before: 0, now: 0, end: ended, waker };
         list.entities.insert(number, entity);
         drop(list);
         Place { coming: Arc::clone(self), number, end }
     }
 
-    /// Of the source that holds most in slow ones, the slowest gives its room. Where none is slow, but they have no
-    /// room for each other (`crowded`), one of them that waits for it; but not the oldest of all.
+    /// Of the source that holds most in slow ones, the slowest gives its room. Where what is coming has no room for
+    /// each other (`crowded`), only of that; and where none is slow, one that waits for room, but not the oldest of all.
     pub(crate) fn make_room(&self, now: Instant, crowded: bool) {
         let mut list = self.list();
         if list.ended.is_some_and(|ended| now < ended + APART) {
             return;
         }
-        let oldest = list.entities.keys().next().copied();
+        let coming = |(_, entity): &(&u64, &Entity)| entity.waits != Waits::Taker;
+        let oldest = list.entities.iter().find(coming).map(|(number, _)| *number);
         let slow = |(number, entity): &(&u64, &Entity)| {
-            entity.is_slow(now) && (entity.waits == Waits::Peer || crowded && Some(**number) != oldest)
+            entity.is_slow(now)
+                && match entity.waits {
+                    Waits::Reader => false,
+                    Waits::Room => crowded && Some(**number) != oldest,
+                    Waits::Peer => true,
+                    Waits::Taker => !crowded,
+                }
         };
-        let mut held: HashMap<(Waits, Source), usize> = HashMap::new();
+        let group = |entity: &Entity| (entity.waits != Waits::Room, entity.source);
+        let mut held: HashMap<(bool, Source), usize> = HashMap::new();
         for (_, entity) in list.entities.iter().filter(slow) {
-            *held.entry((entity.waits, entity.source)).or_default() += entity.held;
+            *held.entry(group(entity)).or_default() += entity.held;
         }
         let found = list.entities.iter().filter(slow).map(|(number, entity)| {
             let (speed, time) = entity.speed(now);
-            let held = held.get(&(entity.waits, entity.source)).copied().unwrap_or_default();
-            ((entity.waits, held, Reverse(speed), time), *number)
+            let group = group(entity);
+            ((group.0, held.get(&group).copied(), Reverse(speed), time), *number)
         });
         let Some((_, number)) = found.max() else { return };
         list.ended = Some(now);
@@ -134,12 +145,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Says what it holds, what is to come, and what it waits for.
-    pub(crate) fn update(&self, now: Instant, held: usize, left: u64, waits: Waits) {
+    /// Says what it holds, how many bytes have gone on, and what it waits for.
+    pub(crate) fn update(&self, now: Instant, held: usize, count: u64, waits: Waits) {
         if let Some(entity) = self.coming.list().entities.get_mut(&self.number) {
-            (entity.held, entity.left) = (held, left);
+            (entity.held, entity.now) = (held, count);
             if entity.waits != waits {
-                (entity.waits, entity.since, entity.before) = (waits, now, left);
+                (entity.waits, entity.since, entity.before) = (waits, now, count);
             }
         }
     }
@@ -179,7 +190,7 @@ mod tests {
             .iter()
             .map(|(host, held, _, waits)| {
                 let place = coming.enter(begun, IpAddr::from([10, 0, 0, *host]), noop_waker_ref());
-                place.update(begun, *held, 1 << 20, *waits);
+                place.update(begun, *held, 0, *waits);
                 place
             })
             .collect();
@@ -187,7 +198,7 @@ mod tests {
         coming.make_room(at(199), true);
         assert_eq!(ended(), [0; 6]);
         for (place, (_, held, came, waits)) in places.iter().zip(all) {
-            place.update(at(1000), held, (1 << 20) - came, waits);
+            place.update(at(1000), held, came, waits);
         }
         coming.make_room(at(1000), true);
         assert_eq!(ended(), [0, 0, 1, 0, 0, 0]);
@@ -200,7 +211,7 @@ mod tests {
             coming.make_room(at(time), true);
             assert_eq!(ended(), [1, 1, 1, 0, 0, 0]);
         }
-        places[3].update(at(1900), 5000, 1, Waits::Reader);
+        places[3].update(at(1900), 5000, 200_000, Waits::Reader);
         // Who waits for room itself gives none, unless they stand in each other's way.
         coming.make_room(at(2000), false);
         assert_eq!(ended(), [1, 1, 1, 0, 0, 0]);
@@ -211,8 +222,45 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_take_what_is_written_gives_its_room() {
+        let (coming, begun) = (Arc::new(Coming::default()), Instant::now());
+        let at = |millis| begun + Duration::from_millis(millis);
+        // The last number of an address, what is held, what has gone on in a second, and whether it is taken or comes.
+        let all = [
+            (1, 2000, 0, Waits::Peer),
+            (2, 1500, 0, Waits::Peer),
+            (2, 1000, 10, Waits::Taker),
+            (3, 9000, 100_000, Waits::Taker),
+        ];
+        let places = all.map(|(host, held, _, waits)| {
+            let place = coming.enter(begun, IpAddr::from([10, 0, 0, host]), noop_waker_ref());
+            place.update(begun, held, 0, waits);
+            place
+        });
+        let ended = || places.iter().map(|place| u8::from(place.is_ended())).collect::<Vec<_>>();
+        for (place, (_, held, went, waits)) in places.iter().zip(all) {
+            place.update(at(1000), held, went, waits);
+        }
+        // Where it would not help, nobody does.
+        for (time, crowded, expected) in [
+            (1000, true, [1, 0, 0, 0]),
+            (1010, false, [1, 1, 0, 0]),
+            (1020, true, [1, 1, 0, 0]),
+            (1020, false, [1, 1, 1, 0]),
+            (1030, false, [1, 1, 1, 0]),
+            (3000, false, [1, 1, 1, 1]),
+        ] {
+            coming.make_room(at(time), crowded);
+            assert_eq!(ended(), expected, "after {time} ms");
+        }
+    }
+
+    /// Whoever is older and does not take is not one of them.
+    #[test]
     fn the_oldest_may_wait_for_room() {
         let (coming, begun) = (Arc::new(Coming::default()), Instant::now());
+        let older = coming.enter(begun, IpAddr::from([10, 0, 0, 1]), noop_waker_ref());
+        older.update(begun, 1000, 1, Waits::Taker);
         let place = coming.enter(begun, IpAddr::from([10, 0, 0, 1]), noop_waker_ref());
         place.update(begun, 1000, 1, Waits::Room);
         coming.make_room(begun + Duration::from_secs(60), true);

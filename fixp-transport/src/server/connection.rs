@@ -123,6 +123,8 @@ pub(crate) struct Connection {
     /// When the first byte came of a head that is not whole.
     head_since: Option<Instant>,
     outbox: Outbox,
+    /// The bytes that were taken in.
+    came: u64,
 }
 
 #[derive(Debug)]
@@ -212,8 +214,7 @@ fn read<'i>(decoder: &mut StreamDecoder<'static>, input: &mut &'i [u8]) -> Optio
         Err(error) => Err(error),
         Ok(fixp_codec::Event::End) => Ok(Found::End),
         Ok(fixp_codec::Event::Head(head)) => {
-            let lengths =
-                (head.head_bytes().len() + places(head.messages().len()), head.entity_len() as u64);
+            let lengths = (head.head_bytes().len() + places(head.messages().len()), head.entity_len() as u64);
             head.to_packet().map(|packet| Found::Head(packet, lengths.0, lengths.1))
         }
         // What is taken of the input is the piece.
@@ -238,6 +239,7 @@ impl Connection {
             partner: None,
             head_since: None,
             outbox: Outbox::default(),
+            came: 0,
         }
     }
 
@@ -272,12 +274,9 @@ impl Connection {
         }
     }
 
-    /// How many bytes of an entity are still to come.
-    pub(crate) const fn entity_left(&self) -> u64 {
-        match &self.phase {
-            Phase::Gather(gathering) => gathering.left as u64,
-            _ => self.large_left(),
-        }
+    /// How many bytes have been taken in.
+    pub(crate) const fn came(&self) -> u64 {
+        self.came
     }
 
     /// How many bytes of a large entity are still to come.
@@ -320,7 +319,9 @@ impl Connection {
         now: Instant,
         input: &mut &'i [u8],
     ) -> Option<Result<Event<'i>, Fault>> {
+        let before = input.len();
         let event = self.advance(now, input);
+        self.came += (before - input.len()) as u64;
         if let Some(Err(_)) = event {
             // Nothing is waited for any more: what runs has its time.
             self.phase = Phase::Over;
@@ -440,6 +441,7 @@ impl Connection {
         debug_assert!(piece.len() as u64 <= self.large_left(), "bytes behind an entity");
         if let (Phase::Large(left), Reading::Known(_, decoder)) = (&mut self.phase, &mut self.reading) {
             *left = left.saturating_sub(piece.len() as u64);
+            self.came += piece.len() as u64;
             // It counts them, too: what it says of them is known.
             let _ = decoder.next(&mut piece);
         }

@@ -188,9 +188,9 @@ struct Driver<S, H, M, F> {
     /// The last byte of an entity, or of an answer, that went on.
     received: Instant,
     written: Instant,
-    /// Since when the peer takes the next [`PIECE`] of the answers, and the bytes of it that he has taken.
-    taking: Instant,
-    taken: usize,
+    /// The bytes that the peer has taken; since when he takes the next [`PIECE`] of them, and how many they were then.
+    taken: u64,
+    taking: (Instant, u64),
     /// The peer was held up when it was last looked at; since when he is not.
     held_up: bool,
     wanted: Instant,
@@ -232,7 +232,7 @@ where
             active: now,
             received: now,
             written: now,
-            taking: now,
+            taking: (now, 0),
             taken: 0,
             held_up: false,
             wanted: now,
@@ -245,7 +245,7 @@ where
         let now = timer::now();
         if self.claim.is_lost() {
             Counters::add(&self.shared.counters.timed_out);
-            tracing::debug!(peer = %self.peer, "an entity came slowly while others had no room");
+            tracing::debug!(peer = %self.peer, "a connection was slow while others had no room");
             return Poll::Ready(());
         }
         for _ in 0..ROUNDS {
@@ -450,16 +450,16 @@ where
     /// The peer has taken so many bytes.
     fn wrote(&mut self, now: Instant, count: usize) {
         self.written = now;
-        self.taken += count;
-        if self.taken >= PIECE {
-            (self.taking, self.taken) = (now, 0);
+        self.taken += count as u64;
+        if self.taken - self.taking.1 >= PIECE as u64 {
+            self.taking = (now, self.taken);
         }
     }
 
     /// He has taken all that there was.
     fn wrote_all(&mut self, now: Instant) {
         self.written = now;
-        (self.taking, self.taken) = (now, 0);
+        self.taking = (now, self.taken);
     }
 
     /// Whether no input can be taken now.
@@ -815,7 +815,7 @@ where
                 let writes = !self.connection.outbox().is_empty();
                 if writes {
                     sooner(self.written + limits.write_time);
-                    sooner(timer::after(self.taking, limits.write_time.saturating_mul(TIMES)));
+                    sooner(timer::after(self.taking.0, limits.write_time.saturating_mul(TIMES)));
                 }
                 // What comes has its time, whatever is to be written.
                 if let Some(since) = self.connection.head_since().filter(|_| takes) {
@@ -864,8 +864,11 @@ where
         Poll::Pending
     }
 
-    /// Tells the others how the entity gets on that is coming: one of them may want its room.
+    /// Tells the others how the entity gets on that is coming, and what the peer has not taken: one of them may want
+    /// the room.
     fn report(&mut self, now: Instant, cx: &mut Context<'_>) {
+        let untaken = self.connection.outbox().len();
+        self.claim.report_untaken(now, self.peer.ip(), untaken, self.taken, cx);
         if !self.claim.is_coming() {
             return;
         }
@@ -874,7 +877,7 @@ where
             Some(feed) if feed.poll_ready(cx).is_pending() => Waits::Reader,
             _ => Waits::Peer,
         };
-        self.claim.report(now, self.peer.ip(), self.connection.entity_left(), waits, cx);
+        self.claim.report(now, self.peer.ip(), self.connection.came(), waits, cx);
     }
 
     /// Who makes progress without end is not taken for slow.
