@@ -35,9 +35,9 @@ pub struct ServerLimits {
     pub requests_per_connection: usize,
     /// Bytes of requests and answers of one connection: past it, nothing is read from it.
     pub bytes_per_connection: usize,
-    /// The same of all connections and datagrams together. What counts are the bytes on the wire and, of requests and
-    /// of kept answers, the size of a [`Message`](fixp_codec::Message), 48 bytes, for each. At most half of them are of
-    /// packets that are not whole. Where somebody finds no room, the slowest whose packet comes, or who takes what is
+    /// The same of all connections and datagrams together. What counts are the bytes on the wire and, of requests, the
+    /// size of a [`Message`](fixp_codec::Message), 48 bytes, for each. At most half of them are of packets that are not
+    /// whole. Costs twice that, since what was read and waits for room may be as much, and 4 KiB for each connection. Where somebody finds no room, the slowest whose packet comes, or who takes what is
     /// written to it, at less than 64 KiB a second loses its own.
     pub bytes: usize,
     /// Datagrams being handled at a time; further ones are dropped, as a full socket would.
@@ -60,7 +60,7 @@ pub struct ServerLimits {
     pub ordered_time: Duration,
     /// Ordered channels remembered at a time; past it, the one silent for longest without work is forgotten.
     pub ordered_channels: usize,
-    /// Bytes of kept answers of one ordered channel; past it the oldest are dropped.
+    /// Bytes of kept answers of one ordered channel, counted as in `bytes`; past it the oldest are dropped.
     pub ordered_bytes: usize,
     /// Those of KEEP UDP: of each socket and dialect, its bytes of all together. A request that is whole waits where `datagrams` or `bytes` have no room
     /// for it.

@@ -158,7 +158,12 @@ async fn small() -> Arc<Server<Echo>> {
 
 /// A connection from the host of this number.
 fn join(server: &Server<Echo>, host: u8) -> DuplexStream {
-    let (here, there) = duplex(64 << 10);
+    join_through(server, host, 64 << 10)
+}
+
+/// The same by a network that has room for so many bytes.
+fn join_through(server: &Server<Echo>, host: u8, room: usize) -> DuplexStream {
+    let (here, there) = duplex(room);
     let local = "10.9.9.9:5000".parse().unwrap();
     server.serve_stream(here, ([10, 0, 0, host], 4000).into(), local).unwrap();
     there
@@ -226,4 +231,49 @@ async fn who_reads_nothing_and_comes_again_keeps_nobody_out() {
         sleep(SECOND / 10).await;
     }
     assert_eq!(answered, 10, "{:?}", server.stats());
+}
+
+/// Heads that stop before their end take no more than there is for what is not whole, beside as much that waits for it
+/// and a little for each; and keep nobody out.
+#[tokio::test(start_paused = true)]
+async fn heads_that_are_not_whole_are_bounded() {
+    // What the network carries at once: little, so that it shows what the server has taken, or more.
+    for (network, connections) in [(4 << 10, 200), (30 << 10, 300)] {
+        let bytes = 1 << 20;
+        let limits = ServerLimits { bytes, ..ServerLimits::default() };
+        let key = PublicKey::new(&[0xff; 64], &[1, 0, 1]).unwrap();
+        let server = Arc::new(Server::builder(Echo).limits(limits).public_key(key).start().await.unwrap());
+        let packet = Packet::new(application(&LAXCUS6)).with_entity(&b"x"[..]);
+        let packet = (0..15).fold(packet, |packet, _| packet.with(5002, &[7; 4000][..]));
+        let wire = packet.to_bytes(&LAXCUS6).unwrap();
+        let sent = Arc::new(AtomicUsize::new(0));
+        let streams = (0..connections).map(|_| {
+            let (mut stream, wire, sent) =
+                (join_through(&server, 1, network), wire.clone(), Arc::clone(&sent));
+            tokio::spawn(async move {
+                for part in wire[..wire.len() - 20].chunks(500) {
+                    stream.write_all(part).await?;
+                    sent.fetch_add(part.len(), SeqCst);
+                }
+                stream.read_u8().await
+            })
+        });
+        let streams: Vec<_> = streams.collect();
+        // Nobody has waited for long yet.
+        sleep(SECOND / 10).await;
+        let (sent, all) = (sent.load(SeqCst), connections * wire.len());
+        let most = bytes / 2 + bytes + connections * (network + (8 << 10));
+        assert!(sent < most && most < all, "{sent} bytes were taken of {all}, not {most}");
+        let counted = server.stats().bytes_in_flight as usize;
+        assert!((bytes / 4..=bytes / 2).contains(&counted), "{counted} bytes are counted");
+        for _ in 0..10 {
+            assert!(is_answered(&server).await, "{:?}", server.stats());
+        }
+        // In the end nothing is left of them.
+        for stream in streams {
+            assert!(stream.await.unwrap().is_err());
+        }
+        sleep(SECOND).await;
+        assert_eq!((server.stats().bytes_in_flight, server.stats().open), (0, 0));
+    }
 }

@@ -18,10 +18,13 @@ use crate::limits::ServerLimits;
 use crate::outbox::Outbox;
 use crate::tables;
 
+/// So many bytes of a head are held before there is room for them: what an idle connection may cost.
+pub(crate) const FREE: usize = 4 << 10;
+
 /// What a piece of input has brought.
 #[derive(Debug)]
 pub(crate) enum Event<'i> {
-    /// A head has come, or more of the entity behind it, and needs so many bytes: nothing more is taken before
+    /// A head has come, or much of one, or more of the entity behind it, and needs so many bytes: nothing more is taken before
     /// [`Connection::grant`]. What has not come needs none yet.
     Room(Room),
     /// A request with its whole entity.
@@ -122,6 +125,7 @@ pub(crate) struct Connection {
     partner: Option<Capabilities>,
     /// When the first byte came of a head that is not whole.
     head_since: Option<Instant>,
+    beginning: Beginning,
     outbox: Outbox,
     /// The bytes that were taken in.
     came: u64,
@@ -136,6 +140,9 @@ enum Reading {
 #[derive(Debug)]
 enum Phase {
     Head,
+    /// A head that takes much more once it is decoded waits for [`Connection::grant`]: what it counts for, and how long
+    /// the entity is.
+    Decode(Bytes, usize, u64),
     /// A large packet waits for [`Connection::grant`]: how much room, how long the entity.
     Room(Packet, usize, u64),
     Gather(Gathering),
@@ -145,6 +152,15 @@ enum Phase {
     Large(u64),
     /// There was a fault.
     Over,
+}
+
+/// The head that is coming.
+#[derive(Debug, Default)]
+struct Beginning {
+    came: usize,
+    /// The room that it has, and waits for.
+    room: usize,
+    asked: Option<usize>,
 }
 
 /// An entity that is gathered.
@@ -167,8 +183,17 @@ struct Gathering {
 /// What the decoder has found, with nothing borrowed from it.
 enum Found<'i> {
     Head(Packet, usize, u64),
+    /// A head that is not decoded before there is room for it.
+    Large(Bytes, usize, u64),
     Piece(&'i [u8]),
     End,
+}
+
+impl Beginning {
+    const fn ask(&mut self, room: Room) -> Event<'static> {
+        self.asked = Some(room.bytes);
+        Event::Room(room)
+    }
 }
 
 impl Gathering {
@@ -203,9 +228,13 @@ impl Gathering {
 }
 
 fn known(dialect: &'static Dialect, head: usize) -> Reading {
+    Reading::Known(dialect, decoder(dialect, head).stream())
+}
+
+fn decoder(dialect: &'static Dialect, head: usize) -> Decoder<'static> {
     // How long an entity may be is this connection's own limit: the decoder's is for those who gather.
     let limits = Limits { head, entity: MAX_ENTITY, ..Limits::default() };
-    Reading::Known(dialect, Decoder::new(extension::own(dialect)).with_limits(limits).stream())
+    Decoder::new(extension::own(dialect)).with_limits(limits)
 }
 
 fn read<'i>(decoder: &mut StreamDecoder<'static>, input: &mut &'i [u8]) -> Option<Result<Found<'i>, Error>> {
@@ -214,8 +243,13 @@ fn read<'i>(decoder: &mut StreamDecoder<'static>, input: &mut &'i [u8]) -> Optio
         Err(error) => Err(error),
         Ok(fixp_codec::Event::End) => Ok(Found::End),
         Ok(fixp_codec::Event::Head(head)) => {
-            let lengths = (head.head_bytes().len() + places(head.messages().len()), head.entity_len() as u64);
-            head.to_packet().map(|packet| Found::Head(packet, lengths.0, lengths.1))
+            let cost = head.head_bytes().len() + places(head.messages().len());
+            let entity = head.entity_len() as u64;
+            if cost > FREE {
+                Ok(Found::Large(Bytes::copy_from_slice(head.head_bytes()), cost, entity))
+            } else {
+                head.to_packet().map(|packet| Found::Head(packet, cost, entity))
+            }
         }
         // What is taken of the input is the piece.
         Ok(fixp_codec::Event::Entity(_)) => Ok(Found::Piece(&before[..before.len() - input.len()])),
@@ -238,6 +272,7 @@ impl Connection {
             phase: Phase::Head,
             partner: None,
             head_since: None,
+            beginning: Beginning::default(),
             outbox: Outbox::default(),
             came: 0,
         }
@@ -274,6 +309,16 @@ impl Connection {
         }
     }
 
+    /// Whether a packet is coming that has room.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.beginning.room > 0 || !matches!(self.phase, Phase::Head | Phase::Over)
+    }
+
+    /// The bytes of a head that have no room.
+    pub(crate) const fn without_room(&self) -> usize {
+        self.beginning.came.saturating_sub(self.beginning.room)
+    }
+
     /// How many bytes have been taken in.
     pub(crate) const fn came(&self) -> u64 {
         self.came
@@ -308,6 +353,7 @@ impl Connection {
         head + match &self.phase {
             Phase::Gather(gathering) => gathering.packet.entity.len() + gathering.gathered.capacity(),
             Phase::Room(packet, ..) | Phase::Tell(packet, ..) => packet.entity.len(),
+            Phase::Decode(head, ..) => head.len(),
             Phase::Head | Phase::Large(_) | Phase::Over => 0,
         }
     }
@@ -326,13 +372,18 @@ impl Connection {
             // Nothing is waited for any more: what runs has its time.
             self.phase = Phase::Over;
             self.head_since = None;
+            self.beginning = Beginning::default();
         }
         event
     }
 
     fn advance<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Result<Event<'i>, Fault>> {
         loop {
-            let mut most = input.len();
+            if self.beginning.asked.is_some() {
+                return None;
+            }
+            let at_hand = input.len();
+            let mut most = at_hand;
             match &mut self.phase {
                 Phase::Tell(_, _, len) => {
                     let len = *len;
@@ -350,9 +401,14 @@ impl Connection {
                     most = most.min(gathering.granted);
                 }
                 Phase::Head if self.head_since.is_none() && most > 0 => self.head_since = Some(now),
-                Phase::Head | Phase::Large(_) => {}
+                Phase::Head | Phase::Decode(..) | Phase::Large(_) => {}
             }
             let found = match &mut self.reading {
+                Reading::Known(dialect, _) if let Phase::Decode(head, cost, entity) = &self.phase => {
+                    let packet =
+                        decoder(dialect, self.head_limit).head(head).and_then(|head| head.to_packet());
+                    Some(packet.map(|packet| Found::Head(packet, *cost, *entity)))
+                }
                 Reading::Known(_, decoder) => {
                     let mut part = &input[..most];
                     let found = read(decoder, &mut part);
@@ -363,27 +419,42 @@ impl Connection {
                     let default = match self.choice {
                         DialectChoice::Fixed(dialect) | DialectChoice::Told { default: dialect } => dialect,
                     };
-                    let (head, dialect) = match sniffer.take(input, self.head_limit) {
-                        Sniffed::More => return None,
-                        Sniffed::Head(head, dialect) => (head, dialect.unwrap_or(default)),
+                    let sniffed = match sniffer.take(input, self.head_limit) {
+                        Sniffed::More => None,
+                        Sniffed::Head(head, dialect) => Some((head, dialect.unwrap_or(default))),
                         // What is wrong with it, a decoder says.
-                        Sniffed::Bad(head) => (head, default),
+                        Sniffed::Bad(head) => Some((head, default)),
                     };
-                    self.reading = known(dialect, self.head_limit);
-                    let Reading::Known(_, decoder) = &mut self.reading else { return None };
-                    match read(decoder, &mut &head[..]) {
-                        Some(Ok(Found::Head(packet, head, entity))) => {
-                            Some(Ok(Found::Head(packet, head, entity)))
-                        }
-                        Some(Err(error)) => Some(Err(error)),
-                        _ => continue,
+                    match sniffed {
+                        None => None,
+                        Some((head, dialect)) => match self.first(dialect, &head) {
+                            None => continue,
+                            found => found,
+                        },
                     }
                 }
             };
-            match found? {
+            if matches!(self.phase, Phase::Head) {
+                self.beginning.came += at_hand - input.len();
+            }
+            let Some(found) = found else {
+                let bytes = self.without_room();
+                return (bytes > FREE).then(|| Ok(self.beginning.ask(Room { bytes, whole: false })));
+            };
+            match found {
                 Err(error) => return Some(Err(Fault::Malformed(error))),
+                Ok(Found::Large(head, cost, entity)) => {
+                    self.head_since = None;
+                    // With an entity that is there already it is a whole packet.
+                    let gathers = self.entity_limit.min(self.gather as u64);
+                    let whole = entity <= gathers.min(input.len() as u64);
+                    let bytes = cost + if whole { entity as usize } else { 0 } - self.beginning.room;
+                    self.phase = Phase::Decode(head, cost, entity);
+                    return Some(Ok(self.beginning.ask(Room { bytes, whole })));
+                }
                 Ok(Found::Head(packet, head, entity)) => {
                     self.head_since = None;
+                    let had = std::mem::take(&mut self.beginning).room;
                     let beyond = entity > self.entity_limit;
                     let announces = || self.extensions && Capabilities::of_request(&packet).is_some();
                     if beyond && self.partner.is_none() && !announces() {
@@ -394,12 +465,16 @@ impl Connection {
                         // It counts for the piece that is held of it.
                         let bytes = head + PIECE;
                         self.phase = Phase::Room(packet, bytes, entity);
-                        return Some(Ok(Event::Room(Room { bytes, whole: false })));
+                        return Some(Ok(Event::Room(Room { bytes: bytes - had, whole: false })));
                     }
                     let mut gathering = Gathering::new(packet, head, entity as usize, now);
                     let room = gathering.ask(input.len());
                     self.phase = Phase::Gather(gathering);
-                    return Some(Ok(Event::Room(Room { bytes: head + room.bytes, ..room })));
+                    let bytes = head + room.bytes - had;
+                    if bytes > 0 {
+                        return Some(Ok(Event::Room(Room { bytes, ..room })));
+                    }
+                    self.grant();
                 }
                 Ok(Found::Piece(piece)) => match &mut self.phase {
                     Phase::Gather(gathering) => gathering.take(piece),
@@ -408,7 +483,7 @@ impl Connection {
                         return Some(Ok(Event::Piece(piece)));
                     }
                     // An entity comes behind its head and nowhere else.
-                    Phase::Head | Phase::Room(..) | Phase::Tell(..) | Phase::Over => {
+                    Phase::Head | Phase::Decode(..) | Phase::Room(..) | Phase::Tell(..) | Phase::Over => {
                         return Some(Err(Fault::Extension));
                     }
                 },
@@ -423,6 +498,20 @@ impl Connection {
                 },
             }
         }
+    }
+
+    /// What the first head is, now that its dialect is known.
+    fn first(&mut self, dialect: &'static Dialect, head: &[u8]) -> Option<Result<Found<'static>, Error>> {
+        let mut decoder = decoder(dialect, self.head_limit).stream();
+        let found = match read(&mut decoder, &mut &head[..]) {
+            Some(Ok(Found::Head(packet, cost, entity))) => Some(Ok(Found::Head(packet, cost, entity))),
+            Some(Ok(Found::Large(head, cost, entity))) => Some(Ok(Found::Large(head, cost, entity))),
+            Some(Err(error)) => Some(Err(error)),
+            // A head has neither.
+            Some(Ok(Found::Piece(_) | Found::End)) | None => None,
+        };
+        self.reading = Reading::Known(dialect, decoder);
+        found
     }
 
     /// The large packet that is to be told of, whose entity of this length is what comes next.
@@ -449,6 +538,10 @@ impl Connection {
 
     /// Gives what [`Event::Room`] asked for.
     pub(crate) fn grant(&mut self) {
+        if let Some(bytes) = self.beginning.asked.take() {
+            self.beginning.room += bytes;
+            return;
+        }
         if let Phase::Gather(gathering) = &mut self.phase {
             return gathering.grant();
         }
@@ -597,6 +690,49 @@ mod tests {
         }
         assert_eq!(asked, [(head + place + 3, false), (400, false), (597, true)]);
         assert!(connection.between_packets());
+    }
+
+    /// A long head needs room as it comes, and for its messages before it is decoded.
+    #[test]
+    fn room_is_asked_for_a_long_head() {
+        // A few that are long, and many that are short.
+        for (count, len) in [(5, 3000), (2000, 1)] {
+            let packet = Packet::new(lexst1::notify::HELO).with_entity(vec![7; 1000]);
+            let packet = (0..count).fold(packet, |packet, _| packet.with(5001, &[7; 3000][..len]));
+            let wire = packet.to_bytes(&LEXST1).unwrap_or_default();
+            let cost = wire.len() + places(count + 1);
+            for pieces in [1, 1000, wire.len()] {
+                for choice in [DialectChoice::Fixed(&LEXST1), DialectChoice::Told { default: &LEXST1 }] {
+                    let mut connection = Connection::new(choice, &ServerLimits::default(), true);
+                    let (mut asked, mut come, mut whole) = (0, 0, false);
+                    let mut request = None;
+                    for piece in wire.chunks(pieces) {
+                        come += piece.len();
+                        let mut input = piece;
+                        while let Some(Ok(event)) = connection.next(Instant::now(), &mut input) {
+                            assert!(request.is_none());
+                            match event {
+                                Event::Room(room) => {
+                                    asked += room.bytes;
+                                    whole = room.whole;
+                                    assert!(connection.next(Instant::now(), &mut input).is_none());
+                                    connection.grant();
+                                }
+                                Event::Request(incoming) => request = Some(incoming),
+                                other => panic!("{other:?}"),
+                            }
+                        }
+                        assert!(asked + FREE >= come, "{asked} bytes have room of {come}");
+                        assert!(connection.has_room() || asked == 0 || request.is_some());
+                    }
+                    assert_eq!((asked, whole), (cost, true));
+                    let Some(Incoming { packet: came, ticket, .. }) = request else { panic!("no request") };
+                    assert_eq!((ticket.cost, &came.entity), (cost, &packet.entity));
+                    assert_eq!(came.messages[..count], packet.messages[..]);
+                    assert!(connection.between_packets() && !connection.has_room());
+                }
+            }
+        }
     }
 
     /// SPEC 10.3: whatever the handler has put there.

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use fixp_codec::{Dialect, Encoder, Packet};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,7 +19,7 @@ use tokio::task::coop::has_budget_remaining;
 
 use super::claim::Claim;
 use super::coming::Waits;
-use super::connection::{Connection, Event, Fault, Incoming, Ordered, Room, Ticket};
+use super::connection::{Connection, Event, FREE, Fault, Incoming, Ordered, Room, Ticket};
 use super::network;
 use super::ordered::Verdict;
 use super::running::{Place, Running};
@@ -182,6 +182,8 @@ struct Driver<S, H, M, F> {
     requests: usize,
     /// The bytes counted in the server's budget.
     charged: usize,
+    /// The bytes of its input that have no room, as the server knows.
+    unread: usize,
     /// The room of the packet that is coming.
     claim: Claim,
     active: Instant,
@@ -228,6 +230,7 @@ where
             last: None,
             requests: 0,
             charged: 0,
+            unread: 0,
             claim,
             active: now,
             received: now,
@@ -387,7 +390,8 @@ where
         // Everything is done with the bytes before the next poll, so all connections of a thread share one
         // buffer, and an idle one has none.
         let mut buffer = scratch::take();
-        let read = scratch::read_into(&mut self.stream, cx, &mut buffer);
+        let most = if self.shared.budget.is_beset() { FREE } else { scratch::SIZE };
+        let read = scratch::read_into(&mut self.stream, cx, &mut (&mut buffer).limit(most));
         let done = match read {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(_)) => Err(self.lost()),
@@ -484,7 +488,7 @@ where
         // One of ours that has too many under way is told so, and still heard: its PING and CANCEL are among
         // what it sends.
         let many = unanswered >= limits.requests_per_connection && !self.connection.is_own();
-        !self.connection.in_entity() && (self.barrier || many || bytes > limits.bytes_per_connection)
+        !self.connection.has_room() && (self.barrier || many || bytes > limits.bytes_per_connection)
     }
 
     /// There is room for what comes next.
@@ -784,6 +788,8 @@ where
             self.shared.budget.give(self.charged - held);
         }
         self.charged = held;
+        let unread = self.rest.len() + self.connection.without_room();
+        self.shared.budget.holds_unread(unread, std::mem::replace(&mut self.unread, unread));
     }
 
     /// Nothing can be done now: what time would change it, and whether it has come.
@@ -931,6 +937,7 @@ where
 impl<S, H, M, F> Drop for Driver<S, H, M, F> {
     fn drop(&mut self) {
         self.shared.budget.give(self.charged);
+        self.shared.budget.holds_unread(0, self.unread);
         let unwritten = !self.connection.outbox().is_empty() || self.download.is_some();
         let cut = self.running.here()
             + self.ready.len()

@@ -98,6 +98,8 @@ pub(crate) struct Budget {
     /// What of them is of packets that are not whole: at most half, so that one that is finds room whoever takes his
     /// time.
     coming: AtomicUsize,
+    /// What connections have read and have no room for yet.
+    unread: AtomicUsize,
     /// Those who wait for room.
     waiting: AtomicUsize,
     freed: Arc<Notify>,
@@ -109,6 +111,7 @@ impl Budget {
             limit,
             used: AtomicUsize::new(0),
             coming: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             freed: Arc::new(Notify::new()),
         }
@@ -139,6 +142,20 @@ impl Budget {
     /// Whether packets that are not whole hold what they may together.
     pub(crate) fn is_crowded(&self, bytes: usize) -> bool {
         self.coming.load(Relaxed).saturating_add(bytes) > self.limit / 2
+    }
+
+    /// A connection has read so many bytes for which it has no room, after it had so many.
+    pub(crate) fn holds_unread(&self, bytes: usize, before: usize) {
+        if bytes > before {
+            self.unread.fetch_add(bytes - before, Relaxed);
+        } else if bytes < before {
+            self.unread.fetch_sub(before - bytes, Relaxed);
+        }
+    }
+
+    /// Whether as much as the limit was read without room: then only little is read at a time.
+    pub(crate) fn is_beset(&self) -> bool {
+        self.unread.load(Relaxed) > self.limit
     }
 
     /// A packet has come, or never will, that had so many bytes by [`Budget::take_coming`]. It has them still.
