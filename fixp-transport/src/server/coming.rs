@@ -55,7 +55,7 @@ struct Entity {
     /// Since when, and how many bytes had gone on by then, and have now.
     since: Instant,
     before: u64,
-    now: u64,
+    count: u64,
     end: Arc<AtomicBool>,
     waker: Waker,
 }
@@ -65,7 +65,7 @@ impl Entity {
     fn speed(&self, now: Instant) -> (u64, Duration) {
         let time = now.saturating_duration_since(self.since);
         let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
-        (self.now.saturating_sub(self.before).saturating_mul(1000) / millis, time)
+        (self.count.saturating_sub(self.before).saturating_mul(1000) / millis, time)
     }
 
     /// Whether it is to blame that there is no room.
@@ -92,7 +92,7 @@ impl Coming {
         let number = list.number;
         let (source, waker, ended) = (Source::of(from), waker.clone(), Arc::clone(&end));
         let waits = Waits::Reader;
-        let entity = Entity { source, held: 0, waits, since: now, before: 0, now: 0, end: ended, waker };
+        let entity = Entity { source, held: 0, waits, since: now, before: 0, count: 0, end: ended, waker };
         list.entities.insert(number, entity);
         drop(list);
         Place { coming: Arc::clone(self), number, end }
@@ -148,7 +148,7 @@ impl Place {
     /// Says what it holds, how many bytes have gone on, and what it waits for.
     pub(crate) fn update(&self, now: Instant, held: usize, count: u64, waits: Waits) {
         if let Some(entity) = self.coming.list().entities.get_mut(&self.number) {
-            (entity.held, entity.now) = (held, count);
+            (entity.held, entity.count) = (held, count);
             if entity.waits != waits {
                 (entity.waits, entity.since, entity.before) = (waits, now, count);
             }

@@ -184,7 +184,7 @@ struct Gathering {
 enum Found<'i> {
     Head(Packet, usize, u64),
     /// A head that is not decoded before there is room for it.
-    Large(Bytes, usize, u64),
+    Long(Bytes, usize, u64),
     Piece(&'i [u8]),
     End,
 }
@@ -246,7 +246,7 @@ fn read<'i>(decoder: &mut StreamDecoder<'static>, input: &mut &'i [u8]) -> Optio
             let cost = head.head_bytes().len() + places(head.messages().len());
             let entity = head.entity_len() as u64;
             if cost > FREE {
-                Ok(Found::Large(Bytes::copy_from_slice(head.head_bytes()), cost, entity))
+                Ok(Found::Long(Bytes::copy_from_slice(head.head_bytes()), cost, entity))
             } else {
                 head.to_packet().map(|packet| Found::Head(packet, cost, entity))
             }
@@ -443,7 +443,7 @@ impl Connection {
             };
             match found {
                 Err(error) => return Some(Err(Fault::Malformed(error))),
-                Ok(Found::Large(head, cost, entity)) => {
+                Ok(Found::Long(head, cost, entity)) => {
                     self.head_since = None;
                     // With an entity that is there already it is a whole packet.
                     let gathers = self.entity_limit.min(self.gather as u64);
@@ -505,7 +505,7 @@ impl Connection {
         let mut decoder = decoder(dialect, self.head_limit).stream();
         let found = match read(&mut decoder, &mut &head[..]) {
             Some(Ok(Found::Head(packet, cost, entity))) => Some(Ok(Found::Head(packet, cost, entity))),
-            Some(Ok(Found::Large(head, cost, entity))) => Some(Ok(Found::Large(head, cost, entity))),
+            Some(Ok(Found::Long(head, cost, entity))) => Some(Ok(Found::Long(head, cost, entity))),
             Some(Err(error)) => Some(Err(error)),
             // A head has neither.
             Some(Ok(Found::Piece(_) | Found::End)) | None => None,
