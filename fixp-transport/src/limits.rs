@@ -54,7 +54,7 @@ pub struct ServerLimits {
     pub entity_time: Duration,
     /// How long a connection may be idle: no byte either way, and nothing being handled.
     pub idle_time: Duration,
-    /// How long a peer may take no byte while there are some for it.
+    /// How long a peer may take no byte while there are some for it. In ten times that it takes 64 KiB, or all there are.
     pub write_time: Duration,
     /// How long an ordered channel is remembered without a request.
     pub ordered_time: Duration,
