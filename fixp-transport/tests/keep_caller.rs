@@ -13,6 +13,7 @@ use fixp_laboratory::{LinkConfig, Random, Wire};
 use fixp_transport::extension::{Capabilities, key};
 use fixp_transport::keep::caller::{Action, Caller, Config, Flow, Options, Port, Repeat, Ticket};
 use fixp_transport::keep::own::{self, Endpoint, Event};
+use fixp_transport::keep::pieces::Mark;
 use fixp_transport::keep::{Ledger, Responder, responder};
 use fixp_transport::{Cause, Fate};
 
@@ -99,6 +100,12 @@ fn announced(answer: Packet, announces: bool) -> Packet {
     if announces { answer.with(key::CAPABILITIES, we.in_answer()) } else { answer }
 }
 
+/// The exchange that a piece belongs to.
+fn identity(dialect: &'static Dialect, bytes: &[u8]) -> Option<i32> {
+    let packet = Decoder::new(dialect).packet(bytes).ok()?;
+    Mark::of(dialect, &packet).map(|mark| mark.identity)
+}
+
 #[derive(Debug)]
 struct Asked {
     to: usize,
@@ -131,6 +138,9 @@ fn run(dialect: &'static Dialect, seed: u64) -> usize {
     let (mut answers, mut tag) = (0, 0_u32);
     let mut buffer = Vec::new();
     let mut next_op = Duration::ZERO;
+    let mut closed = None;
+    // From which number of a port each peer was asked what at last, and what of that it has answered.
+    let (mut last, mut answered) = (BTreeMap::new(), BTreeSet::new());
     loop {
         let at = start + now;
         if next_op <= now && tag < 60 {
@@ -152,7 +162,8 @@ fn run(dialect: &'static Dialect, seed: u64) -> usize {
                 };
                 let to = random.below(nodes.len() as u64) as usize;
                 let repeat = [Repeat::Harmless, Repeat::Pieces, Repeat::Never][random.below(3) as usize];
-                let options = Options { repeat, wait: random.chance(0.9), ..Options::default() };
+                let timeout = random.chance(0.1).then(|| random.duration(500 * MILLI));
+                let options = Options { repeat, wait: random.chance(0.9), timeout };
                 let packet = Packet::new(code).with_entity(entity.clone());
                 match caller.request(at, nodes[to].at, packet, options) {
                     Ok(ticket) => {
@@ -171,6 +182,8 @@ fn run(dialect: &'static Dialect, seed: u64) -> usize {
                     wire.send(now, delivery.to, delivery.from, answer);
                 }
             } else if let Some((&port, _)) = ports.iter().find(|(_, local)| **local == delivery.to) {
+                answered
+                    .extend(identity(dialect, &delivery.bytes).map(|it| (delivery.to, delivery.from, it)));
                 caller.handle_datagram(at, port, delivery.from, &delivery.bytes);
             }
         }
@@ -179,22 +192,39 @@ fn run(dialect: &'static Dialect, seed: u64) -> usize {
             match action {
                 Action::Open { port, v6 } => {
                     assert!(!v6);
-                    next_port += 1;
-                    let local = SocketAddr::new(ME.into(), next_port);
+                    // A number that is free again may come again.
+                    let again = closed.take_if(|_| random.chance(0.5));
+                    let local = again.unwrap_or_else(|| {
+                        next_port += 1;
+                        SocketAddr::new(ME.into(), next_port)
+                    });
+                    assert!(ports.values().all(|open| *open != local));
                     ports.insert(port, local);
                     caller.handle_bound(at, port, Ok(local), None);
                 }
-                Action::Close(port) => assert!(ports.remove(&port).is_some()),
+                Action::Close(port) => {
+                    closed = ports.remove(&port);
+                    assert!(closed.is_some());
+                }
             }
         }
         while let Some(sent) = caller.poll_transmit(at, &mut buffer, 16) {
+            let local = ports[&sent.port];
             for datagram in buffer.chunks(sent.segment) {
-                wire.send(now, ports[&sent.port], sent.to, Bytes::copy_from_slice(datagram));
+                if let Some(identity) = identity(dialect, datagram)
+                    && let Some(last) = last.insert((local, sent.to), identity)
+                    && dialect.name() == "lexst1"
+                {
+                    // What it holds of an exchange without an answer would be put together with this one.
+                    let clear = last == identity || answered.contains(&(local, sent.to, last));
+                    assert!(clear, "{local} is used for {} again", sent.to);
+                }
+                wire.send(now, local, sent.to, Bytes::copy_from_slice(datagram));
             }
             caller.handle_transmitted(at, &sent, buffer.len(), Ok(()));
         }
         let stats = caller.stats();
-        assert!(stats.held <= bound && stats.ports <= caller.config().ports, "{stats:?}");
+        assert!(stats.held <= bound && stats.ports <= caller.config().ports + 1, "{stats:?}");
         while let Some((ticket, outcome)) = caller.poll_event() {
             assert!(open.remove(&ticket), "one end, and none after it was cancelled");
             let Asked { to, entity, .. } = &asked[&ticket];

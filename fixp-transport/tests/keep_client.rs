@@ -270,6 +270,91 @@ fn deadlines_and_spoilt_ports() {
     });
 }
 
+/// Callers without patience in a partition, all at once or one after the other: each leaves a port whose exchange no
+/// word from the peer ends, and which lexst1 may hold something for. When the network is whole again the next
+/// requests are not behind those.
+#[test]
+fn impatient_callers_use_up_no_ports() {
+    for (dialect, at_once) in [(&LEXST1, false), (&LEXST1, true), (&LAXCUS6, false), (&LAXCUS6, true)] {
+        Laboratory::run(&format!("impatient-{}-{at_once}", dialect.name()), |lab| async move {
+            lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
+            let (peer, log) = node(&lab, Manner::of(dialect));
+            let client = builder(&lab, dialect).security(Security::Unasked).build();
+            lab.partition(CLIENT, SERVER);
+            let mut callers = Vec::new();
+            for tag in 0..20 {
+                let client = client.clone();
+                let caller = tokio::spawn(async move {
+                    timeout(1000 * MILLI, client.request(peer, request(dialect, tag, 3000))).await
+                });
+                if at_once {
+                    callers.push(caller);
+                } else {
+                    assert!(caller.await.unwrap().is_err());
+                }
+            }
+            for caller in callers {
+                assert!(caller.await.unwrap().is_err());
+            }
+            lab.heal(CLIENT, SERVER);
+            for tag in 20..60 {
+                let begun = Instant::now();
+                let sent = request(dialect, tag, 3000);
+                assert_eq!(
+                    client.request(peer, sent.clone()).await.unwrap(),
+                    answer(dialect, &sent.entity, 0)
+                );
+                assert!(begun.elapsed() < 200 * MILLI, "{tag}: {:?}", begun.elapsed());
+                // One whose request or answer is under way when its caller goes.
+                let gone = timeout(7 * MILLI, client.request(peer, request(dialect, 1000 + tag, 3000))).await;
+                assert!(gone.is_err());
+            }
+            sleep(Duration::from_secs(60)).await;
+            let stats = client.stats();
+            balanced(&stats);
+            assert_eq!((stats.answers, stats.cancelled), (40, 20 + 40), "{stats:?}");
+            assert!(stats.ports <= 16, "{stats:?}");
+            assert!(log.lock().unwrap().executed.len() >= 40);
+        });
+    }
+}
+
+/// The same with requests of one datagram, whose late answers could be taken for others, so that their ports are unfit
+/// for more of them for a minute.
+#[test]
+fn impatient_callers_of_one_datagram_use_up_no_ports() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        Laboratory::run(&format!("impatient-plain-{}", dialect.name()), |lab| async move {
+            lab.set_links(LinkConfig::default().with_delay(5 * MILLI));
+            let (peer, _) = node(&lab, Manner::of(dialect));
+            let client = builder(&lab, dialect).build();
+            let habits = tables::of(dialect);
+            let plain = || Packet::new(habits.test.unwrap_or(habits.exit));
+            lab.partition(CLIENT, SERVER);
+            let callers = (0..20).map(|_| {
+                let (client, plain) = (client.clone(), plain());
+                tokio::spawn(async move { timeout(1000 * MILLI, client.request(peer, plain)).await })
+            });
+            for caller in callers.collect::<Vec<_>>() {
+                assert!(caller.await.unwrap().is_err());
+            }
+            lab.heal(CLIENT, SERVER);
+            for tag in 0..40 {
+                let begun = Instant::now();
+                client.request(peer, plain()).await.unwrap();
+                assert!(timeout(7 * MILLI, client.request(peer, plain())).await.is_err());
+                client.request(peer, request(dialect, tag, 3000)).await.unwrap();
+                assert!(begun.elapsed() < 200 * MILLI, "{tag}: {:?}", begun.elapsed());
+                // EXIT leaves from the last port, once its exchange is at its end.
+                sleep(20 * MILLI).await;
+            }
+            let stats = client.stats();
+            assert_eq!((stats.answers, stats.cancelled), (80, 20 + 40), "{stats:?}");
+            assert!(stats.ports <= 16, "{stats:?}");
+        });
+    }
+}
+
 /// Those who wait for a port have their time, too, and it is known that nothing was sent.
 #[test]
 fn waiting_and_full() {

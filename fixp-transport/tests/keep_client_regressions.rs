@@ -353,3 +353,155 @@ fn pieces_written_together() {
         assert!(left > 250, "{left}");
     }
 }
+
+fn local(number: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 9], number))
+}
+
+/// With one port, and nothing but exchanges.
+fn of_one_port(dialect: &'static Dialect) -> Caller {
+    let mut config = caller::Config::new(dialect);
+    (config.extensions, config.security, config.ports) = (false, Security::Unasked, 1);
+    Caller::new(config, 1)
+}
+
+/// The port that is to be opened: nothing else is to be done.
+fn wanted(caller: &mut Caller) -> Port {
+    let Some(Action::Open { port, v6: false }) = caller.poll_action() else { panic!("no port is wanted") };
+    assert_eq!(caller.poll_action(), None);
+    port
+}
+
+/// Sends all that is to be sent, and tells from which port and to whom that went; the last of it.
+fn sends(caller: &mut Caller, now: Instant) -> Option<(Port, SocketAddr, Bytes)> {
+    let (mut buffer, mut last) = (Vec::new(), None);
+    while let Some(sent) = caller.poll_transmit(now, &mut buffer, 1) {
+        caller.handle_transmitted(now, &sent, buffer.len(), Ok(()));
+        last = Some((sent.port, sent.to, Bytes::copy_from_slice(&buffer)));
+    }
+    last
+}
+
+/// The same where that is a piece or another request, and with the identity of it.
+fn asks(caller: &mut Caller, dialect: &'static Dialect, now: Instant) -> (Port, SocketAddr, i32) {
+    let (port, to, bytes) = sends(caller, now).unwrap();
+    (port, to, identity(dialect, &bytes).unwrap().identity)
+}
+
+/// SPEC 9.14: an exchange that was given up is in nobody's way, once the peer has been told: another port takes the
+/// place of its own, is open before that is closed, and has another number; one that comes again is not used.
+#[test]
+fn a_port_takes_the_place_of_one_that_was_left() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut now = Instant::now();
+        let mut caller = of_one_port(dialect);
+        let options = Options { timeout: Some(100 * SECOND), ..Options::default() };
+        let mut open = None;
+        for number in [1, 2] {
+            let ticket = caller.request(now, peer(), request(dialect, 1000), options).unwrap();
+            let port = wanted(&mut caller);
+            caller.handle_bound(now, port, Ok(local(number)), None);
+            assert_eq!(caller.poll_action(), open.replace(port).map(Action::Close));
+            assert_eq!(asks(&mut caller, dialect, now).0, port);
+            caller.cancel(now, ticket);
+            assert_eq!(caller.poll_action(), None);
+            let cancel = sends(&mut caller, now).unwrap();
+            assert_eq!((cancel.0, identity(dialect, &cancel.2)), (port, None));
+        }
+        // Whoever does not want to wait need not.
+        let options = Options { wait: false, ..options };
+        caller.request(now, peer(), request(dialect, 1000), options).unwrap();
+        for _ in 0..3 {
+            let port = wanted(&mut caller);
+            caller.handle_bound(now, port, Ok(local(1)), None);
+            // The other one is still there, for other peers.
+            assert_eq!((caller.poll_action(), caller.stats().ports), (Some(Action::Close(port)), 1));
+            now += caller::Config::REOPEN;
+            caller.handle_timeout(now);
+            assert!(sends(&mut caller, now).is_none_or(|sent| identity(dialect, &sent.2).is_none()));
+        }
+        let port = wanted(&mut caller);
+        caller.handle_bound(now, port, Ok(local(3)), None);
+        assert_eq!(caller.poll_action(), open.map(Action::Close));
+        let (from, to, identity) = asks(&mut caller, dialect, now);
+        assert_eq!((from, to), (port, peer()));
+        caller.handle_datagram(now, port, peer(), &answer(dialect, identity));
+        assert!(caller.poll_event().unwrap().1.is_ok());
+        sends(&mut caller, now);
+        caller.handle_datagram(now, port, peer(), &cancelled(dialect));
+        let spoilt = if dialect.name() == "lexst1" { 2 } else { 0 };
+        let stats = caller.stats();
+        assert_eq!((stats.ports, stats.spoilt, stats.held), (1, spoilt, 0), "{stats:?}");
+    }
+}
+
+/// A port that one peer holds something for is as good as any for another, and lives as long as that one uses it.
+#[test]
+fn a_port_that_another_peer_uses_is_not_closed() {
+    let (now, other) = (Instant::now(), SocketAddr::from(([192, 0, 2, 2], 6600)));
+    let mut caller = of_one_port(&LEXST1);
+    let ticket = caller.request(now, peer(), request(&LEXST1, 10), Options::default()).unwrap();
+    let first = wanted(&mut caller);
+    caller.handle_bound(now, first, Ok(local(1)), None);
+    asks(&mut caller, &LEXST1, now);
+    caller.cancel(now, ticket);
+    sends(&mut caller, now);
+    caller.handle_datagram(now, first, peer(), &cancelled(&LEXST1));
+    assert_eq!(caller.poll_action(), None);
+
+    caller.request(now, other, request(&LEXST1, 10), Options::default()).unwrap();
+    let (from, to, identity) = asks(&mut caller, &LEXST1, now);
+    assert_eq!((from, to), (first, other));
+    caller.request(now, peer(), request(&LEXST1, 10), Options::default()).unwrap();
+    let second = wanted(&mut caller);
+    caller.handle_bound(now, second, Ok(local(2)), None);
+    let (from, to, _) = asks(&mut caller, &LEXST1, now);
+    assert_eq!((from, to, caller.poll_action()), (second, peer(), None));
+
+    caller.handle_datagram(now, first, other, &answer(&LEXST1, identity));
+    assert!(caller.poll_event().unwrap().1.is_ok());
+    sends(&mut caller, now);
+    assert_eq!(caller.poll_action(), None);
+    caller.handle_datagram(now, first, other, &cancelled(&LEXST1));
+    assert_eq!((caller.poll_action(), caller.stats().ports), (Some(Action::Close(first)), 1));
+}
+
+/// The same of requests of one datagram, whose answer may come late; one that has come is not in the way for more than
+/// 20 ms, and no reason for another port.
+#[test]
+fn a_port_takes_the_place_of_one_with_a_late_answer() {
+    let now = Instant::now();
+    let mut caller = of_one_port(&LAXCUS6);
+    let test = || Packet::new(laxcus6::notify::TEST);
+    let answer = Packet::new(laxcus6::answer::ACCEPTED).to_bytes(&LAXCUS6).unwrap();
+    let ticket = caller.request(now, peer(), test(), Options::default()).unwrap();
+    let first = wanted(&mut caller);
+    caller.handle_bound(now, first, Ok(local(1)), None);
+    assert_eq!(sends(&mut caller, now).unwrap().0, first);
+    caller.cancel(now, ticket);
+    assert_eq!(caller.poll_action(), None);
+
+    for _ in 0..2 {
+        caller.request(now, peer(), test(), Options::default()).unwrap();
+    }
+    let second = wanted(&mut caller);
+    caller.handle_bound(now, second, Ok(local(2)), None);
+    assert_eq!(caller.poll_action(), Some(Action::Close(first)));
+    assert_eq!(sends(&mut caller, now).unwrap().0, second);
+    caller.handle_datagram(now, second, peer(), &answer);
+    assert!(caller.poll_event().unwrap().1.is_ok());
+    assert_eq!((caller.poll_action(), sends(&mut caller, now)), (None, None));
+    let now = now + udp::Config::SETTLE;
+    caller.handle_timeout(now);
+    assert_eq!(sends(&mut caller, now).unwrap().0, second);
+
+    caller.request(now, peer(), test(), Options::default()).unwrap();
+    assert_eq!(caller.poll_action(), None);
+    let now = now + 30 * SECOND;
+    caller.handle_timeout(now);
+    assert!(caller.poll_event().unwrap().1.is_err());
+    caller.request(now, peer(), test(), Options::default()).unwrap();
+    let third = wanted(&mut caller);
+    caller.handle_bound(now, third, Ok(local(1)), None);
+    assert_eq!((caller.poll_action(), sends(&mut caller, now)), (Some(Action::Close(third)), None));
+}

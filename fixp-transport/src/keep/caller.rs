@@ -32,10 +32,14 @@
 //! # To a legacy peer
 //!
 //! One exchange is under way per port and peer (Q1), a [`Requester`](super::Requester) for each; where no port is free one more is
-//! opened, up to [`Config::ports`], and further requests wait in their order. After an exchange with a lexst1 peer
-//! the port rests for [`Config::settle`]. A port that
-//! [is spoilt](super::Requester::is_spoilt) is not used for that peer again, and closed for another when nobody else
-//! uses it.
+//! opened, up to [`Config::ports`]; past that, one in the place of a port that is of no more use to the peer. That is closed
+//! as soon as its successor is open and nobody else uses it, so that the system cannot give its number to that. Further
+//! requests wait in their order. After an exchange with a lexst1 peer the port rests for [`Config::settle`].
+//!
+//! Of no more use is a port that [is spoilt](super::Requester::is_spoilt); one whose exchange has not ended in an answer,
+//! as soon as its CANCEL is sent, for it may take long until that is answered; and, to requests of one datagram, one
+//! where another's answer may come late, for a minute. The numbers of such ports are remembered, and should the system
+//! give one again in its time, that port is not used for that peer.
 //!
 //! What may be lost of a request is sent again, as the programs' own clients do, unless its caller says
 //! [`Repeat::Never`] ([`requester::Config::repeat`](super::requester::Config::repeat)); how often and when is the
@@ -470,21 +474,12 @@ impl Caller {
         match local {
             Ok(local) => {
                 socket.local = Some(local);
-                self.idle_port(now, port);
-                for (_, peer) in self.peers.iter_mut() {
-                    if peer.is_spoilt(now, local.port()) {
-                        peer.lane_of(port).spoilt = true;
-                    }
-                }
+                self.opened(now, port, local.port());
             }
             Err(kind) => {
                 let v6 = socket.v6;
                 self.ports.remove(port);
-                let at = now + Config::REOPEN;
-                if let Some(reopen) = self.reopen.get_mut(usize::from(v6)) {
-                    *reopen = Some(at);
-                }
-                self.timers.insert((at, Timer::Reopen(v6)));
+                self.reopen_later(now, v6);
                 if self.ports.of(v6).next().is_none() {
                     self.fail_waiting(v6, Cause::Connect(kind));
                 }
@@ -495,6 +490,7 @@ impl Caller {
 
     /// A port is broken: nothing can be received there any more. Whoever runs it closes it.
     pub fn handle_port_lost(&mut self, now: Instant, port: Port, kind: io::ErrorKind) {
+        self.remember(now, port);
         self.forget_port(port, Cause::Lost(kind));
         self.pump_all(now);
     }
@@ -726,7 +722,7 @@ impl Caller {
                     self.settle_own(now, v6);
                     self.rested(now, v6);
                 }
-                Timer::Port(port) => self.port_timeout(port),
+                Timer::Port(port) => self.port_timeout(now, port),
                 Timer::Reopen(v6) => {
                     if let Some(reopen) = self.reopen.get_mut(usize::from(v6)) {
                         *reopen = None;
@@ -881,6 +877,9 @@ impl Caller {
                 self.stats.sent_bytes += bytes as u64;
                 if let Some(lane) = lane {
                     lane.taken = true;
+                    if lane.may_be_left() {
+                        self.told(now, to, port);
+                    }
                 }
             }
             Err(kind) => {

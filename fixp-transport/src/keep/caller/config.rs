@@ -43,8 +43,8 @@ pub struct Config {
     pub query_every: Duration,
     /// How many attempts SECURE_QUERY has.
     pub query_attempts: u32,
-    /// Ports open at a time for each address family, at least one. One exchange with each legacy peer is under
-    /// way on each of them.
+    /// Ports open at a time for each address family, at least one; and one more, while it takes the place of one that
+    /// is of no more use to a peer. One exchange with each legacy peer is under way on each of them.
     pub ports: usize,
     /// Exchanges under way at a time with one legacy peer; more ports than that are of use, since one has its end
     /// to wait for after each.
@@ -107,9 +107,10 @@ impl Config {
     pub const RETRIES: usize = 64;
     /// How long a port other than the first is kept without use.
     pub const LINGER: Duration = Duration::from_secs(5);
-    /// After how long another port is tried where one could not be opened.
+    /// After how long another port is tried where one could not be opened, or has a number that is not used yet.
     pub const REOPEN: Duration = Duration::from_secs(1);
-    /// How long a port is not used for a peer that holds what cannot be cleared: as long as lexst1 holds it.
+    /// How long a port, or another of its number, is not used for a peer that holds what cannot be cleared: as long as
+    /// lexst1 holds it.
     pub const SPOILT: Duration = Duration::from_secs(20 * 60);
     /// How long the own transport is not tried with a peer that has not answered OPEN.
     pub const OWN_AGAIN: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use fixp_codec::{Code, Decoder, PacketRef, laxcus6};
 use super::lane::{Lane, Work};
 use super::own::own_of;
 use super::peers::Kind;
-use super::{Caller, Out, Place, Port, RESERVE, Security, Ticket, Timer, WE};
+use super::{Caller, Config, Out, Place, Port, RESERVE, Security, Ticket, Timer, WE};
 use crate::extension::key;
 use crate::keep::control;
 use crate::keep::pace::Pace;
@@ -189,6 +189,7 @@ impl Caller {
                 *ticket = None;
                 requester.abandon(now);
                 let pace = requester.pace().clone();
+                lane.unheard = true;
                 self.learn(now, to, pace);
                 self.settle(now, to, port);
             }
@@ -212,6 +213,7 @@ impl Caller {
             && let Some(ticket) = ticket.take()
         {
             let pace = requester.pace().clone();
+            lane.unheard = outcome.is_err();
             self.learn(now, to, pace);
             match &outcome {
                 Ok(answer) => self.heard(now, to, port, announces, answer),
@@ -283,28 +285,42 @@ impl Caller {
         }
     }
 
+    /// A peer has been told that nobody waits: who wants the place of its port need not wait for what it says to that.
+    pub(super) fn told(&mut self, now: Instant, to: SocketAddr, port: Port) {
+        let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
+        lane.left = true;
+        if let Some(socket) = self.ports.get_mut(port) {
+            socket.left += 1;
+        }
+        self.close_spent(now, to.is_ipv6());
+        if self.waiting.contains(&to) {
+            self.want_ports(now, to);
+        }
+    }
+
     /// A lane has done its work.
     pub(super) fn free(&mut self, now: Instant, to: SocketAddr, port: Port) {
         let Some(peer) = self.peers.get_mut(to) else { return };
         let lane = peer.lane_of(port);
         lane.work = Work::Nothing;
-        let spoilt = lane.spoilt;
+        let left = std::mem::take(&mut lane.left);
+        lane.unheard = false;
+        let spoilt = lane.spoilt.then(|| now + Config::SPOILT);
+        let unfit = spoilt.max(lane.tainted.filter(|_| lane.is_tainted(now)));
         self.busy -= 1;
         self.rebook(to, port);
         if let Some(socket) = self.ports.get_mut(port) {
             socket.users -= 1;
+            socket.left -= usize::from(left);
+            socket.unfit = socket.unfit.max(unfit);
             let local = socket.local.map(|local| local.port());
-            if spoilt && let (Some(peer), Some(local)) = (self.peers.get_mut(to), local) {
-                peer.spoil(now, local);
+            if let (Some(until), Some(peer), Some(local)) = (spoilt, self.peers.get_mut(to), local) {
+                peer.spoil(now, local, until);
                 self.stats.spoilt += 1;
             }
         }
         self.idle_port(now, port);
-        let unused = self.ports.get(port).is_some_and(|socket| socket.users == 0);
-        // Others may have waited for that.
-        if unused {
-            self.pump_stuck(now);
-        }
+        self.close_spent(now, to.is_ipv6());
         if self.tight {
             self.pump_all(now);
         } else {

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Port, Ticket};
+use super::{Config, Port, Ticket};
 use crate::keep::Requester;
+use crate::udp;
 
 /// What is under way.
 #[derive(Debug)]
@@ -43,6 +44,10 @@ pub(super) struct Lane {
     pub(super) tainted: Option<Instant>,
     /// Until when the network may bring a piece of the last exchange once more, which would spoil the next one.
     pub(super) resting: Option<Instant>,
+    /// The exchange whose end is under way has not ended in an answer: who knows when the peer says more.
+    pub(super) unheard: bool,
+    /// It is so, and the peer has been told of the end: no port that wants the place of this one waits for more.
+    pub(super) left: bool,
     /// Whether it stands in the outbox.
     pub(super) queued: bool,
     /// Whether the datagram of a query or a plain request is to be sent.
@@ -64,6 +69,8 @@ impl Lane {
             spoilt: false,
             tainted: None,
             resting: None,
+            unheard: false,
+            left: false,
             queued: false,
             wants: false,
             given: 0,
@@ -80,6 +87,31 @@ impl Lane {
 
     pub(super) const fn is_busy(&self) -> bool {
         !matches!(self.work, Work::Nothing)
+    }
+
+    /// Whether another port is wanted in place of this one, by a request that is one datagram or by another: it is
+    /// of no use for longer than the network may double something.
+    pub(super) fn is_unfit(&self, now: Instant, plain: bool) -> bool {
+        self.spoilt || self.left || plain && self.is_tainted(now)
+    }
+
+    /// Whether an answer may come late, not just a second copy of one.
+    pub(super) fn is_tainted(&self, now: Instant) -> bool {
+        self.tainted.is_some_and(|until| until > now + udp::Config::SETTLE)
+    }
+
+    /// Until when the number of this port, should it be closed now, is not to be used for the peer.
+    pub(super) fn unfit_until(&self, now: Instant) -> Option<Instant> {
+        match self.work {
+            Work::Exchange { .. } if self.given > 0 => Some(now + Config::SPOILT),
+            Work::Plain { .. } if self.given > 0 => Some(now + udp::Config::QUARANTINE),
+            _ => self.tainted.filter(|_| self.is_tainted(now)),
+        }
+    }
+
+    /// Whether all has been sent that the end of an exchange without an answer takes at first.
+    pub(super) fn may_be_left(&self) -> bool {
+        self.unheard && !self.left && self.held() == 0
     }
 
     /// Whether only the end of an exchange is under way.

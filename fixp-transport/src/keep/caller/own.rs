@@ -170,7 +170,7 @@ impl Caller {
     pub(super) fn rested(&mut self, now: Instant, v6: bool) {
         // Going through all associations costs: nearly always nobody waits.
         if !self.stuck.is_empty() && own_of(&mut self.own, v6).is_some_and(|own| own.endpoint.is_idle()) {
-            self.pump_stuck(now);
+            self.close_spent(now, v6);
         }
     }
 

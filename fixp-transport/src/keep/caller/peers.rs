@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::config::Config;
 use super::lane::Lane;
 use super::{Port, Ticket};
 use crate::extension::Capabilities;
@@ -40,7 +39,7 @@ pub(super) struct Peer {
     pub(super) own: usize,
     /// Until when that is not tried.
     pub(super) own_after: Option<Instant>,
-    /// The numbers of local ports that it holds something for, and until when.
+    /// The numbers of local ports that it holds something for or may still answer to, and until when.
     spoilt: VecDeque<(u16, Instant)>,
     /// Those without a port, in their order.
     pub(super) waiting: VecDeque<Ticket>,
@@ -96,17 +95,19 @@ impl Peer {
         able && self.own_after.is_none_or(|after| after <= now)
     }
 
-    /// Remembers that it holds something for a local port.
-    pub(super) fn spoil(&mut self, now: Instant, local: u16) {
+    /// Remembers that a local port is not to be used for it.
+    pub(super) fn spoil(&mut self, now: Instant, local: u16, until: Instant) {
+        let until = self.spoilt_until(now, local).map_or(until, |known| known.max(until));
         self.spoilt.retain(|&(port, until)| port != local && now < until);
         if self.spoilt.len() == SPOILT {
             self.spoilt.pop_front();
         }
-        self.spoilt.push_back((local, now + Config::SPOILT));
+        self.spoilt.push_back((local, until));
     }
 
-    pub(super) fn is_spoilt(&self, now: Instant, local: u16) -> bool {
-        self.spoilt.iter().any(|&(port, until)| port == local && now < until)
+    pub(super) fn spoilt_until(&self, now: Instant, local: u16) -> Option<Instant> {
+        let spoilt = self.spoilt.iter().find(|&&(port, until)| port == local && now < until);
+        spoilt.map(|&(_, until)| until)
     }
 
     /// Whether nothing is under way with it.

@@ -9,6 +9,7 @@ use fixp_codec::Code;
 use super::lane::{Lane, Work};
 use super::own::own_of;
 use super::peers::Kind;
+use super::ports::Socket;
 use super::{Action, Call, Caller, Config, Place, Port, RESERVE, Security, Ticket, Timer};
 use crate::timer::after;
 use crate::udp::security;
@@ -102,39 +103,108 @@ impl Caller {
         self.ports.opening(peer.is_ipv6()) >= waiting
     }
 
-    /// Opens as many ports as the requests that wait for this peer could use.
+    /// Opens as many ports as the requests that wait for this peer could use, the last of them in the place of one that
+    /// is of no more use to it.
     pub(super) fn want_ports(&mut self, now: Instant, to: SocketAddr) {
         let v6 = to.is_ipv6();
         let reopen = self.reopen.get(usize::from(v6)).copied().flatten();
         if reopen.is_some_and(|at| at > now) {
             return;
         }
-        loop {
-            let Some(peer) = self.peers.get(to) else { return };
-            let most = self.config.exchanges.max(1).saturating_sub(peer.under_way());
-            if self.ports.opening(v6) >= peer.waiting.len().min(most) {
+        let Some(peer) = self.peers.get(to) else { return };
+        let first = peer.waiting.front().and_then(|&ticket| self.calls.get(ticket));
+        let plain = first.is_some_and(|call| self.table.plain.contains(&call.code));
+        let unfit = peer.lanes.iter().any(|lane| lane.is_unfit(now, plain));
+        let exchanges = self.config.exchanges.max(1).saturating_sub(peer.under_way());
+        let wanted = peer.waiting.len().min(exchanges);
+        let most = self.most() + usize::from(unfit);
+        while self.ports.opening(v6) < wanted {
+            if self.ports.of(v6).count() >= most {
+                if unfit {
+                    self.stuck.insert(to);
+                }
                 return;
-            }
-            if self.ports.of(v6).count() >= self.config.ports.max(1) {
-                // One that is of no more use to this peer, and that no other uses, makes place for another.
-                let useless = self.ports.of(v6).find(|socket| {
-                    let spoilt = peer.lane(socket.port).is_some_and(|lane| lane.spoilt);
-                    let own = self.own.iter().flatten().find(|own| own.port == socket.port);
-                    let unused = socket.users == 0 && own.is_none_or(|own| own.endpoint.is_idle());
-                    spoilt && unused && socket.local.is_some()
-                });
-                let Some(port) = useless.map(|socket| socket.port) else {
-                    if peer.lanes.iter().any(|lane| lane.spoilt) {
-                        self.stuck.insert(to);
-                    }
-                    return;
-                };
-                self.forget_port(port, Cause::Closed);
-                self.actions.push_back(Action::Close(port));
             }
             let port = self.ports.add(v6);
             self.actions.push_back(Action::Open { port, v6 });
         }
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.config.ports.max(1)
+    }
+
+    /// Where there is a port too many, closes one of no more use that nobody uses, and looks after those who wait for
+    /// that. It was open until now, so that the system could not give its number to its successor.
+    pub(super) fn close_spent(&mut self, now: Instant, v6: bool) {
+        if self.ports.open(v6) <= self.most() {
+            return;
+        }
+        let spent = |socket: &&Socket| {
+            let own = self.own.iter().flatten().find(|own| own.port == socket.port);
+            socket.is_spent(now) && own.is_none_or(|own| own.endpoint.is_idle())
+        };
+        // One whose peer may say yet that it is at its end is the last to go.
+        let last = self.ports.of(v6).filter(spent).max_by_key(|socket| (socket.left == 0, socket.unfit));
+        let Some(port) = last.map(|socket| socket.port) else { return };
+        self.close_port(now, port);
+        self.pump_stuck(now);
+        if self.tight {
+            self.pump_all(now);
+        }
+    }
+
+    fn close_port(&mut self, now: Instant, port: Port) {
+        self.remember(now, port);
+        self.forget_port(port, Cause::Closed);
+        self.actions.push_back(Action::Close(port));
+    }
+
+    /// Remembers which peers hold something for the number of a port, or may still answer to it.
+    pub(super) fn remember(&mut self, now: Instant, port: Port) {
+        let local = self.ports.get(port).and_then(|socket| socket.local);
+        let Some(local) = local.map(|local| local.port()) else { return };
+        for (_, peer) in self.peers.iter_mut() {
+            let Some(lane) = peer.lane(port) else { continue };
+            if matches!(&lane.work, Work::Exchange { requester, .. } if requester.is_spoilt()) {
+                self.stats.spoilt += 1;
+            }
+            if let Some(until) = lane.unfit_until(now) {
+                peer.spoil(now, local, until);
+            }
+        }
+    }
+
+    /// A port is open, with the number of an earlier one perhaps. If that is not to be used for one who waits, and it is
+    /// one too many, there is nothing to close in its place but itself; then another is tried later.
+    pub(super) fn opened(&mut self, now: Instant, port: Port, local: u16) {
+        let Some(v6) = self.ports.get(port).map(|socket| socket.v6) else { return };
+        let (mut unfit, mut useless) = (None, false);
+        for (at, peer) in self.peers.iter_mut().filter(|(at, _)| at.is_ipv6() == v6) {
+            if let Some(until) = peer.spoilt_until(now, local) {
+                peer.lane_of(port).spoilt = true;
+                unfit = unfit.max(Some(until));
+                useless |= self.waiting.contains(&at);
+            }
+        }
+        if useless && self.ports.open(v6) > self.most() {
+            self.close_port(now, port);
+            self.reopen_later(now, v6);
+            return;
+        }
+        if let Some(socket) = self.ports.get_mut(port) {
+            socket.unfit = unfit;
+        }
+        self.idle_port(now, port);
+        self.close_spent(now, v6);
+    }
+
+    pub(super) fn reopen_later(&mut self, now: Instant, v6: bool) {
+        let at = now + Config::REOPEN;
+        if let Some(reopen) = self.reopen.get_mut(usize::from(v6)) {
+            *reopen = Some(at);
+        }
+        self.timers.insert((at, Timer::Reopen(v6)));
     }
 
     /// Lets those go that wait for this peer, as far as there are ports; tells whether any did.
@@ -242,12 +312,11 @@ impl Caller {
         }
     }
 
-    pub(super) fn port_timeout(&mut self, port: Port) {
+    pub(super) fn port_timeout(&mut self, now: Instant, port: Port) {
         let Some(socket) = self.ports.get_mut(port) else { return };
         socket.due = None;
         if socket.users == 0 {
-            self.forget_port(port, Cause::Closed);
-            self.actions.push_back(Action::Close(port));
+            self.close_port(now, port);
         }
     }
 }

@@ -29,8 +29,20 @@ pub(super) struct Socket {
     pub(super) local: Option<SocketAddr>,
     /// Exchanges under way, with any peer.
     pub(super) users: usize,
+    /// Those of them that nobody waits for, and whose peer is silent.
+    pub(super) left: usize,
+    /// Until when there is a peer that it is not used for.
+    pub(super) unfit: Option<Instant>,
     /// When it is closed for want of use.
     pub(super) due: Option<Instant>,
+}
+
+impl Socket {
+    /// Whether it is of no more use to somebody, and none to anybody else now.
+    pub(super) fn is_spent(&self, now: Instant) -> bool {
+        let unfit = self.left > 0 || self.unfit.is_some_and(|until| now < until);
+        unfit && self.users == self.left && self.local.is_some()
+    }
 }
 
 /// The ports of both families, a few of each.
@@ -45,7 +57,7 @@ impl Ports {
     pub(super) fn add(&mut self, v6: bool) -> Port {
         let port = Port(self.next);
         self.next += 1;
-        self.all.push(Socket { port, v6, local: None, users: 0, due: None });
+        self.all.push(Socket { port, v6, local: None, users: 0, left: 0, unfit: None, due: None });
         port
     }
 
@@ -65,6 +77,11 @@ impl Ports {
     /// Those of a family, in the order in which they were made.
     pub(super) fn of(&self, v6: bool) -> impl Iterator<Item = &Socket> {
         self.all.iter().filter(move |socket| socket.v6 == v6)
+    }
+
+    /// How many of a family are open.
+    pub(super) fn open(&self, v6: bool) -> usize {
+        self.of(v6).filter(|socket| socket.local.is_some()).count()
     }
 
     /// How many of a family are not open yet.
