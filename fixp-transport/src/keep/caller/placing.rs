@@ -317,6 +317,7 @@ impl Caller {
         socket.due = None;
         if socket.users == 0 {
             self.close_port(now, port);
+            self.pump_stuck(now);
         }
     }
 }
