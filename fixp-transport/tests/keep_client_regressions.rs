@@ -505,3 +505,34 @@ fn a_port_takes_the_place_of_one_with_a_late_answer() {
     caller.handle_bound(now, third, Ok(local(1)), None);
     assert_eq!((caller.poll_action(), sends(&mut caller, now)), (Some(Action::Close(third)), None));
 }
+
+/// CANCEL after an answer is mostly answered at once, and no reason for another port; where it is lost, one is there
+/// after a second.
+#[test]
+fn an_end_that_is_not_heard_of_is_in_the_way_for_a_second() {
+    for dialect in [&LEXST1, &LAXCUS6] {
+        let mut now = Instant::now();
+        let mut caller = of_one_port(dialect);
+        for _ in 0..2 {
+            caller.request(now, peer(), request(dialect, 10), Options::default()).unwrap();
+        }
+        let first = wanted(&mut caller);
+        caller.handle_bound(now, first, Ok(local(1)), None);
+        let (_, _, asked) = asks(&mut caller, dialect, now);
+        caller.handle_datagram(now, first, peer(), &answer(dialect, asked));
+        assert!(caller.poll_event().unwrap().1.is_ok());
+        let (from, _, cancel) = sends(&mut caller, now).unwrap();
+        assert_eq!((from, identity(dialect, &cancel)), (first, None));
+        let answered = now;
+        while now < answered + caller::Config::END {
+            assert_eq!(caller.poll_action(), None);
+            now = caller.poll_timeout().unwrap();
+            caller.handle_timeout(now);
+        }
+        assert_eq!(now, answered + caller::Config::END);
+        let second = wanted(&mut caller);
+        caller.handle_bound(now, second, Ok(local(2)), None);
+        assert_eq!(caller.poll_action(), Some(Action::Close(first)));
+        assert_eq!(asks(&mut caller, dialect, now).0, second);
+    }
+}

@@ -36,8 +36,8 @@
 //! as soon as its successor is open and nobody else uses it, so that the system cannot give its number to that. Further
 //! requests wait in their order. After an exchange with a lexst1 peer the port rests for [`Config::settle`].
 //!
-//! Of no more use is a port that [is spoilt](super::Requester::is_spoilt); one whose exchange has not ended in an answer,
-//! as soon as its CANCEL is sent, for it may take long until that is answered; and, to requests of one datagram, one
+//! Of no more use is a port that [is spoilt](super::Requester::is_spoilt); one whose exchange has ended, as soon
+//! as CANCEL is sent, or after an answer [`Config::END`] later, for it may take long until that is answered; and, to requests of one datagram, one
 //! where another's answer may come late, for a minute. The numbers of such ports are remembered, and should the system
 //! give one again in its time, that port is not used for that peer.
 //!
@@ -877,7 +877,7 @@ impl Caller {
                 self.stats.sent_bytes += bytes as u64;
                 if let Some(lane) = lane {
                     lane.taken = true;
-                    if lane.may_be_left() {
+                    if lane.may_be_left(now) {
                         self.told(now, to, port);
                     }
                 }

@@ -112,6 +112,9 @@ impl Config {
     /// How long a port, or another of its number, is not used for a peer that holds what cannot be cleared: as long as
     /// lexst1 holds it.
     pub const SPOILT: Duration = Duration::from_secs(20 * 60);
+    /// How long CANCEL may go unanswered after an answer: longer than a peer takes that has heard it, and shorter than
+    /// until it is said again. Past it, and at once where there was no answer, another port may take the place.
+    pub const END: Duration = Duration::from_secs(1);
     /// How long the own transport is not tried with a peer that has not answered OPEN.
     pub const OWN_AGAIN: Duration = Duration::from_secs(60);
 

@@ -189,7 +189,7 @@ impl Caller {
                 *ticket = None;
                 requester.abandon(now);
                 let pace = requester.pace().clone();
-                lane.unheard = true;
+                lane.leave_at = Some(now);
                 self.learn(now, to, pace);
                 self.settle(now, to, port);
             }
@@ -213,7 +213,7 @@ impl Caller {
             && let Some(ticket) = ticket.take()
         {
             let pace = requester.pace().clone();
-            lane.unheard = outcome.is_err();
+            lane.leave_at = Some(if outcome.is_ok() { after(now, Config::END) } else { now });
             self.learn(now, to, pace);
             match &outcome {
                 Ok(answer) => self.heard(now, to, port, announces, answer),
@@ -234,8 +234,7 @@ impl Caller {
             }
             self.free(now, to, port);
         } else {
-            // What waits to be sent is due, and stays so until it is.
-            let due = requester.poll_timeout().filter(|&at| at > now);
+            let due = lane.due_after(now);
             let whose = lane.ticket();
             let booked = self.rebook_until(to, port, due);
             match whose {
@@ -285,7 +284,7 @@ impl Caller {
         }
     }
 
-    /// A peer has been told that nobody waits: who wants the place of its port need not wait for what it says to that.
+    /// A peer has been told of the end: who wants the place of its port need not wait any longer for what it says.
     pub(super) fn told(&mut self, now: Instant, to: SocketAddr, port: Port) {
         let Some(lane) = self.peers.get_mut(to).and_then(|peer| peer.lane_mut(port)) else { return };
         lane.left = true;
@@ -304,7 +303,7 @@ impl Caller {
         let lane = peer.lane_of(port);
         lane.work = Work::Nothing;
         let left = std::mem::take(&mut lane.left);
-        lane.unheard = false;
+        lane.leave_at = None;
         let spoilt = lane.spoilt.then(|| now + Config::SPOILT);
         let unfit = spoilt.max(lane.tainted.filter(|_| lane.is_tainted(now)));
         self.busy -= 1;
@@ -358,6 +357,9 @@ impl Caller {
             }
             Work::Exchange { requester, .. } => {
                 requester.handle_timeout(now);
+                if lane.may_be_left(now) {
+                    self.told(now, to, port);
+                }
                 self.settle(now, to, port);
             }
         }

@@ -44,9 +44,9 @@ pub(super) struct Lane {
     pub(super) tainted: Option<Instant>,
     /// Until when the network may bring a piece of the last exchange once more, which would spoil the next one.
     pub(super) resting: Option<Instant>,
-    /// The exchange whose end is under way has not ended in an answer: who knows when the peer says more.
-    pub(super) unheard: bool,
-    /// It is so, and the peer has been told of the end: no port that wants the place of this one waits for more.
+    /// From when on no port that wants the place of this one waits for what the peer says to the end of an exchange.
+    pub(super) leave_at: Option<Instant>,
+    /// It is so, and the peer has been told of the end.
     pub(super) left: bool,
     /// Whether it stands in the outbox.
     pub(super) queued: bool,
@@ -69,7 +69,7 @@ impl Lane {
             spoilt: false,
             tainted: None,
             resting: None,
-            unheard: false,
+            leave_at: None,
             left: false,
             queued: false,
             wants: false,
@@ -109,9 +109,13 @@ impl Lane {
         }
     }
 
-    /// Whether all has been sent that the end of an exchange without an answer takes at first.
-    pub(super) fn may_be_left(&self) -> bool {
-        self.unheard && !self.left && self.held() == 0
+    /// Whether the end of an exchange has taken its time, and all of it is sent.
+    pub(super) fn may_be_left(&self, now: Instant) -> bool {
+        self.leaves_at().is_some_and(|at| at <= now) && self.held() == 0
+    }
+
+    fn leaves_at(&self) -> Option<Instant> {
+        self.leave_at.filter(|_| !self.left)
     }
 
     /// Whether only the end of an exchange is under way.
@@ -128,13 +132,21 @@ impl Lane {
         }
     }
 
+    /// The same after now: what waits to be sent is due, and stays so until it is.
+    pub(super) fn due_after(&self, now: Instant) -> Option<Instant> {
+        let Work::Exchange { requester, .. } = &self.work else { return self.due() };
+        requester.poll_timeout().into_iter().chain(self.leaves_at()).filter(|&at| at > now).min()
+    }
+
     /// When time changes something.
     pub(super) fn due(&self) -> Option<Instant> {
         match &self.work {
             Work::Nothing => [self.tainted, self.resting].into_iter().flatten().min(),
             Work::Query { again, .. } => Some(*again),
             Work::Plain { again, .. } => *again,
-            Work::Exchange { requester, .. } => requester.poll_timeout(),
+            Work::Exchange { requester, .. } => {
+                requester.poll_timeout().into_iter().chain(self.leaves_at()).min()
+            }
         }
     }
 
