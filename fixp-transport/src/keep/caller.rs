@@ -36,10 +36,10 @@
 //! as soon as its successor is open and nobody else uses it, so that the system cannot give its number to that. Further
 //! requests wait in their order. After an exchange with a lexst1 peer the port rests for [`Config::settle`].
 //!
-//! Of no more use is a port that [is spoilt](super::Requester::is_spoilt); one whose exchange has ended, as soon
-//! as CANCEL is sent, or after an answer [`Config::END`] later, for it may take long until that is answered; and, to requests of one datagram, one
-//! where another's answer may come late, for a minute. The numbers of such ports are remembered, and should the system
-//! give one again in its time, that port is not used for that peer.
+//! Of no more use is a port that [is spoilt](super::Requester::is_spoilt); one whose exchange has ended, as soon as
+//! CANCEL is sent, or after an answer [`Config::END`] later, for it may take long until that is answered; and, to
+//! requests of one datagram, one where another's answer may come late, for a minute. The numbers of such ports are
+//! remembered, and should the system give one again in its time, that port is not used for that peer.
 //!
 //! What may be lost of a request is sent again, as the programs' own clients do, unless its caller says
 //! [`Repeat::Never`] ([`requester::Config::repeat`](super::requester::Config::repeat)); how often and when is the
