@@ -152,7 +152,7 @@ impl Body {
     }
 
     /// The same at a rate that it shares with others, each of which gets the same. While it waits for its turn it reads
-    /// up to [`RateLimiter::PIECE`] bytes ahead.
+    /// on, until [`RateLimiter::PIECE`] bytes are there beyond it.
     #[must_use]
     pub fn paced(self, limiter: &RateLimiter) -> Self {
         let mut body = match &self.pace {

@@ -13,6 +13,9 @@ use super::admission::Source;
 
 /// So long somebody waits for room before another gives his: bytes that are under way need no longer.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
+/// The same of one that is written to: of what its peer has taken the system tells late, when a good part of its buffer
+/// is free, which takes most of a round trip.
+const LATE: Duration = Duration::from_millis(500);
 /// What goes on faster than so many bytes a second gives no room: it will soon be over.
 const LEAST: u64 = 64 << 10;
 /// So long one waits for room itself before it gives what it has: until then the others may come to their ends.
@@ -74,7 +77,8 @@ impl Entity {
         match self.waits {
             Waits::Reader => false,
             Waits::Room => time >= STUCK,
-            Waits::Peer | Waits::Taker => time >= PATIENCE && speed < LEAST,
+            Waits::Peer => time >= PATIENCE && speed < LEAST,
+            Waits::Taker => time >= LATE && speed < LEAST,
         }
     }
 }

@@ -129,6 +129,8 @@ pub(crate) struct Connection {
     outbox: Outbox,
     /// The bytes that were taken in.
     came: u64,
+    /// The pieces that are held of an entity that is handed on in pieces.
+    pieces: usize,
 }
 
 #[derive(Debug)]
@@ -275,7 +277,14 @@ impl Connection {
             beginning: Beginning::default(),
             outbox: Outbox::default(),
             came: 0,
+            pieces: 1,
         }
+    }
+
+    /// The same where so many pieces are held of an entity that is handed on in pieces, and not one.
+    pub(crate) const fn holding(mut self, pieces: usize) -> Self {
+        self.pieces = pieces;
+        self
     }
 
     /// The dialect: until it is known, that of those who do not tell.
@@ -462,8 +471,8 @@ impl Connection {
                     }
                     let large = beyond || entity > self.gather as u64;
                     if large {
-                        // It counts for the piece that is held of it.
-                        let bytes = head + PIECE;
+                        // It counts for what is held of it.
+                        let bytes = head + self.pieces * PIECE;
                         self.phase = Phase::Room(packet, bytes, entity);
                         return Some(Ok(Event::Room(Room { bytes: bytes - had, whole: false })));
                     }

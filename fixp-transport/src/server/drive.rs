@@ -210,11 +210,13 @@ where
     fn new(stream: S, peer: SocketAddr, local: SocketAddr, shared: Arc<Shared<H>>, start: M) -> Self {
         let now = timer::now();
         let claim = Claim::new(Arc::clone(&shared.budget), Arc::clone(&shared.coming));
+        // In the pipe; and of a body that waits for its turn under a rate, that turn and what is read beyond it.
+        let pieces = if shared.rate.is_some() { 4 } else { 1 };
         Self {
             stream,
             peer,
             local,
-            connection: Connection::new(shared.dialect, &shared.limits, shared.extensions),
+            connection: Connection::new(shared.dialect, &shared.limits, shared.extensions).holding(pieces),
             shared,
             start,
             stage: Stage::Open,
@@ -666,6 +668,9 @@ where
     fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
         if !matches!(self.stage, Stage::Open | Stage::Draining) {
             // Its last answer is out, or the beginning of one: the peer would take this for the rest of it.
+            if !matches!(outcome, Outcome::Reply(Reply::Silence)) {
+                Counters::add(&self.shared.counters.cut);
+            }
             return self.release(ticket);
         }
         let mut answer = match outcome {
@@ -765,6 +770,8 @@ where
                     Poll::Ready(Some(Err(error))) => {
                         // The head has said how long it is: there is no other way to tell the peer.
                         tracing::warn!(peer = %self.peer, %error, "the body of an answer broke off");
+                        let cut = 1 + self.ready.len() + usize::from(self.last.is_some());
+                        Counters::add_many(&self.shared.counters.cut, cut);
                         self.download = None;
                         self.ready.clear();
                         self.last = None;

@@ -192,8 +192,12 @@ impl Exchange {
         if open().count() <= self.most() {
             return false;
         }
-        let unfit =
-            open().filter(|socket| socket.users == 0 && socket.until.is_some_and(|until| now < until));
+        // What a peer of ours is told of a caller who has gone leaves first.
+        let tells =
+            |port| self.outbox.iter().any(|out| matches!(out, Out::Cancel { port: at, .. } if *at == port));
+        let unfit = open().filter(|socket| {
+            socket.users == 0 && socket.until.is_some_and(|until| now < until) && !tells(socket.port)
+        });
         let Some(port) = unfit.max_by_key(|socket| socket.until).map(|socket| socket.port) else {
             return false;
         };
