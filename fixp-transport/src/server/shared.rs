@@ -135,8 +135,6 @@ impl Budget {
         let taken = add(&self.used, bytes, self.limit, had);
         if !taken {
             self.coming.fetch_sub(bytes, SeqCst);
-            // Another may have found none because of it.
-            self.tell();
         }
         taken
     }
