@@ -22,7 +22,7 @@ fn an_address_that_is_taken_is_refused() {
     let ended = run(&["serve", "--listen", &served.addr]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""));
     let begin = format!("fixp: cannot serve: tcp {}: ", served.addr);
-    assert!(ended.err.starts_with(&begin) && ended.err.lines().count() == 1, "{}", ended.err);
+    assert!(ended.remarks().starts_with(&begin) && ended.remarks().lines().count() == 1, "{}", ended.err);
 }
 
 #[cfg(unix)]
@@ -128,7 +128,7 @@ fn a_second_signal_ends_it_at_once() {
     assert!(served.process.runs());
     served.process.signal("INT");
     let ended = served.process.ended();
-    assert_eq!((ended.code, ended.err.as_str()), (Some(1), ""));
+    assert_eq!((ended.code, ended.remarks()), (Some(1), String::new()));
     assert!(ended.out.ends_with("stopped at once; what was under way is cut off\n"), "{}", ended.out);
 }
 
@@ -228,7 +228,7 @@ fn descriptors_that_cannot_be_had_are_told_of() {
     let path = file("serve-few.toml", config);
     let served = with_descriptors("ulimit -n 100", &["--config", &path]);
     served.process.signal("TERM");
-    served.process.ended().fine();
+    assert_eq!(served.process.ended().err, "");
 }
 
 /// A request without a message tells no dialect, and its answer tells which one the server takes it for.
